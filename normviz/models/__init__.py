@@ -1,0 +1,1 @@
+"""Networks: the embedded classifier and the catalogue."""

@@ -1,0 +1,369 @@
+"""Train the embedded photo classifier on labelled photos, and write its weights and its model card.
+
+    python scripts/train_photos.py DATA [--norm batch] [--epochs 60] [--out assets]
+
+DATA is a folder with `train`, `val` and `outliers`, each a folder of class folders or a zip of the
+same. Outliers teach the network to be unsure: four of five are trained towards the uniform
+distribution (Hendrycks et al. 2019, 1812.04606), every fifth by sorted name is kept for measuring.
+A run that was stopped goes on where its last epoch ended when the same command is given again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import math
+import time
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from normviz.models.photos import MEAN, STD, write_weights
+from normviz.models.residual import NORMS, ResidualNet
+
+STORED = 144  # pixels: photos are kept in memory as squares of this side
+MEASURED_AT = (128, 144, 160, 192, 224)  # pixels: sides at which the finished network is measured
+
+
+# ---------------------------------------------------------------------------------------------- data
+@dataclass(frozen=True)
+class Photos:
+    """Photos (N, 3, 144, 144) in uint8 with labels (N,) and the names of the classes."""
+
+    images: Tensor
+    labels: Tensor
+    classes: list[str]
+
+
+def _files(source: Path) -> Iterator[tuple[str, bytes]]:
+    """(path below `source`, bytes) of every photo of a folder or of a zip, sorted by path."""
+    if source.is_dir():
+        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png"}):
+            yield path.relative_to(source).as_posix(), path.read_bytes()
+        return
+    with zipfile.ZipFile(source) as archive:
+        for name in sorted(n for n in archive.namelist() if not n.endswith("/")):
+            yield name, archive.read(name)
+
+
+def load_photos(data: Path, split: str) -> Photos:
+    """Read one split of `data`, squashing each photo to a square; the class is the name of its folder."""
+    source = next((p for p in (data / split, data / f"{split}.zip") if p.exists()), None)
+    if source is None:
+        raise SystemExit(f"{data} holds neither {split}/ nor {split}.zip")
+    images, names = [], []
+    for name, content in tqdm(_files(source), desc=f"reading {split}", unit="photo"):
+        photo = Image.open(io.BytesIO(content)).convert("RGB")
+        if photo.size != (STORED, STORED):
+            photo = photo.resize((STORED, STORED), Image.Resampling.BICUBIC)
+        images.append(torch.from_numpy(np.array(photo)).permute(2, 0, 1))  # (3, 144, 144)
+        names.append(name.split("/")[0].replace("_", " ") if "/" in name else "")
+    classes = sorted(set(names), key=str.lower)
+    labels = torch.tensor([classes.index(name) for name in names])  # (N,)
+    return Photos(torch.stack(images), labels, classes)
+
+
+def to_input(images: Tensor) -> Tensor:
+    """uint8 pixels (N, 3, H, W) to the network's input: standardized per colour."""
+    mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
+    std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
+    return (images.float() / 255 - mean) / std  # (N, 3, H, W)
+
+
+def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """A random view of each photo, `size` pixels a side, made by one `grid_sample`.
+
+    Four of five views show 25 to 100 % of the area, the fifth is zoomed out to as little as 40 %
+    of the size (its surroundings mirrored); aspect ratio +-35 %, rotation +-8 degrees, flips,
+    brightness, contrast and saturation.
+    """
+    n, device = len(images), images.device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return torch.rand(n, generator=generator).mul_(high - low).add_(low).to(device)  # (n,)
+
+    zoomed_out = uniform(0, 1) < 0.2  # (n,)
+    scale = torch.where(zoomed_out, uniform(1.0, 2.5), uniform(0.25, 1.0).sqrt())  # (n,)
+    aspect = torch.exp(uniform(-0.3, 0.3) / 2)  # (n,)
+    sx, sy = scale * aspect, scale / aspect  # (n,)
+    tx = uniform(-1, 1) * (1 - sx).abs()  # (n,)
+    ty = uniform(-1, 1) * (1 - sy).abs()  # (n,)
+    flip = torch.where(uniform(0, 1) < 0.5, -1.0, 1.0)  # (n,)
+    angle = uniform(-8, 8) * math.pi / 180  # (n,)
+    cos, sin = angle.cos(), angle.sin()
+    theta = torch.stack(
+        [torch.stack([sx * cos * flip, -sy * sin, tx], 1), torch.stack([sx * sin * flip, sy * cos, ty], 1)], 1
+    )  # (n, 2, 3)
+    grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)  # (n, size, size, 2)
+    views = F.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)  # (n, 3, size, size)
+    grey = views.mean(dim=1, keepdim=True)  # (n, 1, size, size)
+    views = grey + (views - grey) * uniform(0.6, 1.4).view(n, 1, 1, 1)
+    level = views.mean(dim=(1, 2, 3), keepdim=True)  # (n, 1, 1, 1)
+    views = level * uniform(0.7, 1.3).view(n, 1, 1, 1) + (views - level) * uniform(0.6, 1.4).view(n, 1, 1, 1)
+    return views.clamp_(0, 255)  # (n, 3, size, size)
+
+
+def mix_outliers(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Half of the outliers get a rectangle of another one: more unknown pictures out of few."""
+    n, _, h, w = images.shape
+    mixed = images.clone()  # (n, 3, h, w)
+    for i in range(n // 2):
+        height, width = (int(side * (0.3 + 0.4 * torch.rand((), generator=generator).item())) for side in (h, w))
+        top = int(torch.randint(0, h - height, (), generator=generator))
+        left = int(torch.randint(0, w - width, (), generator=generator))
+        mixed[i, :, top : top + height, left : left + width] = images[
+            n - 1 - i, :, top : top + height, left : left + width
+        ]
+    return mixed
+
+
+# ----------------------------------------------------------------------------------------- measuring
+@torch.inference_mode()
+def predict(model: nn.Module, images: Tensor, size: int, device: torch.device) -> Tensor:
+    """Probabilities (N, classes) of whole photos at `size` pixels a side, on the CPU."""
+    model.eval()
+    outputs = []
+    for chunk in images.split(128):
+        x = to_input(F.interpolate(chunk.to(device).float(), size=(size, size), mode="bilinear", antialias=True))
+        outputs.append(model(x.contiguous(memory_format=torch.channels_last)).float().softmax(dim=1).cpu())
+    return torch.cat(outputs)  # (N, classes)
+
+
+def auroc(known: Tensor, unknown: Tensor) -> float:
+    """Probability that a known photo's score exceeds an unknown one's, ties counting half."""
+    scores = torch.cat([known, unknown]).double()  # (n + m,)
+    order = scores.unique(return_inverse=True)[1]  # (n + m,)
+    counts = torch.bincount(order)  # (values,)
+    rank = (counts.cumsum(0) - (counts - 1) / 2)[order]  # (n + m,), mean rank of ties
+    n, m = len(known), len(unknown)
+    return float((rank[:n].sum() - n * (n + 1) / 2) / (n * m))
+
+
+def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: torch.device) -> dict[str, object]:
+    """Accuracy, accuracy per class, confusions and AUROC of known against unknown, at one size."""
+    probabilities = predict(model, val.images, size, device)  # (N, classes)
+    confidence, guess = probabilities.max(dim=1)  # (N,), (N,)
+    classes = len(val.classes)
+    confusion = torch.bincount(val.labels * classes + guess, minlength=classes**2).view(classes, classes)  # (C, C)
+    return {
+        "size": size,
+        "top1": (guess == val.labels).double().mean().item(),
+        "auroc": auroc(confidence, predict(model, unknown, size, device).max(dim=1).values),
+        "confidence_right": confidence[guess == val.labels].median().item(),
+        "confidence_wrong": confidence[guess != val.labels].median().item(),
+        "confusion": confusion.tolist(),
+    }
+
+
+# ------------------------------------------------------------------------------------------ training
+def side_of(epoch: int, epochs: int) -> int:
+    """Pixels a side in this epoch: 96, then 112, then 128 for the last third."""
+    return 96 if epoch < 0.35 * epochs else 112 if epoch < 0.68 * epochs else 128
+
+
+def rate_of(step: int, steps: int, peak: float) -> float:
+    """One cycle: a linear rise over the first 15 % of the steps, then a cosine to zero."""
+    rise = 0.15 * steps
+    return peak * (step / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise))))
+
+
+def optimizer_for(model: nn.Module, rate: float, decay: float) -> torch.optim.SGD:
+    """SGD with Nesterov momentum; matrices and kernels decay, gains and biases do not."""
+    groups = [
+        {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": decay},
+        {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.SGD(groups, lr=rate, momentum=0.9, nesterov=True)
+
+
+def save_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.SGD, epoch: int) -> None:
+    """Everything needed to go on after `epoch`, in one safetensors file, replaced at once."""
+    tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
+    tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, parameter in enumerate(parameters):
+        tensors[f"momentum.{i}"] = optimizer.state[parameter]["momentum_buffer"]
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in tensors.items()}
+    save_file(tensors, path.with_suffix(".new"), metadata={"epoch": str(epoch)})
+    path.with_suffix(".new").replace(path)
+
+
+def load_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.SGD) -> int:
+    """Restore what `save_checkpoint` wrote; returns the number of finished epochs."""
+    tensors = load_file(path)
+    for prefix, net in (("model.", model), ("average.", average)):
+        net.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    for i, parameter in enumerate(parameters):
+        optimizer.state[parameter]["momentum_buffer"] = tensors[f"momentum.{i}"].to(parameter.device)
+    with safe_open(path, "pt") as file:
+        return int(file.metadata()["epoch"])
+
+
+def follow(average: nn.Module, model: nn.Module, keep: float) -> None:
+    """Move the exponential moving average of parameters and buffers towards `model`."""
+    with torch.no_grad():
+        for a, b in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
+            if a.is_floating_point():
+                a.lerp_(b, 1 - keep)
+            else:
+                a.copy_(b)
+
+
+def train(
+    args: argparse.Namespace, photos: Photos, outliers: Tensor, val: Photos, unknown: Tensor, device: torch.device
+) -> nn.Module:
+    """The averaged network after `args.epochs` epochs."""
+    torch.manual_seed(args.seed)
+    classes = len(photos.classes)
+    model = ResidualNet(classes, norm=args.norm).to(device, memory_format=torch.channels_last)
+    average = ResidualNet(classes, norm=args.norm).to(device, memory_format=torch.channels_last)
+    average.load_state_dict(model.state_dict())
+    optimizer = optimizer_for(model, args.rate, args.decay)
+    steps = len(photos.images) // args.batch
+    checkpoint = args.checkpoints / f"photos_{args.norm}.safetensors"
+    checkpoint.parent.mkdir(parents=True, exist_ok=True)
+    first = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
+    for epoch in range(first, args.epochs):
+        generator = torch.Generator().manual_seed(args.seed * 100_003 + epoch)
+        order = torch.randperm(len(photos.images), generator=generator)  # (N,)
+        side, begun, losses = side_of(epoch, args.epochs), time.perf_counter(), 0.0
+        model.train()
+        for step in tqdm(
+            range(steps), desc=f"epoch {epoch + 1}/{args.epochs} at {side} px", leave=False, mininterval=5
+        ):
+            for group in optimizer.param_groups:
+                group["lr"] = rate_of(epoch * steps + step, args.epochs * steps, args.rate)
+            rows = order[step * args.batch : (step + 1) * args.batch]  # (B,)
+            others = torch.randint(0, len(outliers), (args.outliers,), generator=generator)  # (M,)
+            views = augment(torch.cat([photos.images[rows], outliers[others]]).to(device), side, generator)
+            views[len(rows) :] = mix_outliers(views[len(rows) :], generator)
+            x = to_input(views).contiguous(memory_format=torch.channels_last)  # (B + M, 3, side, side)
+            with torch.autocast(device.type, torch.bfloat16):
+                logits = model(x)
+            log_p = logits.float().log_softmax(dim=1)  # (B + M, classes)
+            loss = F.cross_entropy(logits[: len(rows)].float(), photos.labels[rows].to(device), label_smoothing=0.1)
+            loss = loss - args.exposure * log_p[len(rows) :].mean()  # cross-entropy to the uniform distribution
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 5.0)
+            optimizer.step()
+            follow(average, model, min(args.keep, (1 + epoch * steps + step) / (10 + epoch * steps + step)))
+            losses += loss.item()
+        if not math.isfinite(losses):
+            raise SystemExit("the loss is no longer finite; lower --rate")
+        save_checkpoint(checkpoint, model, average, optimizer, epoch + 1)
+        line = f"epoch {epoch + 1}: loss {losses / steps:.3f}, {time.perf_counter() - begun:.0f} s"
+        if (epoch + 1) % 5 == 0 or epoch + 1 == args.epochs:
+            result = measure(average, val, unknown, 128, device)
+            line += f", validation top-1 {result['top1']:.4f}, AUROC {result['auroc']:.4f}"
+        print(line, flush=True)
+    return average
+
+
+# ---------------------------------------------------------------------------------------- model card
+def card(
+    args: argparse.Namespace, results: Iterable[dict[str, object]], classes: list[str], photos: int, parameters: int
+) -> str:
+    """The model card as Markdown; every number in it was measured on the weights as they are stored."""
+    results = list(results)
+    chosen = results[0]
+    confusion = torch.tensor(chosen["confusion"])  # (C, C)
+    total = confusion.sum(dim=1)  # (C,)
+    off = confusion.clone().fill_diagonal_(0)  # (C, C)
+    worst = off.flatten().topk(8)
+    lines = [
+        f"# photos_{args.norm}: the embedded photo classifier, normalization: {args.norm}",
+        "",
+        f"A residual network of {parameters:,} parameters ({', '.join(classes)}), weights in half precision.",
+        "",
+        "## Data and its terms",
+        f"Trained on {photos:,} photos of 11 classes: ten classes of ImageNet as selected in Imagenette v2 (its",
+        '"English springer" is part of *dog* here), in that set\'s own split, and further cats and dogs of the Asirra',
+        "(Dogs vs. Cats) photos; outliers are single photos of other ImageNet classes. ImageNet's terms are",
+        "non-commercial research and education; the photos remain their owners' and are not part of this project.",
+        "",
+        "## Recipe",
+        f"`python scripts/train_photos.py DATA --norm {args.norm} --epochs {args.epochs} --seed {args.seed}`: SGD with Nesterov",
+        f"momentum .9, one cycle up to {args.rate}, weight decay {args.decay}, batch {args.batch} with {args.outliers} outliers trained towards the",
+        f"uniform distribution (weight {args.exposure}), label smoothing .1, photos at 96, 112 and 128 pixels, random crops of",
+        "25-100 % of the area or zoomed out to 40 % of the size, aspect ratio +-35 %, rotation +-8 degrees, flips,",
+        f"colour jitter; an exponential average of the weights ({args.keep}).",
+        "",
+        "## Measured on the validation photos (whole photo squashed to a square)",
+        "| input, px | top-1 | AUROC known against unknown (maximum softmax probability) | median confidence when right | when wrong |",
+        "|---|---|---|---|---|",
+        *(
+            f"| {r['size']} | {r['top1']:.2%} | {r['auroc']:.3f} | {r['confidence_right']:.2f} | {r['confidence_wrong']:.2f} |"
+            for r in results
+        ),
+        "",
+        f"### Per class, at {chosen['size']} px",
+        "| class | photos | recognised |",
+        "|---|---|---|",
+        *(f"| {name} | {int(total[i])} | {float(confusion[i, i] / total[i]):.1%} |" for i, name in enumerate(classes)),
+        "",
+        "### Most frequent confusions",
+        *(
+            f"- {classes[int(index) // len(classes)]} called {classes[int(index) % len(classes)]}: {int(count)}"
+            for count, index in zip(worst.values, worst.indices, strict=True)
+            if count > 0
+        ),
+        "",
+        "## What it cannot do",
+        "It knows these eleven classes and nothing else. A photo of anything else gets one of the eleven names with a",
+        "low probability; the application then says that it does not know. It sees the whole photo squashed to a small",
+        "square, so small objects are often missed. Most tench photos show the hands of the angler, and the network",
+        "uses them: a heatmap for *tench* often lights up fingers. It is for teaching, not for decisions.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Read the data, train, export, and measure what was exported."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--norm", choices=NORMS, default="batch")
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--outliers", type=int, default=12, help="outliers in each batch")
+    parser.add_argument("--exposure", type=float, default=0.5, help="weight of the outliers' loss")
+    parser.add_argument("--rate", type=float, default=0.2, help="peak learning rate")
+    parser.add_argument("--decay", type=float, default=5e-4)
+    parser.add_argument("--keep", type=float, default=0.998, help="the average's weight of its old value, per step")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--out", type=Path, default=Path("assets"))
+    parser.add_argument("--checkpoints", type=Path, default=Path("runs"))
+    args = parser.parse_args()
+
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    photos, val = load_photos(args.data, "train"), load_photos(args.data, "val")
+    every = load_photos(args.data, "outliers").images  # (M, 3, 144, 144), sorted by name
+    held_out = torch.arange(len(every)) % 5 == 0  # (M,)
+    average = train(args, photos, every[~held_out], val, every[held_out], device)
+    path = args.out / f"photos_{args.norm}.safetensors"
+    write_weights(path, average, photos.classes)
+    average.load_state_dict(
+        {k: v.half().float() if v.is_floating_point() else v for k, v in average.state_dict().items()}
+    )
+    results = [measure(average, val, every[held_out], size, device) for size in MEASURED_AT]
+    for result in results:
+        print(json.dumps({k: v for k, v in result.items() if k != "confusion"}))
+    parameters = sum(p.numel() for p in average.parameters())
+    path.with_suffix(".md").write_text(card(args, results, photos.classes, len(photos.images), parameters))
+
+
+if __name__ == "__main__":
+    main()
