@@ -1,0 +1,38 @@
+"""NormViz: `streamlit run app.py` serves it.
+
+The file has two lives. The server imports it once, as `app`, for what happens at the start. Then
+Streamlit runs it as a script, for every visitor and every change, and it draws the frame and the page.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from normviz.ui import frame
+
+# A page's path in the address differs from its file's name, or a link opened first would bypass the frame.
+PAGES = {
+    "pages/home.py": ("Home", ""),
+    "pages/class_activation_maps.py": ("Class activation maps", "cam"),
+    "pages/normalize.py": ("Normalize", "norm"),
+}
+
+if __name__ == "__main__":
+    frame.configure()
+    here = Path(__file__).parent
+    current = st.navigation(
+        [
+            st.Page(file, title=title, url_path=path or None, default=not path)
+            for file, (title, path) in PAGES.items()
+            if (here / file).exists()
+        ]
+    )
+    frame.sidebar()
+    with frame.guard():
+        current.run()
+else:
+    from normviz.ui import startup
+
+    app = st.App(__file__, lifespan=startup.lifespan, on_script_error=frame.apologize)

@@ -1,0 +1,146 @@
+"""The cube of shared axes: which cells of a tensor share one mean and one variance, after Wu & He's Figure 2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from normviz.figures import link, style
+
+LARGEST = 16  # cells along an axis: more would be too small to point at
+
+
+def group_colours(groups: NDArray[Any]) -> dict[int, int]:
+    """A colour for each group number, as an index into `style.GROUP_COLOURS`; touching groups differ.
+
+    Args:
+        groups: (n, c, p) group numbers.
+    """
+    touching: dict[int, set[int]] = {int(g): set() for g in np.unique(groups)}
+    for axis in range(groups.ndim):
+        here, there = np.moveaxis(groups, axis, 0)[:-1], np.moveaxis(groups, axis, 0)[1:]
+        for a, b in np.unique(np.stack([here.ravel(), there.ravel()]), axis=1).T.tolist():
+            if a != b:
+                touching[a].add(b)
+                touching[b].add(a)
+    size, chosen = len(style.GROUP_COLOURS), dict[int, int]()
+    for group, others in touching.items():
+        taken = {chosen[other] for other in others if other in chosen}
+        wanted = [(group + i) % size for i in range(size)]
+        chosen[group] = next((colour for colour in wanted if colour not in taken), wanted[0])
+    return chosen
+
+
+def _faces(groups: NDArray[Any]) -> list[tuple[NDArray[Any], tuple[int, int], tuple[int, int], tuple[int, int]]]:
+    """The visible faces: their groups, and origin, direction of columns and direction of rows in the plane."""
+    n, c, p = groups.shape
+    if p == 1:
+        return [(groups[:, :, 0], (0, n), (1, 0), (0, -1))]
+    return [
+        (groups[0].T, (0, 2 * p), (1, -1), (0, -2)),  # (p, c): the front
+        (groups[:, -1].T, (c, 2 * p - c), (1, 1), (0, -2)),  # (p, n): the side
+        (groups[:, :, 0], (0, 2 * p), (1, -1), (1, 1)),  # (n, c): the top
+    ]
+
+
+def _runs(colours: NDArray[Any]) -> Iterator[tuple[int, int, int, int]]:
+    """Row, first column, end column and colour of every run of equal colours along a row."""
+    for i, row in enumerate(colours):
+        edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
+        for start, end in zip(edges, edges[1:], strict=False):
+            yield i, start, end, int(row[start])
+
+
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{x:g},{y:g}" for x, y in points)
+
+
+def shared_axes_cube(groups: NDArray[Any], names: Sequence[str], sizes: Sequence[int]) -> go.Figure:
+    """An isometric drawing of a block of cells, one colour for the cells that share one statistic.
+
+    Args:
+        groups: (n, c, p) number of the statistic of each cell shown; p = 1 draws a flat sheet.
+        names: the names of the three axes, as ("N", "C", "H, W"); the last is not used on a sheet.
+        sizes: the sizes of the three axes of the whole tensor.
+
+    Returns:
+        A figure of flat paths, no WebGL: three visible faces with N going back, C to the right and the third axis down.
+
+    Raises:
+        ValueError: not three axes, an empty one, or one with more than 16 cells.
+
+    Source: Wu & He 2018, Figure 2.
+    """
+    groups = np.asarray(groups)
+    if groups.ndim != 3 or not 1 <= min(groups.shape) <= max(groups.shape) <= LARGEST:
+        raise ValueError(f"the cube needs a block (n, c, p) of 1 to {LARGEST} cells an axis; received {groups.shape}")
+    n, c, p = groups.shape
+    flat = p == 1
+    colour_of = group_colours(groups)
+    paths: dict[int, list[str]] = {}
+    lines: list[str] = []
+    faces, shades = [], []
+    for cells, origin, along, down in _faces(groups):
+        rows, columns = cells.shape
+
+        def at(i: float, j: float, o: Any = origin, u: Any = along, v: Any = down) -> tuple[float, float]:
+            return o[0] + j * u[0] + i * v[0], o[1] + j * u[1] + i * v[1]
+
+        for i, start, end, colour in _runs(np.vectorize(colour_of.__getitem__)(cells)):
+            corners = [at(i, start), at(i, end), at(i + 1, end), at(i + 1, start)]
+            paths.setdefault(colour, []).append(_path(corners) + "Z")
+        lines += [_path([at(i, 0), at(i, columns)]) for i in range(rows + 1)]
+        lines += [_path([at(0, j), at(rows, j)]) for j in range(columns + 1)]
+        shades.append(_path([at(0, 0), at(0, columns), at(rows, columns), at(rows, 0)]) + "Z")
+        faces.append(link.face(rows, columns, cells, origin, along, down))
+
+    def shape(path: str, fill: str = "rgba(0,0,0,0)", line: float = 0) -> dict[str, Any]:
+        return {
+            "type": "path",
+            "path": path,
+            "fillcolor": fill,
+            "line": {"width": line, "color": "rgba(29,39,51,0.55)"},
+        }
+
+    shapes = [shape("".join(parts), style.GROUP_COLOURS[colour]) for colour, parts in sorted(paths.items())]
+    shapes += [shape(path, f"rgba(20,25,35,{dark})") for path, dark in zip(shades, (0.06, 0.2), strict=False)]
+    shapes.append(shape("".join(lines), line=1))
+
+    def label(axis: int, x: float, y: float, angle: float, dx: float, dy: float) -> dict[str, Any]:
+        shown, size = groups.shape[axis], sizes[axis]
+        text = f"{names[axis]} = {size:,}" if shown == size else f"{names[axis]}: {shown} of {size:,}"
+        return {"x": x, "y": y, "text": text, "textangle": angle, "showarrow": False, "xshift": dx, "yshift": dy}
+
+    if flat:
+        labels = [label(0, 0, n / 2, -90, -16, 0), label(1, c / 2, 0, 0, 0, -16)]
+        extent, ratio = (0, c, 0, n), 1.0
+    else:
+        labels = [
+            label(0, c + n / 2, n / 2 - c, -30, 10, -17),
+            label(1, c / 2, -c / 2, 30, -10, -17),
+            label(2, 0, p, -90, -16, 0),
+        ]
+        extent, ratio = (0, c + n, -c, 2 * p + n), 3**-0.5
+    hidden = {"visible": False, "fixedrange": True, "constrain": "domain"}
+    return style.figure(
+        [],
+        {
+            "kind": "cells",
+            "role": "cube",
+            "axes": [],
+            "faces": faces,
+            "ids": link.typed(link.whole(np.array(list(colour_of)))),
+            "colours": link.typed(np.array(list(colour_of.values()), dtype=np.uint8)),
+        },
+        shapes=shapes,
+        annotations=labels,
+        margin={"l": 30, "r": 30, "t": 8, "b": 30},
+        xaxis=hidden | {"range": list(extent[:2])},
+        yaxis=hidden | {"range": list(extent[2:]), "scaleanchor": "x", "scaleratio": ratio},
+        dragmode=False,
+        uirevision=str(groups.shape),
+    )

@@ -1,0 +1,174 @@
+"""A photo, an attribution map, the map over the photo, and the classes as bars that can be clicked."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from PIL import Image
+
+from normviz.figures import link, style
+from normviz.figures.tensors import grid_axes, heatmap
+
+
+def data_uri(image: NDArray[np.uint8], quality: int = 85) -> str:
+    """An image as a data URI: PNG up to 64 pixels a side, where loss would show, else JPEG.
+
+    Args:
+        image: (H, W, 3) levels from 0 to 255.
+        quality: of the JPEG, up to 95.
+
+    Raises:
+        ValueError: another shape or type.
+    """
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
+        raise ValueError(f"the image must be (H, W, 3) of uint8; received {image.shape} of {image.dtype}")
+    small = max(image.shape) <= 64
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG" if small else "JPEG", **({} if small else {"quality": quality}))
+    return f"data:image/{'png' if small else 'jpeg'};base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _image(image: NDArray[np.uint8], cells: tuple[int, int] | None, role: str, space: str) -> go.Figure:
+    height, width = image.shape[:2]
+    rows, columns = cells or (height, width)
+    dx, dy = columns / width, rows / height
+    trace = go.Image(
+        source=data_uri(image), x0=dx / 2 - 0.5, dx=dx, y0=dy / 2 - 0.5, dy=dy, zsmooth="fast", hoverinfo="skip"
+    )
+    spec = {
+        "kind": "cells",
+        "space": space,
+        "role": role,
+        "axes": ["row", "column"],
+        "faces": [link.face(rows, columns)],
+    }
+    return style.figure([trace], spec, **grid_axes(rows, columns, dx / dy))
+
+
+def photo(image: NDArray[np.uint8], cells: tuple[int, int] | None = None, space: str = "image") -> go.Figure:
+    """A photo whose axes count the cells of a map, so that both zoom and point together.
+
+    Args:
+        image: (H, W, 3) levels from 0 to 255.
+        cells: the map's (rows, columns); by default the photo's own pixels.
+        space: figures of one space show the same cells.
+    """
+    return _image(image, cells, "photo", space)
+
+
+def heat(
+    values: NDArray[Any],
+    signed: bool = False,
+    unit: str = "",
+    colour_map: style.ColourMap = "inferno",
+    aspect: float | None = None,
+    bar: bool = True,
+    space: str = "image",
+) -> go.Figure:
+    """A raw map with its own cells, and a colour bar in its own unit; nothing is resized or rescaled.
+
+    Args:
+        values: (h, w) finite numbers.
+        signed: whether evidence against exists: then blue-white-orange, centred on 0, whatever `colour_map` says.
+        unit: what the values are counted in, as "logits".
+        colour_map: of a map that is not signed.
+        aspect: width over height of the whole map, as the photo's; by default square cells.
+        bar: whether to draw the colour bar.
+        space: figures of one space show the same cells.
+
+    Raises:
+        ValueError: not a matrix, or a value that is not finite.
+    """
+    if values.ndim != 2:
+        raise ValueError(f"a map needs rows and columns; received shape {values.shape}")
+    low, high = style.limits(values, signed=signed)
+    rows, columns = values.shape
+    trace, levels = heatmap(values, low, high, "blue-white-orange" if signed else colour_map, unit, bar)
+    spec = {
+        "kind": "cells",
+        "space": space,
+        "role": "map",
+        "axes": ["row", "column"],
+        "unit": unit,
+        "values": {"start": levels.start, "step": levels.step},
+        "evidence": float(np.clip(values, 0, None).sum(dtype=np.float64)),
+        "faces": [link.face(rows, columns)],
+    }
+    ratio = 1.0 if aspect is None else (columns / rows) / aspect
+    return style.figure([trace], spec, **grid_axes(rows, columns, ratio))
+
+
+def blend(
+    image: NDArray[np.uint8],
+    values: NDArray[Any],
+    opacity: float = 0.5,
+    colour_map: style.ColourMap = "inferno",
+    signed: bool = False,
+) -> NDArray[np.uint8]:
+    """The map, resized bilinearly to the photo and coloured between its limits, laid over the photo.
+
+    Args:
+        image: (H, W, 3) levels from 0 to 255.
+        values: (h, w) finite numbers.
+        opacity: the map's share, from 0 to 1.
+        colour_map: of a map that is not signed.
+        signed: whether the colours are centred on 0.
+
+    Returns:
+        (H, W, 3) levels from 0 to 255.
+    """
+    low, high = style.limits(values, signed=signed)
+    height, width = image.shape[:2]
+    resized = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
+    coloured = style.colours("blue-white-orange" if signed else colour_map, (np.asarray(resized) - low) / (high - low))
+    return np.rint(image * (1 - opacity) + coloured * opacity).astype(np.uint8)  # (H, W, 3)
+
+
+def overlay(
+    image: NDArray[np.uint8],
+    values: NDArray[Any],
+    opacity: float = 0.5,
+    colour_map: style.ColourMap = "inferno",
+    signed: bool = False,
+    space: str = "image",
+) -> go.Figure:
+    """The map over the photo; the map is resized bilinearly for this figure only. Arguments as in `blend`."""
+    rows, columns = values.shape
+    return _image(blend(image, values, opacity, colour_map, signed), (rows, columns), "overlay", space)
+
+
+def class_bars(names: Sequence[str], probabilities: Sequence[float], chosen: str | None = None) -> go.Figure:
+    """Classes as horizontal bars, most probable first; a click on a row reports its name.
+
+    Args:
+        names: the classes, in the order to show.
+        probabilities: their probabilities from 0 to 1.
+        chosen: the class whose map is shown, in the warm colour.
+    """
+    rows = list(range(len(names)))
+    trace = go.Bar(
+        orientation="h",
+        x=[round(float(p), 5) for p in probabilities],
+        y=rows,
+        text=[f"{float(p):.3f}" if p >= 0.0005 else "< 0.001" for p in probabilities],
+        textposition="outside",
+        cliponaxis=False,
+        marker={"color": [style.AFTER if name == chosen else style.BEFORE for name in names]},
+        hoverinfo="skip",
+    )
+    return style.figure(
+        [trace],
+        {"kind": "choices", "values": list(names)},
+        bargap=0.35,
+        margin={"l": 8, "r": 64, "t": 4, "b": 4},
+        xaxis={"range": [0, 1], "visible": False, "fixedrange": True},
+        yaxis={"range": [len(names) - 0.5, -0.5], "tickvals": rows, "ticktext": list(names), "automargin": True,
+               "fixedrange": True, "showgrid": False, "zeroline": False, "ticks": "", "ticklabelstandoff": 8},
+        dragmode=False,
+    )  # fmt: skip

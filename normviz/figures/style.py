@@ -1,0 +1,134 @@
+"""Colours, number formats and the bare layout that every figure starts from."""
+
+from __future__ import annotations
+
+import functools
+import math
+from typing import Any, Literal, get_args
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+from plotly import colors
+
+INK, PAPER = "#1D2733", "#FBFAF7"
+BEFORE, AFTER = "#7C8DA6", "#D9622B"
+OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
+
+ColourMap = Literal["inferno", "viridis", "cividis", "magma", "blue-white-orange"]
+COLOUR_MAPS: tuple[ColourMap, ...] = get_args(ColourMap)
+_DIVERGING = ("#0B3C6F", "#3F8FC9", "#F5F3EE", "#E98A4B", "#8F3B12")
+
+
+def _mix(colour: str, other: str, share: float) -> str:
+    """The colour that lies `share` of the way from one hexadecimal colour to another."""
+    a, b = colors.hex_to_rgb(colour), colors.hex_to_rgb(other)
+    return "#" + "".join(f"{round(p + (q - p) * share):02X}" for p, q in zip(a, b, strict=True))
+
+
+# Seven hues, then the same seven lighter, then darker: 21 colours, neighbours always of another hue.
+GROUP_COLOURS = (
+    *OKABE_ITO,
+    *(_mix(c, "#FFFFFF", 0.5) for c in OKABE_ITO),
+    *(_mix(c, INK, 0.45) for c in OKABE_ITO),
+)
+
+
+@functools.cache
+def colour_scale(name: ColourMap) -> tuple[tuple[float, str], ...]:
+    """The stops of a perceptual colour map, from 0 to 1.
+
+    Raises:
+        ValueError: a colour map that is not offered.
+    """
+    if name not in COLOUR_MAPS:
+        raise ValueError(f"the colour map must be one of {', '.join(COLOUR_MAPS)}; received {name!r}")
+    stops = _DIVERGING if name == "blue-white-orange" else getattr(colors.sequential, name.capitalize())
+    return tuple((i / (len(stops) - 1), stop) for i, stop in enumerate(stops))
+
+
+def colours(name: ColourMap, positions: NDArray[Any]) -> NDArray[np.uint8]:
+    """Colour-map positions from 0 to 1 as RGB.
+
+    Args:
+        name: the colour map.
+        positions: (...) numbers from 0 to 1; what lies outside is clipped.
+
+    Returns:
+        (..., 3) levels from 0 to 255.
+    """
+    scale = colour_scale(name)
+    stops = np.array([colors.hex_to_rgb(stop) for _, stop in scale], dtype=np.float32)  # (S, 3)
+    at = np.array([position for position, _ in scale])
+    table = np.stack([np.interp(np.linspace(0, 1, 256), at, stops[:, i]) for i in range(3)], axis=1)  # (256, 3)
+    return table.round().astype(np.uint8)[np.rint(np.clip(positions, 0, 1) * 255).astype(np.intp)]
+
+
+def number(value: float, digits: int = 3) -> str:
+    """A number with a sensible number of significant digits and a true minus sign, for a label."""
+    if value != 0 and not 1e-3 <= abs(value) < 1e5:
+        mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
+        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
+        return f"{mantissa}·10<sup>{int(exponent)}</sup>".replace("-", "−")
+    return f"{float(f'{value:.{digits}g}'):,.10g}".replace("-", "−")
+
+
+def ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers (1, 2 or 5 times a power of ten apart) from low to high, at most `most` of them."""
+    if not high > low:
+        return [low]
+    raw = (high - low) / max(most - 1, 1)
+    power = 10.0 ** math.floor(math.log10(raw))
+    for factor in (1, 2, 5, 10, 20):
+        step = factor * power
+        first, last = math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9)
+        if last - first + 1 <= most:
+            break
+    return [i * step for i in range(first, last + 1)] or [low, high]
+
+
+def limits(*arrays: NDArray[Any], signed: bool = True) -> tuple[float, float]:
+    """One range of a colour scale for all arrays: symmetric about 0 where signed, else from 0 or the least value.
+
+    Raises:
+        ValueError: a value that is not finite.
+    """
+    for array in arrays:
+        finite(array)
+    low, high = min(float(a.min()) for a in arrays), max(float(a.max()) for a in arrays)
+    if signed:
+        bound = max(abs(low), abs(high)) or 1.0
+        return -bound, bound
+    low = min(low, 0.0)
+    return low, high if high > low else low + 1.0
+
+
+def finite(values: NDArray[Any]) -> NDArray[Any]:
+    """The values, checked.
+
+    Raises:
+        ValueError: an empty array, or NaN or infinity among them.
+    """
+    values = np.asarray(values)
+    if values.size == 0:
+        raise ValueError(f"a figure needs at least one value; received shape {values.shape}")
+    bad = values.size - int(np.isfinite(values).sum())
+    if bad:
+        raise ValueError(f"a figure needs finite values; received {bad:,} NaN or infinite of {values.size:,}")
+    return values
+
+
+def figure(traces: list[Any], link: dict[str, Any] | None = None, **layout: Any) -> go.Figure:
+    """A figure on a transparent ground, without a heavy template; `link` says what its cells mean to other panels."""
+    base: dict[str, Any] = {
+        "template": go.layout.Template(),
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 8, "r": 8, "t": 8, "b": 8},
+        "font": {"size": 16},
+        "showlegend": False,
+        "uirevision": "keep",
+    }
+    if link is not None:
+        base |= {"meta": {"link": link}, "hovermode": False}
+    return go.Figure(data=traces, layout=base | layout)

@@ -1,0 +1,101 @@
+"""A slice of a tensor as a heatmap, before and after on one colour scale."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from normviz.figures import link, style
+
+
+def colour_bar(levels: link.Levels, low: float, high: float, unit: str = "") -> dict[str, Any]:
+    """A horizontal colour bar whose ticks are real numbers, though the heatmap holds levels."""
+    shown = style.ticks(low, high)
+    texts = [style.number(value) for value in shown]
+    if unit:
+        texts[-1] += f" {unit}"
+    return {
+        "orientation": "h", "thickness": 12, "thicknessmode": "pixels", "outlinewidth": 0, "y": 0, "yanchor": "top",
+        "ypad": 0, "xpad": 0, "len": 1, "tickvals": [levels.at(value) for value in shown], "ticktext": texts,
+        "tickfont": {"size": 16}, "ticks": "outside", "ticklen": 4,
+    }  # fmt: skip
+
+
+def grid_axes(rows: int, columns: int, ratio: float | None = 1.0) -> dict[str, Any]:
+    """Axes of a grid of cells without ticks, row 0 on top; `ratio` is a cell's height over its width."""
+    plain = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "constrain": "domain"}
+    x = plain | {"range": [-0.5, columns - 0.5]}
+    y = plain | {"range": [rows - 0.5, -0.5]}
+    if ratio is not None:
+        y |= {"scaleanchor": "x", "scaleratio": ratio}
+    return {"xaxis": x, "yaxis": y, "uirevision": f"{rows}×{columns}"}
+
+
+def heatmap(
+    values: NDArray[Any], low: float, high: float, colour_map: style.ColourMap, unit: str = "", bar: bool = True
+) -> tuple[go.Heatmap, link.Levels]:
+    """A heatmap trace of levels between real limits, and the levels."""
+    levels = link.quantise(values)
+    trace = go.Heatmap(
+        z=levels.levels,
+        zmin=levels.at(low),
+        zmax=levels.at(high),
+        colorscale=[list(stop) for stop in style.colour_scale(colour_map)],
+        showscale=bar,
+        colorbar=colour_bar(levels, low, high, unit) if bar else None,
+        hoverinfo="skip",
+    )
+    return trace, levels
+
+
+def slice_heatmap(
+    values: NDArray[Any],
+    low: float,
+    high: float,
+    groups: NDArray[Any] | int | None = None,
+    axes: Sequence[str] = ("H", "W"),
+    role: Literal["before", "after"] = "before",
+    scale: Literal["diverging", "sequential"] = "diverging",
+    unit: str = "",
+    bar: bool = True,
+    space: str = "slice",
+) -> go.Figure:
+    """A two-dimensional slice of a tensor, its values kept to three digits for the readout.
+
+    Args:
+        values: (rows, columns) finite numbers.
+        low, high: the ends of the colour scale, the same before and after; see `style.limits`.
+        groups: (rows, columns) number of the statistic of each cell, or one number for the whole slice.
+        axes: the names of the rows and of the columns.
+        role: which side of the normalization this is.
+        scale: "diverging" (its middle is (low + high)/2: give limits about 0) or "sequential".
+        unit: what the numbers are counted in.
+        bar: whether to draw the colour bar.
+        space: figures of one space show the same cells.
+
+    Raises:
+        ValueError: not a matrix, a value that is not finite, or groups of another shape.
+    """
+    if values.ndim != 2:
+        raise ValueError(f"a heatmap needs a matrix; received shape {values.shape}")
+    rows, columns = values.shape
+    colour_map: style.ColourMap = "blue-white-orange" if scale == "diverging" else "viridis"
+    trace, levels = heatmap(values, low, high, colour_map, unit, bar)
+    square = 1 / 4 <= rows / columns <= 4
+    return style.figure(
+        [trace],
+        {
+            "kind": "cells",
+            "space": space,
+            "role": role,
+            "axes": list(axes),
+            "unit": unit,
+            "values": {"start": levels.start, "step": levels.step},
+            "faces": [link.face(rows, columns, np.asarray(groups) if np.ndim(groups) else groups)],
+        },
+        **grid_axes(rows, columns, 1.0 if square else None),
+    )

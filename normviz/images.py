@@ -1,0 +1,172 @@
+"""Pictures in and out: bytes of any file that a browser may send become an upright RGB tensor, in memory only.
+
+Nothing here writes a file. A file that cannot be shown raises a ValueError with one sentence for its owner.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import warnings
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+from torch import Tensor
+
+LONGEST = 1024  # pixels: the longer side of a decoded picture is at most this
+LARGEST_FILE = 64 * 2**20  # bytes
+LARGEST_PICTURE = 70_000_000  # pixels, as the file's header states them
+FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "PPM")  # none that runs a program
+_ADVICE = "save it as JPEG or PNG and try again"
+_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+
+warnings.simplefilter("error", Image.DecompressionBombWarning)  # process-wide: catch_warnings is not thread-safe
+
+
+def decode(data: bytes) -> Tensor:
+    """The picture in a file's bytes: upright, in RGB, its first frame, transparency shown on white.
+
+    16-bit and floating-point grey is scaled, not clipped. Large pictures are reduced at once.
+
+    Args:
+        data: the file's content, at most LARGEST_FILE bytes.
+
+    Returns:
+        uint8 (3, H, W) on the CPU, the longer side at most LONGEST pixels.
+
+    Raises:
+        ValueError: the file is empty, too large, damaged, or no picture; the sentence says what to do.
+    """
+    if not data:
+        raise ValueError("the file is empty; choose another one")
+    if len(data) > LARGEST_FILE:
+        raise ValueError(
+            f"the file has {len(data) / 2**20:.0f} MB, more than {LARGEST_FILE // 2**20}; reduce the picture first"
+        )
+    image = _open(data)
+    width, height = image.size
+    try:
+        image.draft(None, _target(width, height, 2 * LONGEST))  # a JPEG is decoded at a fraction of its size
+        image.load()
+        ImageOps.exif_transpose(image, in_place=True)
+        rgb = _to_rgb(image)
+    except MemoryError:
+        raise ValueError(f"a picture of {width:,} x {height:,} pixels does not fit into memory; reduce it") from None
+    except _BROKEN as error:
+        raise ValueError(f"the picture is damaged or incomplete ({_reason(error)}); {_ADVICE}") from None
+    return torch.from_numpy(np.array(rgb)).permute(2, 0, 1).contiguous()  # (3, H, W)
+
+
+def read_photo(path: Path | str) -> Tensor:
+    """The picture in a file, as `decode` gives it.
+
+    Raises:
+        ValueError: the file cannot be read, or is no picture.
+    """
+    path = Path(path)
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise ValueError(f"{path} is larger than {LARGEST_FILE // 2**20} MB; reduce the picture first")
+        data = path.read_bytes()
+    except OSError as error:
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+    try:
+        return decode(data)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _open(data: bytes) -> Image.Image:
+    """The picture with its header read and checked, its pixels not yet decoded."""
+    too_many = f"the picture has more than {LARGEST_PICTURE // 10**6} million pixels; reduce it and try again"
+    try:
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise ValueError(too_many) from None
+    except _BROKEN:
+        if data[4:8] == b"ftyp":
+            raise ValueError(f"HEIC and AVIF photos and films cannot be read; {_ADVICE}") from None
+        raise ValueError(f"the file is not a picture that can be read, or it is damaged; {_ADVICE}") from None
+    width, height = image.size
+    if width < 1 or height < 1:
+        raise ValueError(f"the picture has no pixels ({width} x {height}); choose another one")
+    if width * height > LARGEST_PICTURE:
+        raise ValueError(too_many)
+    return image
+
+
+def _reason(error: BaseException) -> str:
+    """The first line of an error's message, without Pillow's wording of a truncated file's byte counts."""
+    lines = str(error).splitlines() or [type(error).__name__]
+    return lines[0].split(" (")[0].rstrip(".")
+
+
+def _target(width: int, height: int, longest: int) -> tuple[int, int]:
+    """The size of a picture whose longer side is reduced to `longest`, if it is larger."""
+    scale = min(1.0, longest / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """A loaded picture of any mode as RGB of at most LONGEST pixels, on white where it is transparent."""
+    if image.mode.startswith(("I", "F")):
+        image = Image.fromarray(_grey(np.asarray(image)))
+    transparent = image.has_transparency_data
+    image = image.convert("RGBA" if transparent else "RGB")
+    size = _target(*image.size, LONGEST)
+    if size != image.size:
+        image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
+    if transparent:
+        white = Image.new("RGBA", image.size, "white")
+        image = Image.alpha_composite(white, image).convert("RGB")
+    return image
+
+
+def _grey(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+    """Grey levels of 16-bit, 32-bit or floating-point values (H, W).
+
+    White is 65535 for 16 bits, otherwise the first of 1, 255 and 65535 that no value exceeds; where
+    values are negative or larger, black is the lowest and white the highest of them.
+    """
+    if values.dtype.kind == "u" and values.dtype.itemsize == 2:
+        return (values // np.uint16(257)).astype(np.uint8)  # type: ignore[operator]
+    numbers = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)  # (H, W)
+    low, high = float(numbers.min()), float(numbers.max())
+    white = next((w for w in (1.0, 255.0, 65535.0) if low >= 0 and high <= w), None)
+    if white is None:
+        numbers, white = numbers - low, (high - low) or 1.0
+    return np.round(numbers * (255 / white)).astype(np.uint8)
+
+
+def to_batch(image: Tensor, size: int) -> Tensor:
+    """A picture squashed to a square, as the network sees it (antialiased bilinear).
+
+    Args:
+        image: uint8 (3, H, W).
+        size: pixels a side.
+
+    Returns:
+        float32 (1, 3, size, size) in [0, 1].
+    """
+    pixels = image.unsqueeze(0).float() / 255  # (1, 3, H, W)
+    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)  # (1, 3, size, size)
+
+
+def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """A map (h, w) at another size (H, W), bilinear with `align_corners=False`; on the CPU, in float32."""
+    if values.ndim != 2:
+        raise ValueError(f"a map must be (h, w); received shape {tuple(values.shape)}")
+    maps = values.detach().float().cpu()[None, None]  # (1, 1, h, w)
+    return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[0, 0]  # (H, W)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """The PNG file of uint8 pixels (H, W, 3)."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

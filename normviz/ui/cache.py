@@ -1,0 +1,164 @@
+"""What visitors share, bounded in bytes, and what stays in one visitor's session.
+
+Shared values are read-only by agreement: generated activations, the classifier, results that follow
+from knob values alone. Nothing that comes from an uploaded picture may enter: that lives in its
+session and goes with it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.activations import Distribution, generate
+from normviz.device import cores, device
+from normviz.models.photos import ASSETS, read_weights
+from normviz.models.residual import ResidualNet
+
+T = TypeVar("T")
+MEGABYTE = 2**20
+_SLOTS = threading.BoundedSemaphore(cores())
+
+
+@contextmanager
+def heavy() -> Iterator[None]:
+    """Hold one of as many slots as there are cores, so that a class at once neither thrashes nor fills memory."""
+    with _SLOTS:
+        yield
+
+
+class Shared:
+    """Values by key for all threads: each made once, the longest unused dropped beyond `limit` bytes."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self._entries: OrderedDict[Hashable, Future[Any]] = OrderedDict()
+        self._sizes: dict[Hashable, int] = {}
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """The value of `key`; the first to ask makes it, others wait. A failure is raised to all and not kept."""
+        with self._lock:
+            future: Future[T] | None = self._entries.get(key)
+            mine = future is None
+            if future is None:
+                future = self._entries[key] = Future()
+            self._entries.move_to_end(key)
+        if mine:
+            try:
+                value = make()
+            except BaseException as error:
+                with self._lock:
+                    del self._entries[key]
+                future.set_exception(error)
+                raise
+            future.set_result(value)
+            self._keep(key, size(value))
+        return future.result()
+
+    def bytes(self) -> int:
+        """How much the kept values weigh."""
+        with self._lock:
+            return sum(self._sizes.values())
+
+    def __contains__(self, key: Hashable) -> bool:
+        with self._lock:
+            return key in self._entries
+
+    def _keep(self, key: Hashable, weight: int) -> None:
+        """Note the weight of a value, and drop the longest unused ones while all weigh too much."""
+        with self._lock:
+            self._sizes[key] = weight
+            while sum(self._sizes.values()) > self.limit:
+                oldest = next(old for old in self._entries if old in self._sizes)
+                del self._entries[oldest], self._sizes[oldest]
+
+
+def size(value: object) -> int:
+    """The bytes of a value: of its tensors, arrays, texts, and of what containers and dataclasses hold."""
+    if isinstance(value, Tensor | np.ndarray):
+        return value.nbytes
+    if isinstance(value, Mapping):
+        return sum(map(size, value.values()))
+    if isinstance(value, list | tuple | set | frozenset):
+        return sum(map(size, value))
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return sum(size(getattr(value, field.name)) for field in dataclasses.fields(value))
+    return sys.getsizeof(value)
+
+
+_ACTIVATIONS = Shared(128 * MEGABYTE)
+_RESULTS = Shared(64 * MEGABYTE)
+_MODELS = Shared(256 * MEGABYTE)
+
+
+def activations(shape: tuple[int, ...], distribution: Distribution = "normal", seed: int = 0) -> Tensor:
+    """Generated activations on the device, shared by all visitors: never write into them.
+
+    Args:
+        shape: (N, C), (N, T, D) or (N, C, H, W).
+        distribution: one of normviz.activations.DISTRIBUTIONS.
+        seed: the seed of the generator.
+
+    Returns:
+        A float32 tensor of that shape.
+
+    Raises:
+        ValueError: see normviz.activations.generate.
+    """
+    return _ACTIVATIONS.get((shape, distribution, seed), lambda: generate(shape, distribution, seed, device()))
+
+
+def classifier(norm: str = "batch") -> tuple[ResidualNet, tuple[str, ...]]:
+    """The embedded photo classifier with this normalization, frozen and on the device, and its classes.
+
+    Raises:
+        ValueError: its weights are not there.
+    """
+    path = ASSETS / f"photos_{norm}.safetensors"
+    if not path.exists():
+        raise ValueError(f"the classifier with {norm} norm is not installed: there is no assets/{path.name}")
+
+    def load() -> tuple[ResidualNet, tuple[str, ...]]:
+        model, classes = read_weights(path)
+        return model.to(device()), tuple(classes)
+
+    return _MODELS.get(norm, load)
+
+
+def memo(key: Hashable, make: Callable[[], T]) -> T:
+    """A result shared by all visitors; `key` names everything that it follows from.
+
+    Only for results of knob values and generated data: what comes from an uploaded picture is private
+    to its session and must not be kept here.
+    """
+    return _RESULTS.get(key, make)
+
+
+def private(name: str, identity: Hashable, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """A picture kept in this visitor's session alone, made again only when `identity` changes.
+
+    Args:
+        name: what is kept under ("photo"); one value a name.
+        identity: tells one upload from the next (the uploader's file id, a sample's name).
+        make: decodes and downscales it.
+
+    Returns:
+        The picture, uint8 (height, width, 3).
+    """
+    kept: tuple[Hashable, NDArray[np.uint8]] | None = st.session_state.get(f"private {name}")
+    if kept is None or kept[0] != identity:
+        kept = (identity, make())
+        st.session_state[f"private {name}"] = kept
+    return kept[1]

@@ -1,0 +1,129 @@
+"""Widgets whose value stands in the page's address, so that a copied link restores the page.
+
+The key of a widget is the name of its parameter. Defaults stay out of the address. A value that a
+link asks for and that is not offered is ignored, and one sentence under the widget says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+import streamlit as st
+
+T = TypeVar("T")
+Number = TypeVar("Number", int, float)
+
+
+def slider(
+    label: str,
+    low: Number,
+    high: Number,
+    default: Number,
+    key: str,
+    *,
+    step: Number | None = None,
+    help: str | None = None,
+    format: str | None = None,
+) -> Number:
+    """A slider from `low` to `high`; all of `low`, `high`, `default`, `step` are int, or all are float."""
+    return _linked(
+        key,
+        lambda: st.slider(
+            label, low, high, default, step=step, key=key, help=help, format=format, bind="query-params"
+        ),
+    )  # fmt: skip
+
+
+def steps(
+    label: str,
+    options: Sequence[T],
+    default: T,
+    key: str,
+    *,
+    text: Callable[[T], str] = str,
+    help: str | None = None,
+) -> T:
+    """A slider over a few given values, shown and linked as `text(value)`."""
+    return _linked(
+        key,
+        lambda: st.select_slider(
+            label, options, value=default, format_func=text, key=key, help=help, bind="query-params"
+        ),
+        text,
+    )  # fmt: skip
+
+
+def select(
+    label: str,
+    options: Sequence[T],
+    default: T,
+    key: str,
+    *,
+    text: Callable[[T], str] = str,
+    help: str | None = None,
+) -> T:
+    """A list to choose one value from, shown and linked as `text(value)`."""
+    index = list(options).index(default)
+    return _linked(
+        key,
+        lambda: st.selectbox(
+            label, options, index=index, format_func=text, key=key, help=help, bind="query-params"
+        ),
+        text,
+    )  # fmt: skip
+
+
+def segments(
+    label: str,
+    options: Sequence[T],
+    default: T,
+    key: str,
+    *,
+    text: Callable[[T], str] = str,
+    help: str | None = None,
+) -> T:
+    """Two to five values side by side, exactly one of them chosen, shown and linked as `text(value)`."""
+    return _linked(
+        key,
+        lambda: st.segmented_control(
+            label, options, default=default, required=True, format_func=text, key=key, help=help, bind="query-params"
+        ),
+        text,
+    )  # fmt: skip
+
+
+def toggle(label: str, default: bool, key: str, *, help: str | None = None) -> bool:
+    """A switch."""
+    return _linked(key, lambda: st.toggle(label, default, key=key, help=help, bind="query-params"))
+
+
+def number(label: str, low: int, high: int, default: int, key: str, *, help: str | None = None) -> int:
+    """A field for a whole number from `low` to `high`."""
+    return _linked(
+        key, lambda: st.number_input(label, low, high, default, key=key, help=help, bind="query-params")
+    )  # fmt: skip
+
+
+def text_field(label: str, default: str, key: str, *, help: str | None = None, limit: int = 200) -> str:
+    """A field for at most `limit` characters of text."""
+    return _linked(
+        key, lambda: st.text_input(label, default, limit, key=key, help=help, bind="query-params")
+    )  # fmt: skip
+
+
+def _linked(key: str, draw: Callable[[], T], text: Callable[[T], str] = str) -> T:
+    """The drawn widget's value, with a sentence under it where the link asked for something else."""
+    asked = None if key in st.session_state else st.query_params.get(key)
+    value = draw()
+    if asked is not None and not _same(asked, text(value)):
+        st.caption(f"The link asks for {key} = {asked[:40]!r}, which is not offered here; {text(value)} is shown.")
+    return value
+
+
+def _same(asked: str, shown: str) -> bool:
+    """Whether two texts name one value: 8 and 8.0, TRUE and True."""
+    try:
+        return float(asked) == float(shown)
+    except ValueError:
+        return asked.strip().lower() == shown.strip().lower()

@@ -1,0 +1,46 @@
+"""Home: what can be seen here, and the two doors to it."""
+
+from html import escape
+
+import streamlit as st
+
+from normviz.ui import doors, frame
+
+
+def door(key: str, page: str, halves: tuple[doors.Half, doors.Half], title: str, text: str) -> None:
+    """One card that leads to a page."""
+    figures = "".join(
+        f'<figure><img src="{half.source}" alt="{escape(half.alt)}" width="{doors.WIDTH}" height="{doors.HEIGHT}">'
+        f"<figcaption>{escape(half.caption)}</figcaption></figure>"
+        for half in halves
+    )
+    with st.container(border=True, key=f"nv-door-{key}"):
+        st.html(f'<div class="nv-door">{figures}</div>')
+        st.page_link(page, label=title)
+        st.markdown(text)
+
+
+frame.page(
+    "See inside a network",
+    "What does a neural network look at, and what does normalization do to its numbers?",
+)
+heatmap, normalization = doors.pictures()
+left, right = st.columns(2, gap="medium")
+with left:
+    door(
+        "cam",
+        "pages/class_activation_maps.py",
+        heatmap,
+        "Your photo: where did it look?",
+        "Drop a photo and see which parts of it made the network say *cat*. Grad-CAM and its relatives, "
+        "at any layer, for any class, with the formula and this picture's numbers.",
+    )
+with right:
+    door(
+        "norm",
+        "pages/normalize.py",
+        normalization,
+        "Your activations: which numbers share a mean?",
+        "Generate activations, choose a normalization, and see which values share their statistics. "
+        "Every value, histogram and statistic, before and after.",
+    )
