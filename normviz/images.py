@@ -10,6 +10,7 @@ import struct
 import warnings
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor
 LONGEST = 1024  # pixels: the longer side of a decoded picture is at most this
 LARGEST_FILE = 64 * 2**20  # bytes
 LARGEST_PICTURE = 70_000_000  # pixels, as the file's header states them
-FORMATS = ("JPEG", "MPO", "PNG", "GIF", "WEBP", "TIFF", "BMP", "JPEG2000", "PPM")  # none that runs a program
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "PPM")  # none that runs a program
 _ADVICE = "save it as JPEG or PNG and try again"
 _BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
 
@@ -90,7 +91,7 @@ def _open(data: bytes) -> Image.Image:
         raise ValueError(too_many) from None
     except _BROKEN:
         if data[4:8] == b"ftyp":
-            raise ValueError(f"HEIC and AVIF photos and films cannot be read; {_ADVICE}") from None
+            raise ValueError(f"HEIC photos and films cannot be read; {_ADVICE}") from None
         raise ValueError(f"the file is not a picture that can be read, or it is damaged; {_ADVICE}") from None
     width, height = image.size
     if width < 1 or height < 1:
@@ -127,14 +128,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _grey(values: NDArray[np.generic]) -> NDArray[np.uint8]:
+def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
     """Grey levels of 16-bit, 32-bit or floating-point values (H, W).
 
     White is 65535 for 16 bits, otherwise the first of 1, 255 and 65535 that no value exceeds; where
     values are negative or larger, black is the lowest and white the highest of them.
     """
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
-        return (values // np.uint16(257)).astype(np.uint8)  # type: ignore[operator]
+        levels: NDArray[np.uint8] = (values // 257).astype(np.uint8)  # (H, W)
+        return levels
     numbers = np.nan_to_num(values.astype(np.float64), posinf=0.0, neginf=0.0)  # (H, W)
     low, high = float(numbers.min()), float(numbers.max())
     white = next((w for w in (1.0, 255.0, 65535.0) if low >= 0 and high <= w), None)

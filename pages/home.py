@@ -20,9 +20,10 @@ def door(key: str, page: str, halves: tuple[doors.Half, doors.Half], title: str,
         st.markdown(text)
 
 
-frame.page(
-    "See inside a network",
-    "What does a neural network look at, and what does normalization do to its numbers?",
+frame.page("See inside a network", "What does it look at, and what does normalization do to its numbers?")
+st.html(
+    '<p class="nv-lead">See where an image classifier finds its evidence, and how normalization changes the numbers '
+    "that pass through a network. Everything is computed by the machine that serves this page, and no photo is kept.</p>"
 )
 heatmap, normalization = doors.pictures()
 left, right = st.columns(2, gap="medium")
@@ -40,7 +41,7 @@ with right:
         "norm",
         "pages/normalize.py",
         normalization,
-        "Your activations: which numbers share a mean?",
+        "Your activations: what shares a mean?",
         "Generate activations, choose a normalization, and see which values share their statistics. "
         "Every value, histogram and statistic, before and after.",
     )

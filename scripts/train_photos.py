@@ -6,17 +6,17 @@ DATA is a folder with `train`, `val` and `outliers`, each a folder of class fold
 same. Outliers teach the network to be unsure: four of five are trained towards the uniform
 distribution (Hendrycks et al. 2019, 1812.04606), every fifth by sorted name is kept for measuring.
 A run that was stopped goes on where its last epoch ended when the same command is given again.
+With `--measure-only` the weights in `--out` are measured again, and their measurements and card renewed.
 """
 
 from __future__ import annotations
 
 import argparse
 import io
-import json
 import math
 import time
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,9 +29,11 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from normviz.models.photos import MEAN, STD, write_weights
+from normviz.models.catalogue import SIZE
+from normviz.models.photos import MEAN, STD, Measured, read_weights, write_weights
 from normviz.models.residual import NORMS, ResidualNet
 
+FORGONE = 0.05  # share of the known photos that may be called unknown: this sets the confidence threshold
 STORED = 144  # pixels: photos are kept in memory as squares of this side
 MEASURED_AT = (128, 144, 160, 192, 224)  # pixels: sides at which the finished network is measured
 
@@ -134,7 +136,7 @@ def predict(model: nn.Module, images: Tensor, size: int, device: torch.device) -
     """Probabilities (N, classes) of whole photos at `size` pixels a side, on the CPU."""
     model.eval()
     outputs = []
-    for chunk in images.split(128):
+    for chunk in torch.split(images, 128):
         x = to_input(F.interpolate(chunk.to(device).float(), size=(size, size), mode="bilinear", antialias=True))
         outputs.append(model(x.contiguous(memory_format=torch.channels_last)).float().softmax(dim=1).cpu())
     return torch.cat(outputs)  # (N, classes)
@@ -143,27 +145,43 @@ def predict(model: nn.Module, images: Tensor, size: int, device: torch.device) -
 def auroc(known: Tensor, unknown: Tensor) -> float:
     """Probability that a known photo's score exceeds an unknown one's, ties counting half."""
     scores = torch.cat([known, unknown]).double()  # (n + m,)
-    order = scores.unique(return_inverse=True)[1]  # (n + m,)
+    order: Tensor = torch.unique(scores, return_inverse=True)[1]  # (n + m,)
     counts = torch.bincount(order)  # (values,)
     rank = (counts.cumsum(0) - (counts - 1) / 2)[order]  # (n + m,), mean rank of ties
     n, m = len(known), len(unknown)
     return float((rank[:n].sum() - n * (n + 1) / 2) / (n * m))
 
 
-def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: torch.device) -> dict[str, object]:
-    """Accuracy, accuracy per class, confusions and AUROC of known against unknown, at one size."""
+@dataclass(frozen=True)
+class Result:
+    """What a network reached at one input size, and how sure it was (median confidence)."""
+
+    measured: Measured
+    sure_when_right: float
+    sure_when_wrong: float
+    confusion: Tensor  # (classes, classes): photos of the row's class that were called the column's
+
+
+def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: torch.device) -> Result:
+    """Accuracy, confusions, and how well confidence tells known from unknown photos, at one size."""
     probabilities = predict(model, val.images, size, device)  # (N, classes)
     confidence, guess = probabilities.max(dim=1)  # (N,), (N,)
+    stranger = predict(model, unknown, size, device).max(dim=1).values  # (M,)
+    right = guess == val.labels  # (N,)
+    threshold = confidence.quantile(FORGONE).item()
     classes = len(val.classes)
-    confusion = torch.bincount(val.labels * classes + guess, minlength=classes**2).view(classes, classes)  # (C, C)
-    return {
-        "size": size,
-        "top1": (guess == val.labels).double().mean().item(),
-        "auroc": auroc(confidence, predict(model, unknown, size, device).max(dim=1).values),
-        "confidence_right": confidence[guess == val.labels].median().item(),
-        "confidence_wrong": confidence[guess != val.labels].median().item(),
-        "confusion": confusion.tolist(),
-    }
+    return Result(
+        Measured(
+            size=size,
+            top1=right.double().mean().item(),
+            auroc=auroc(confidence, stranger),
+            threshold=threshold,
+            caught=(stranger < threshold).double().mean().item(),
+        ),
+        sure_when_right=confidence[right].median().item(),
+        sure_when_wrong=confidence[~right].median().item(),
+        confusion=torch.bincount(val.labels * classes + guess, minlength=classes**2).view(classes, classes),
+    )
 
 
 # ------------------------------------------------------------------------------------------ training
@@ -223,12 +241,14 @@ def follow(average: nn.Module, model: nn.Module, keep: float) -> None:
 
 def train(
     args: argparse.Namespace, photos: Photos, outliers: Tensor, val: Photos, unknown: Tensor, device: torch.device
-) -> nn.Module:
+) -> ResidualNet:
     """The averaged network after `args.epochs` epochs."""
     torch.manual_seed(args.seed)
     classes = len(photos.classes)
-    model = ResidualNet(classes, norm=args.norm).to(device, memory_format=torch.channels_last)
-    average = ResidualNet(classes, norm=args.norm).to(device, memory_format=torch.channels_last)
+    model = ResidualNet(classes, norm=args.norm).to(device)
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    average = ResidualNet(classes, norm=args.norm).to(device)
+    average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(model.state_dict())
     optimizer = optimizer_for(model, args.rate, args.decay)
     steps = len(photos.images) // args.batch
@@ -266,55 +286,57 @@ def train(
         save_checkpoint(checkpoint, model, average, optimizer, epoch + 1)
         line = f"epoch {epoch + 1}: loss {losses / steps:.3f}, {time.perf_counter() - begun:.0f} s"
         if (epoch + 1) % 5 == 0 or epoch + 1 == args.epochs:
-            result = measure(average, val, unknown, 128, device)
-            line += f", validation top-1 {result['top1']:.4f}, AUROC {result['auroc']:.4f}"
+            measured = measure(average, val, unknown, 128, device).measured
+            line += f", validation top-1 {measured.top1:.4f}, AUROC {measured.auroc:.4f}"
         print(line, flush=True)
     return average
 
 
 # ---------------------------------------------------------------------------------------- model card
-def card(
-    args: argparse.Namespace, results: Iterable[dict[str, object]], classes: list[str], photos: int, parameters: int
-) -> str:
+def card(args: argparse.Namespace, results: Sequence[Result], classes: list[str], photos: int, parameters: int) -> str:
     """The model card as Markdown; every number in it was measured on the weights as they are stored."""
-    results = list(results)
-    chosen = results[0]
-    confusion = torch.tensor(chosen["confusion"])  # (C, C)
+    chosen = next((r for r in results if r.measured.size == SIZE), results[0])
+    confusion, size = chosen.confusion, chosen.measured.size
     total = confusion.sum(dim=1)  # (C,)
-    off = confusion.clone().fill_diagonal_(0)  # (C, C)
-    worst = off.flatten().topk(8)
+    worst = confusion.clone().fill_diagonal_(0).flatten().topk(min(8, confusion.numel()))
     lines = [
         f"# photos_{args.norm}: the embedded photo classifier, normalization: {args.norm}",
         "",
         f"A residual network of {parameters:,} parameters ({', '.join(classes)}), weights in half precision.",
         "",
         "## Data and its terms",
-        f"Trained on {photos:,} photos of 11 classes: ten classes of ImageNet as selected in Imagenette v2 (its",
-        '"English springer" is part of *dog* here), in that set\'s own split, and further cats and dogs of the Asirra',
-        "(Dogs vs. Cats) photos; outliers are single photos of other ImageNet classes. ImageNet's terms are",
+        f"Trained on {photos:,} photos of {len(classes)} classes: ten classes of ImageNet as selected in Imagenette v2",
+        '(its "English springer" is part of *dog* here), in that set\'s own split, and further cats and dogs of the',
+        "Asirra (Dogs vs. Cats) photos; outliers are single photos of other ImageNet classes. ImageNet's terms are",
         "non-commercial research and education; the photos remain their owners' and are not part of this project.",
         "",
         "## Recipe",
-        f"`python scripts/train_photos.py DATA --norm {args.norm} --epochs {args.epochs} --seed {args.seed}`: SGD with Nesterov",
-        f"momentum .9, one cycle up to {args.rate}, weight decay {args.decay}, batch {args.batch} with {args.outliers} outliers trained towards the",
-        f"uniform distribution (weight {args.exposure}), label smoothing .1, photos at 96, 112 and 128 pixels, random crops of",
-        "25-100 % of the area or zoomed out to 40 % of the size, aspect ratio +-35 %, rotation +-8 degrees, flips,",
-        f"colour jitter; an exponential average of the weights ({args.keep}).",
+        f"`python scripts/train_photos.py DATA --norm {args.norm} --epochs {args.epochs} --seed {args.seed}`: SGD,",
+        f"Nesterov momentum .9, one cycle up to {args.rate}, weight decay {args.decay}, batch {args.batch} with",
+        f"{args.outliers} outliers trained towards uniform probabilities (weight {args.exposure}), label smoothing .1,",
+        "photos at 96, 112 and 128 pixels, random crops of 25-100 % of the area or zoomed out to 40 % of the size,",
+        "aspect ratio +-35 %, rotation +-8 degrees, flips, colour jitter; an exponential average of the weights",
+        f"({args.keep}).",
         "",
         "## Measured on the validation photos (whole photo squashed to a square)",
-        "| input, px | top-1 | AUROC known against unknown (maximum softmax probability) | median confidence when right | when wrong |",
-        "|---|---|---|---|---|",
+        "Confidence is the maximum softmax probability; AUROC is of known against unknown photos by confidence. Below",
+        f"the threshold the application says that it does not know: {FORGONE:.0%} of the known photos fall below it,",
+        "and the share of the unknown photos that the next column gives.",
+        "",
+        "| input, px | top-1 | AUROC | threshold | unknown below it | median confidence when right | when wrong |",
+        "|---|---|---|---|---|---|---|",
         *(
-            f"| {r['size']} | {r['top1']:.2%} | {r['auroc']:.3f} | {r['confidence_right']:.2f} | {r['confidence_wrong']:.2f} |"
-            for r in results
+            f"| {m.size} | {m.top1:.2%} | {m.auroc:.3f} | {m.threshold:.3f} | {m.caught:.0%} "
+            f"| {r.sure_when_right:.2f} | {r.sure_when_wrong:.2f} |"
+            for r, m in ((r, r.measured) for r in results)
         ),
         "",
-        f"### Per class, at {chosen['size']} px",
+        f"### Per class, at {size} px",
         "| class | photos | recognised |",
         "|---|---|---|",
         *(f"| {name} | {int(total[i])} | {float(confusion[i, i] / total[i]):.1%} |" for i, name in enumerate(classes)),
         "",
-        "### Most frequent confusions",
+        f"### Most frequent confusions, at {size} px",
         *(
             f"- {classes[int(index) // len(classes)]} called {classes[int(index) % len(classes)]}: {int(count)}"
             for count, index in zip(worst.values, worst.indices, strict=True)
@@ -322,18 +344,32 @@ def card(
         ),
         "",
         "## What it cannot do",
-        "It knows these eleven classes and nothing else. A photo of anything else gets one of the eleven names with a",
-        "low probability; the application then says that it does not know. It sees the whole photo squashed to a small",
-        "square, so small objects are often missed. Most tench photos show the hands of the angler, and the network",
-        "uses them: a heatmap for *tench* often lights up fingers. It is for teaching, not for decisions.",
+        f"It knows these {len(classes)} classes and nothing else. A photo of anything else gets one of their names",
+        "with a low probability; the application then says that it does not know. It sees the whole photo squashed to",
+        "a small square, so small objects are often missed. Most tench photos show the hands of the angler, and the",
+        "network uses them: a heatmap for *tench* often lights up fingers. It is for teaching, not for decisions.",
         "",
     ]
     return "\n".join(lines)
 
 
-def main() -> None:
+def publish(
+    path: Path, args: argparse.Namespace, photos: int, val: Photos, unknown: Tensor, device: torch.device
+) -> None:
+    """Measure the weights stored at `path`, write the measurements into the file and the model card beside it."""
+    model, classes = read_weights(path)
+    results = []
+    for size in MEASURED_AT:
+        results.append(measure(model.to(device), val, unknown, size, device))
+        print(results[-1].measured, flush=True)
+    parameters = sum(p.numel() for p in model.parameters())
+    path.with_suffix(".md").write_text(card(args, results, classes, photos, parameters), encoding="utf-8")
+    write_weights(path, model, classes, [result.measured for result in results])
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the data, train, export, and measure what was exported."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--norm", choices=NORMS, default="batch")
     parser.add_argument("--epochs", type=int, default=60)
@@ -346,23 +382,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("assets"))
     parser.add_argument("--checkpoints", type=Path, default=Path("runs"))
-    args = parser.parse_args()
+    parser.add_argument("--measure-only", action="store_true", help="measure the weights in --out again")
+    args = parser.parse_args(arguments)
 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     photos, val = load_photos(args.data, "train"), load_photos(args.data, "val")
     every = load_photos(args.data, "outliers").images  # (M, 3, 144, 144), sorted by name
     held_out = torch.arange(len(every)) % 5 == 0  # (M,)
-    average = train(args, photos, every[~held_out], val, every[held_out], device)
     path = args.out / f"photos_{args.norm}.safetensors"
-    write_weights(path, average, photos.classes)
-    average.load_state_dict(
-        {k: v.half().float() if v.is_floating_point() else v for k, v in average.state_dict().items()}
-    )
-    results = [measure(average, val, every[held_out], size, device) for size in MEASURED_AT]
-    for result in results:
-        print(json.dumps({k: v for k, v in result.items() if k != "confusion"}))
-    parameters = sum(p.numel() for p in average.parameters())
-    path.with_suffix(".md").write_text(card(args, results, photos.classes, len(photos.images), parameters))
+    if not args.measure_only:
+        write_weights(path, train(args, photos, every[~held_out], val, every[held_out], device), photos.classes)
+    publish(path, args, len(photos.images), val, every[held_out], device)
 
 
 if __name__ == "__main__":

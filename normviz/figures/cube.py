@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -51,7 +52,7 @@ def _runs(colours: NDArray[Any]) -> Iterator[tuple[int, int, int, int]]:
     """Row, first column, end column and colour of every run of equal colours along a row."""
     for i, row in enumerate(colours):
         edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
-        for start, end in zip(edges, edges[1:], strict=False):
+        for start, end in itertools.pairwise(edges):
             yield i, start, end, int(row[start])
 
 

@@ -24,9 +24,12 @@ def before_after(
     """Two overlaid histograms on one axis, as shares of all values in per cent.
 
     Args:
-        counts_before, counts_after: (B,) counts in B equal bins from low to high.
-        low, high: the ends of the axis.
-        group_before, group_after: (G, B) the same counts for each statistic.
+        counts_before: (B,) counts in B equal bins from low to high.
+        counts_after: (B,) counts in the same bins.
+        low: the start of the axis.
+        high: its end.
+        group_before: (G, B) the counts of each statistic alone.
+        group_after: (G, B) the same after.
         ids: (G,) the numbers of these statistics; by default 0 to G − 1.
         unit: the title of the axis.
 
@@ -77,7 +80,8 @@ def before_after(
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "itemclick": False,
                 "itemdoubleclick": False},
         margin={"l": 8, "r": 8, "t": 30, "b": 8},
-        xaxis={"range": [low, high], "title": {"text": unit}, "automargin": True, "zeroline": False, "nticks": 8},
+        xaxis={"range": [low, high], "title": {"text": unit}, "automargin": True, "zeroline": False, "nticks": 8,
+               "showgrid": False, "ticks": "outside", "ticklen": 8},
         yaxis={"ticksuffix": " %", "automargin": True, "fixedrange": True, "rangemode": "tozero", "nticks": 5,
                "zeroline": False, "title": {"text": "share of values"}},
         uirevision=f"{low:g} {high:g} {bins}",

@@ -75,7 +75,7 @@ class Readout:
 
 
 def _template(centred: bool, scaled: bool, shifted: bool, numbers: bool) -> str:
-    """y = γ (x − μ)/√(σ² + ε) + β with or without its parts, in letters or with places for numbers."""
+    """MathML of y = γ (x − μ)/√(σ² + ε) + β with or without its parts, in letters or with places for numbers."""
     spread = "var" if centred else "ms"
 
     def term(name: str) -> str:
@@ -122,7 +122,8 @@ def normalization(
         method: the method's name, as "group_norm".
         statistics: the numbers of the groups that the panels show.
         eps: ε, inside the root.
-        gamma, beta: one number each, or arrays that broadcast to the slice's (rows, columns).
+        gamma: γ, one number or an array that broadcasts to the slice's (rows, columns).
+        beta: β, likewise.
         title: a line above the formula, as "16 statistics over N, H, W".
     """
     centred, shifted = _PARTS.get(method, (True, True))

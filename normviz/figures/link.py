@@ -82,7 +82,12 @@ def group_matrix(groups: NDArray[Any]) -> int | dict[str, Any]:
 
     Args:
         groups: (rows, columns) group numbers, at least 0.
+
+    Raises:
+        ValueError: a negative group number.
     """
+    if groups.min() < 0:
+        raise ValueError(f"group numbers start at 0; received {int(groups.min())}")
     if (groups == groups[0, 0]).all():
         return int(groups[0, 0])
     distinct, row_of = np.unique(groups, axis=0, return_inverse=True)  # (R, columns), (rows,)
@@ -103,11 +108,17 @@ def face(
     down: Sequence[float] = (0, 1),
 ) -> dict[str, Any]:
     """A grid of cells in the plane of a figure: cell (i, j) starts at origin + j · along + i · down."""
-    if isinstance(groups, np.ndarray):
+    placed: int | dict[str, Any] | None = None
+    if np.ndim(groups):  # type: ignore[arg-type]
+        groups = np.asarray(groups)
         if groups.shape != (rows, columns):
-            raise ValueError(f"the groups must have the shape ({rows}, {columns}) of the cells; received {groups.shape}")
-        groups = group_matrix(groups)  # type: ignore[assignment]
+            raise ValueError(
+                f"the groups must have the shape ({rows}, {columns}) of the cells; received {groups.shape}"
+            )
+        placed = group_matrix(groups)
+    elif groups is not None:
+        placed = int(groups)
     return {
-        "rows": rows, "columns": columns, "groups": groups,
+        "rows": rows, "columns": columns, "groups": placed,
         "origin": list(origin), "along": list(along), "down": list(down),
     }  # fmt: skip

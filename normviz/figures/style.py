@@ -61,7 +61,8 @@ def colours(name: ColourMap, positions: NDArray[Any]) -> NDArray[np.uint8]:
     stops = np.array([colors.hex_to_rgb(stop) for _, stop in scale], dtype=np.float32)  # (S, 3)
     at = np.array([position for position, _ in scale])
     table = np.stack([np.interp(np.linspace(0, 1, 256), at, stops[:, i]) for i in range(3)], axis=1)  # (256, 3)
-    return table.round().astype(np.uint8)[np.rint(np.clip(positions, 0, 1) * 255).astype(np.intp)]
+    picked: NDArray[np.uint8] = table.round().astype(np.uint8)[np.rint(np.clip(positions, 0, 1) * 255).astype(np.intp)]
+    return picked
 
 
 def number(value: float, digits: int = 3) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
-import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
@@ -20,19 +19,26 @@ def colour_bar(levels: link.Levels, low: float, high: float, unit: str = "") -> 
         texts[-1] += f" {unit}"
     return {
         "orientation": "h", "thickness": 12, "thicknessmode": "pixels", "outlinewidth": 0, "y": 0, "yanchor": "top",
-        "ypad": 0, "xpad": 0, "len": 1, "tickvals": [levels.at(value) for value in shown], "ticktext": texts,
+        "ypad": 6, "xpad": 0, "len": 1, "tickvals": [levels.at(value) for value in shown], "ticktext": texts,
         "tickfont": {"size": 16}, "ticks": "outside", "ticklen": 4,
     }  # fmt: skip
 
 
 def grid_axes(rows: int, columns: int, ratio: float | None = 1.0) -> dict[str, Any]:
-    """Axes of a grid of cells without ticks, row 0 on top; `ratio` is a cell's height over its width."""
-    plain = {"showgrid": False, "zeroline": False, "showticklabels": False, "ticks": "", "constrain": "domain"}
-    x = plain | {"range": [-0.5, columns - 0.5]}
+    """Axes of a grid of cells, row 0 on top, with room for a colour bar; `ratio`: a cell's height over its width."""
+    plain = {
+        "showgrid": False,
+        "zeroline": False,
+        "showticklabels": False,
+        "ticks": "",
+        "constrain": "domain",
+        "constraintoward": "top",
+    }
+    x = plain | {"range": [-0.5, columns - 0.5], "constraintoward": "center"}
     y = plain | {"range": [rows - 0.5, -0.5]}
     if ratio is not None:
         y |= {"scaleanchor": "x", "scaleratio": ratio}
-    return {"xaxis": x, "yaxis": y, "uirevision": f"{rows}×{columns}"}
+    return {"xaxis": x, "yaxis": y, "uirevision": f"{rows}×{columns}", "margin": {"l": 8, "r": 8, "t": 8, "b": 60}}
 
 
 def heatmap(
@@ -68,7 +74,8 @@ def slice_heatmap(
 
     Args:
         values: (rows, columns) finite numbers.
-        low, high: the ends of the colour scale, the same before and after; see `style.limits`.
+        low: the start of the colour scale, the same before and after; see `style.limits`.
+        high: its end.
         groups: (rows, columns) number of the statistic of each cell, or one number for the whole slice.
         axes: the names of the rows and of the columns.
         role: which side of the normalization this is.
@@ -95,7 +102,7 @@ def slice_heatmap(
             "axes": list(axes),
             "unit": unit,
             "values": {"start": levels.start, "step": levels.step},
-            "faces": [link.face(rows, columns, np.asarray(groups) if np.ndim(groups) else groups)],
+            "faces": [link.face(rows, columns, groups)],
         },
         **grid_axes(rows, columns, 1.0 if square else None),
     )

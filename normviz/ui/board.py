@@ -52,14 +52,13 @@ class Panel:
     height: int = 320
 
 
-def _publish(folder: Path, name: str, content: bytes) -> bool:
+def _publish(path: Path, content: bytes) -> bool:
     """Write a file once, whole or not at all; whether it is there."""
-    path = folder / name
     if path.exists() and path.stat().st_size == len(content):
         return True
     try:
-        folder.mkdir(exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=folder, prefix=".", delete=False) as file:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
             file.write(content)
         Path(file.name).chmod(0o644)
         Path(file.name).replace(path)
@@ -71,21 +70,23 @@ def _publish(folder: Path, name: str, content: bytes) -> bool:
 @functools.cache
 def _served(folder: Path) -> dict[str, str] | None:
     """The addresses of Plotly's script and of the board's own module and style, or None."""
-    sources = {
-        "plotly": (Path(plotly.__file__).parent / "package_data" / "plotly.min.js", get_plotlyjs_version()),
-        "script": (HERE / "board.js", ""),
-        "style": (HERE / "board.css", ""),
+    own = {
+        source.name: source.read_bytes() for source in sorted(HERE.glob("board*")) if source.suffix in (".js", ".css")
     }
-    addresses = {}
+    version = hashlib.sha256(b"".join(own.values())).hexdigest()[:12]
+    script = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
+    plotly_name = f"plotly-{get_plotlyjs_version()}.min.js"
+    if not _publish(folder / plotly_name, script):
+        return None
+    if not all(_publish(folder / f"board-{version}" / name, content) for name, content in own.items()):
+        return None
     base = st.get_option("server.baseUrlPath").strip("/")
-    for role, (source, version) in sources.items():
-        content = source.read_bytes()
-        stem, _, ending = source.name.partition(".")
-        name = f"{stem}-{version or hashlib.sha256(content).hexdigest()[:12]}.{ending}"
-        if not _publish(folder, name, content):
-            return None
-        addresses[role] = f"{'/' + base if base else ''}/app/static/{name}"
-    return addresses
+    root = f"{'/' + base if base else ''}/app/static"
+    return {
+        "plotly": f"{root}/{plotly_name}",
+        "script": f"{root}/board-{version}/board.js",
+        "style": f"{root}/board-{version}/board.css",
+    }
 
 
 def _addresses() -> dict[str, str] | None:

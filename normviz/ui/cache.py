@@ -18,13 +18,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
-from numpy.typing import NDArray
 from torch import Tensor
 
 from normviz.activations import Distribution, generate
 from normviz.device import cores, device
-from normviz.models.photos import ASSETS, read_weights
-from normviz.models.residual import ResidualNet
+from normviz.models.catalogue import Classifier, load_classifier
 
 T = TypeVar("T")
 MEGABYTE = 2**20
@@ -120,21 +118,13 @@ def activations(shape: tuple[int, ...], distribution: Distribution = "normal", s
     return _ACTIVATIONS.get((shape, distribution, seed), lambda: generate(shape, distribution, seed, device()))
 
 
-def classifier(norm: str = "batch") -> tuple[ResidualNet, tuple[str, ...]]:
-    """The embedded photo classifier with this normalization, frozen and on the device, and its classes.
+def classifier(name: str = "photos") -> Classifier:
+    """A classifier of the catalogue, loaded once and shared by all visitors.
 
     Raises:
-        ValueError: its weights are not there.
+        ValueError: no such classifier is installed.
     """
-    path = ASSETS / f"photos_{norm}.safetensors"
-    if not path.exists():
-        raise ValueError(f"the classifier with {norm} norm is not installed: there is no assets/{path.name}")
-
-    def load() -> tuple[ResidualNet, tuple[str, ...]]:
-        model, classes = read_weights(path)
-        return model.to(device()), tuple(classes)
-
-    return _MODELS.get(norm, load)
+    return _MODELS.get(name, lambda: load_classifier(name))
 
 
 def memo(key: Hashable, make: Callable[[], T]) -> T:
@@ -146,19 +136,21 @@ def memo(key: Hashable, make: Callable[[], T]) -> T:
     return _RESULTS.get(key, make)
 
 
-def private(name: str, identity: Hashable, make: Callable[[], NDArray[np.uint8]]) -> NDArray[np.uint8]:
-    """A picture kept in this visitor's session alone, made again only when `identity` changes.
+def private(name: str, identity: Hashable, make: Callable[[], T]) -> T:
+    """A value kept in this visitor's session alone, made again only when `identity` changes.
 
     Args:
-        name: what is kept under ("photo"); one value a name.
+        name: what it is kept under ("photo"); one value a name.
         identity: tells one upload from the next (the uploader's file id, a sample's name).
-        make: decodes and downscales it.
+        make: decodes and downscales it; a failure is raised and nothing is kept.
 
     Returns:
-        The picture, uint8 (height, width, 3).
+        What `make` returned: for a photo its uint8 tensor (3, H, W).
     """
-    kept: tuple[Hashable, NDArray[np.uint8]] | None = st.session_state.get(f"private {name}")
+    slot = f"private {name}"
+    kept: tuple[Hashable, T] | None = st.session_state.get(slot)
     if kept is None or kept[0] != identity:
+        st.session_state.pop(slot, None)
         kept = (identity, make())
-        st.session_state[f"private {name}"] = kept
+        st.session_state[slot] = kept
     return kept[1]

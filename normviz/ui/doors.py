@@ -7,20 +7,22 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL import Image
-from skimage import data
 from torch import Tensor
-from torch.nn import functional as F
 
 from normviz.activations import generate
-from normviz.device import device
+from normviz.attribution import Probe, grad_cam
 from normviz.figures.maps import blend, data_uri
 from normviz.figures.style import AFTER, BEFORE
-from normviz.models.photos import ASSETS, MEAN, STD
+from normviz.images import decode
+from normviz.models.catalogue import models
+from normviz.normalization import batch_norm
+from normviz.samples import load_sample
 from normviz.ui import cache
 
 WIDTH, HEIGHT = 360, 240  # pixels of each half of a picture
-BINS = 90
+BINS, SPAN = 90, 8.0
 
 
 @dataclass(frozen=True)
@@ -39,41 +41,40 @@ def pictures() -> tuple[tuple[Half, Half], tuple[Half, Half]]:
 
 def _heatmap() -> tuple[Half, Half]:
     """A photo, and the evidence that the network found in it for the class it names."""
-    cat = Image.fromarray(data.chelsea())  # type: ignore[no-untyped-call]
-    image = cat.crop((0, 0, 450, 300)).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)
-    photo = np.asarray(image)  # (HEIGHT, WIDTH, 3)
-    pixels = torch.tensor(np.asarray(image.resize((224, 224))) / 255, dtype=torch.float32)  # (224, 224, 3)
-    x = ((pixels - torch.tensor(MEAN)) / torch.tensor(STD)).permute(2, 0, 1)[None].to(device())  # (1, 3, 224, 224)
-    model, classes = cache.classifier()
-    with torch.no_grad():
-        features = model.features(x)  # (1, K, 14, 14)
-        best = int(model.fc(features.mean(dim=(2, 3))).argmax())
-        evidence = torch.einsum("k,khw->hw", model.fc.weight[best], features[0]).relu()  # (14, 14)
-    lit = blend(photo, evidence.cpu().numpy(), opacity=0.55)  # (HEIGHT, WIDTH, 3)
-    return (
-        Half(data_uri(photo), "A photo of a cat.", "your photo"),
-        Half(data_uri(lit), "The same photo, bright where the evidence lies.", f"evidence for “{classes[best]}”"),
-    )
+    photo = decode(load_sample("chelsea"))  # (3, H, W)
+    plain = Half(_data_uri(photo.permute(1, 2, 0).numpy()), "A photo of a cat.", "your photo")
+    if not models():
+        return plain, Half(plain.source, plain.alt, "the classifier's weights are missing")
+    classifier = cache.classifier()
+    probe = Probe(classifier.model, classifier.prepare(photo))
+    heat = grad_cam(probe)[0].cpu().numpy()  # (14, 14)
+    lit = blend(photo.permute(1, 2, 0).numpy(), heat, opacity=0.55)  # (H, W, 3)
+    name = classifier.classes[int(probe.target)]
+    return plain, Half(_data_uri(lit), "The photo, bright where the evidence lies.", f"evidence for “{name}”")
+
+
+def _data_uri(picture: NDArray[np.uint8]) -> str:
+    """A picture (H, W, 3) at the size it is shown, as an address."""
+    return data_uri(np.asarray(Image.fromarray(picture).resize((WIDTH, HEIGHT), Image.Resampling.LANCZOS)))
 
 
 def _normalization() -> tuple[Half, Half]:
     """The values of six channels before and after each was normalized over the batch and all positions."""
-    x = generate((16, 6, 24, 24), "shifted", seed=4)  # (N, C, H, W)
-    y = F.batch_norm(x, None, None, training=True)  # (N, C, H, W)
-    low, high = float(x.min()), float(x.max())
+    x = generate((16, 6, 24, 24), "shifted", seed=39)  # (N, C, H, W)
+    y = batch_norm(x)  # (N, C, H, W)
     return (
-        Half(_ridges(x, low, high, BEFORE), "Six hills, each with its own place and width.", "six channels, before"),
-        Half(_ridges(y, low, high, AFTER), "Six hills, all centred on 0 and equally wide.", "after batch normalization"),
+        Half(_ridges(x, BEFORE), "Six hills, each with its own place and width.", "six channels, before"),
+        Half(_ridges(y, AFTER), "Six hills, all centred on 0 and equally wide.", "after batch normalization"),
     )
 
 
-def _ridges(values: Tensor, low: float, high: float, colour: str) -> str:
-    """One hill a channel, all on one axis from `low` to `high` with 0 marked, as an SVG's address."""
-    step, zero = (HEIGHT - 60) / (values.shape[1] - 1), WIDTH * (0 - low) / (high - low)
+def _ridges(values: Tensor, colour: str) -> str:
+    """One hill a channel, all on one axis from -SPAN to SPAN with 0 marked, as an SVG's address."""
+    step = (HEIGHT - 60) / (values.shape[1] - 1)
     style = f'fill="{colour}" fill-opacity=".4" stroke="{colour}" stroke-width="1.8" stroke-linejoin="round"'
-    lines = [f'<path d="M{zero:.1f} 0V{HEIGHT}" stroke="#808890" stroke-dasharray="3 4"/>']
+    lines = [f'<path d="M{WIDTH / 2} 0V{HEIGHT}" stroke="#808890" stroke-dasharray="3 4"/>']
     for channel in range(values.shape[1]):
-        counts = torch.histc(values[:, channel], bins=BINS, min=low, max=high)  # (BINS,)
+        counts = torch.histc(values[:, channel], bins=BINS, min=-SPAN, max=SPAN)  # (BINS,)
         heights = (counts / counts.max() * 1.3 * step).tolist()
         base = 52 + step * channel
         hill = " ".join(f"{WIDTH * (i + 0.5) / BINS:.1f},{base - h:.1f}" for i, h in enumerate(heights))

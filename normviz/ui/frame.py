@@ -18,7 +18,7 @@ STYLE = ASSETS / "style.css"
 
 def configure() -> None:
     """Set the browser tab and the style; once a run, before anything else is drawn."""
-    st.set_page_config(page_title="NormViz", page_icon="🔬", layout="wide", initial_sidebar_state=256)
+    st.set_page_config(page_title="NormViz", page_icon="🔬", layout="wide")
     st.html(STYLE)
 
 
@@ -47,8 +47,11 @@ def sidebar() -> None:
 
 
 def sentence(text: str, kind: str = "error") -> None:
-    """One sentence in a box; `kind` is error (nothing can be shown), hint (something should be known) or good."""
-    role = "alert" if kind == "error" else "status"
+    """One sentence in a box.
+
+    `kind` is error (a rule forbids it), sorry (a defect), hint (something should be known) or good.
+    """
+    role = "alert" if kind in ("error", "sorry") else "status"
     st.html(f'<p class="nv-sentence nv-{escape(kind)}" role="{role}">{escape(text)}</p>')
 
 
@@ -74,6 +77,7 @@ def apologize(error: Exception) -> bool:
     print(f"unexpected {type(error).__name__}\n{where}", file=sys.stderr)  # not the message: it may quote the data
     sentence(
         "Sorry, this went wrong inside NormViz. Your settings are kept: change one of them or reload the page; "
-        "if it happens again, copy the page's address into a report."
+        "if it happens again, copy the page's address into a report.",
+        "sorry",
     )
     return True

@@ -12,8 +12,8 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import streamlit as st
-import torch
 from streamlit import config
+from streamlit.runtime.pages_manager import PagesManager
 
 from normviz.device import device
 from normviz.ui import doors
@@ -22,9 +22,12 @@ from normviz.ui import doors
 def prepare() -> None:
     """Warm up, then tell the collector to leave everything that is loaded by now alone.
 
+    Until `st.navigation` has run once, Streamlit would look for the first visitor's page by its file's
+    name in `pages/` and report a page that is not found; the flag is the one that `st.navigation` sets.
     Streamlit collects garbage after every run of a page; with PyTorch loaded that takes 120 ms
     unless the objects of the imports are frozen.
     """
+    PagesManager.uses_pages_directory = False
     warm()
     gc.collect()
     gc.freeze()
@@ -32,9 +35,8 @@ def prepare() -> None:
 
 def warm() -> None:
     """Choose the device and run the first normalization and the first heatmap, whose pictures the home page shows."""
-    with torch.inference_mode(mode=False):
-        device()
-        doors.pictures()
+    device()
+    doors.pictures()
 
 
 @asynccontextmanager

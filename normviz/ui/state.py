@@ -6,6 +6,7 @@ link asks for and that is not offered is ignored, and one sentence under the wid
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
@@ -100,9 +101,13 @@ def toggle(label: str, default: bool, key: str, *, help: str | None = None) -> b
 
 def number(label: str, low: int, high: int, default: int, key: str, *, help: str | None = None) -> int:
     """A field for a whole number from `low` to `high`."""
-    return _linked(
-        key, lambda: st.number_input(label, low, high, default, key=key, help=help, bind="query-params")
-    )  # fmt: skip
+    ends = (float(low), float(high), float(default))  # a whole-number field fails on a link that asks for infinity
+
+    def draw() -> int:
+        value = st.number_input(label, *ends, step=1.0, format="%.0f", key=key, help=help, bind="query-params")
+        return round(value) if math.isfinite(value) else default
+
+    return _linked(key, draw)
 
 
 def text_field(label: str, default: str, key: str, *, help: str | None = None, limit: int = 200) -> str:

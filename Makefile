@@ -1,0 +1,38 @@
+# NormViz. `make run` starts the app, `make test` runs every test.
+PYTHON ?= python3
+PORT ?= 8501
+BIN = .venv/bin
+
+.PHONY: run test bench clean
+
+run: .venv/app.stamp
+	NORMVIZ_BROWSER=1 $(BIN)/streamlit run app.py --server.port $(PORT)
+
+test: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m scripts.benchmark
+
+clean:
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "NormViz needs Python 3.11 or newer as '$(PYTHON)'; install it, or name another: make PYTHON=python3.12" >&2; \
+	  exit 1; }
+	@$(PYTHON) -m venv .venv || { \
+	  echo "This Python cannot make a virtual environment; on Debian: sudo apt-get install python3-venv" >&2; \
+	  rm -rf .venv; exit 1; }
+
+.venv/app.stamp: requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+.venv/dev.stamp: requirements-dev.txt requirements.txt | .venv/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@ .venv/app.stamp

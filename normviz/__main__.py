@@ -1,0 +1,291 @@
+"""The command line: list the methods, draw a heatmap of a photo, normalize an array."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:  # the rest is imported where it is used: --help and a mistyped option answer at once
+    from torch import Tensor
+
+    from normviz.registry import Knob, Method, Value
+
+SHOWN = 8  # groups whose statistics are printed
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0, or 2 after one line on stderr that says what is wrong."""
+    args = _parser().parse_args(arguments)
+    try:
+        args.run(args)
+    except OSError as error:
+        return _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except ValueError as error:
+        return _fail(str(error))
+    return 0
+
+
+def _fail(message: str) -> int:
+    print("normviz: error:", " ".join(message.split()), file=sys.stderr)
+    return 2
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        sys.exit(_fail(f"{message} (see {self.prog} --help)"))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m normviz",
+        description="See what normalization does to activations, and which pixels made a network decide.",
+        epilog="python -m normviz COMMAND --help says more about a command.",
+    )
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+
+    command = commands.add_parser("list", help="every method, its knobs and its axes", description="List every method.")
+    command.add_argument("--json", action="store_true", help="as JSON: name, title, kind, axes, formula, params, ...")
+    command.set_defaults(run=_list)
+
+    command = commands.add_parser(
+        "cam",
+        help="a heatmap of a photo: which pixels spoke for a class",
+        description="Write a heatmap laid over its photo, and the raw map if asked for.",
+        epilog="example: python -m normviz cam cat.jpg --method grad_cam --target cat --out heat.png",
+    )
+    command.add_argument("photo", metavar="PHOTO", type=Path, help="a JPEG, PNG, GIF, WebP, TIFF ... file")
+    command.add_argument("--method", default="grad_cam", help="an attribution method (default: grad_cam)")
+    command.add_argument("--target", metavar="CLASS", help="the class to explain (default: the most probable)")
+    command.add_argument("--layer", help="the layer to read (default: the last one with feature maps)")
+    command.add_argument("--model", default="photos", help="a classifier of the catalogue (default: photos)")
+    _add_knobs(command)
+    command.add_argument("--out", metavar="HEAT.PNG", type=Path, required=True, help="where the overlay goes")
+    command.add_argument("--raw", metavar="MAP.NPY", type=Path, help="where the raw map goes: in its unit, not resized")
+    command.set_defaults(run=_cam)
+
+    command = commands.add_parser(
+        "norm",
+        help="normalize an array, and print its statistics before and after",
+        description="Normalize an array from a file or a generated one: (N, C), (N, T, D) or (N, C, H, W).",
+        epilog="example: python -m normviz norm --method group_norm --shape 8,32,16,16 --set num_groups=4 --out y.npy",
+    )
+    command.add_argument("--method", required=True, help="a normalization, as group_norm")
+    source = command.add_mutually_exclusive_group(required=True)
+    source.add_argument("--input", metavar="X.NPY", type=Path, help="the array to normalize")
+    source.add_argument("--shape", type=_shape, help="sizes of a generated array, as 8,32,16,16")
+    command.add_argument("--seed", type=_seed, default=0, help="seed of the generated array (default: 0)")
+    command.add_argument("--distribution", default="normal", help="distribution of the generated array: normal, ...")
+    command.add_argument(
+        "--running", metavar=("MEAN.NPY", "VAR.NPY"), nargs=2, type=Path,
+        help="running mean and variance, one value a channel, for inference (training=false)",
+    )  # fmt: skip
+    _add_knobs(command)
+    command.add_argument("--out", metavar="Y.NPY", type=Path, required=True, help="where the result goes")
+    command.set_defaults(run=_norm)
+    return parser
+
+
+def _add_knobs(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--set", metavar="KNOB=VALUE", nargs="+", action="extend", default=[],
+        help="turn knobs of the method; python -m normviz list shows them",
+    )  # fmt: skip
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(size) for size in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(
+            f"a shape is whole numbers with commas, as 8,32,16,16; received {text!r}"
+        ) from None
+
+
+def _seed(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) < 2**63):
+        raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to 2**63 - 1; received {text!r}")
+    return int(text)
+
+
+def _registry() -> ModuleType:
+    """The registry, with every method registered."""
+    from normviz import attribution, normalization, registry  # noqa: F401
+
+    return registry
+
+
+def _settings(method: Method, given: Sequence[str]) -> dict[str, Any]:
+    """Every knob's value, from the texts KNOB=VALUE and the defaults."""
+    settings: dict[str, Value] = {}
+    for text in given:
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise ValueError(f"--set takes KNOB=VALUE; received {text!r}")
+        settings[name.strip()] = value
+    return method.settings(settings)
+
+
+def _in_words(settings: Mapping[str, Value]) -> str:
+    return "".join(f", {name}={value}" for name, value in settings.items())
+
+
+def _list(args: argparse.Namespace) -> None:
+    import json
+
+    from normviz.normalization.statistics import describe_axes
+
+    methods: list[Method] = _registry().methods()
+    if args.json:
+        print(json.dumps([method.facts() for method in methods], indent=2))
+        return
+    for kind in ("normalization", "attribution"):
+        print(f"{kind}:")
+        for method in methods:
+            if method.kind == kind:
+                print(f"  {method.name:<16} {method.title}: {method.summary}")
+                for key, pattern in method.axes.items():
+                    layout, _, condition = key.partition(" ")
+                    print(f"{'':21}{layout.upper()}{condition and f' with {condition}'}: {describe_axes(pattern)}")
+                for knob in method.knobs:
+                    print(f"{'':21}--set {knob.name}={knob.default} ({_domain(knob)}): {knob.help}")
+
+
+def _domain(knob: Knob) -> str:
+    """The values that a knob takes."""
+    if knob.range:
+        return f"{knob.range.low:g} to {knob.range.high:g}"
+    return ", ".join(knob.choices) or "true, false"
+
+
+def _check_ending(path: Path | None, ending: str) -> None:
+    """Refuse an output whose name would not say what it is, before anything is computed."""
+    if path is not None and path.suffix.lower() != ending:
+        raise ValueError(f"{path}: the name must end in {ending}")
+
+
+def _save_array(path: Path, values: Tensor) -> None:
+    import numpy as np
+
+    with path.open("wb") as file:
+        np.save(file, values.numpy(), allow_pickle=False)
+
+
+def _cam(args: argparse.Namespace) -> None:
+    from normviz.attribution import Probe, empty_reason
+    from normviz.colors import SIGNED, limits, overlay
+    from normviz.images import encode_png, read_photo
+    from normviz.models.catalogue import load_classifier
+
+    _check_ending(args.out, ".png")
+    _check_ending(args.raw, ".npy")
+    if args.out.exists() and args.photo.exists() and args.out.samefile(args.photo):
+        raise ValueError(f"{args.out} is the photo itself; choose another name for --out")
+    method: Method = _registry().get(args.method, "attribution")
+    settings = _settings(method, args.set)
+    photo = read_photo(args.photo)  # (3, H, W)
+    classifier = load_classifier(args.model)
+    target = None if args.target is None else classifier.index(args.target)
+    probe = Probe(classifier.model, classifier.prepare(photo), target, args.layer)
+    raw: Tensor = method.function(probe, **settings, **_reports(method)).cpu()  # (1, h, w) or (1, 3, H, W)
+    name = classifier.classes[int(probe.target[0])]
+    drawn = raw[0] if raw.ndim == 3 else raw[0].abs().amax(dim=0)  # (h, w)
+    signed = bool((drawn < 0).any())
+    low, high = limits(drawn, signed)
+    picture = overlay(photo, drawn, SIGNED if signed else "inferno", 0.5, low, high)  # (H, W, 3)
+    args.out.write_bytes(encode_png(picture))
+    if args.raw:
+        _save_array(args.raw, raw[0])
+    where = f" at layer {probe.layer}" if method.level == "layer" else " at the input"
+    colours = "" if raw.ndim == 3 else "; drawn: the largest magnitude over the colours"
+    print(f"photo    {args.photo}, {photo.shape[2]} x {photo.shape[1]} pixels")
+    print(f"verdict  {classifier.verdict(probe.logits[0].float().softmax(dim=0).cpu()).text}")
+    print(f"method   {method.title} for {name}{where}{_in_words(settings)}")
+    print(f"map      {tuple(raw[0].shape)}, {raw.min():.4g} to {raw.max():.4g} {method.unit}{colours}")
+    if reason := empty_reason(raw, probe.for_target(probe.target), method.name, name):
+        print(f"note     the map is empty: {reason}")
+    print(f"wrote    {args.out}{f', {args.raw}' if args.raw else ''}")
+
+
+def _reports(method: Method) -> dict[str, Any]:
+    """What a slow method calls meanwhile: its progress goes to a terminal, its notes to the output."""
+    reports: dict[str, Any] = {}
+    if method.takes("progress") and sys.stderr.isatty():
+        reports["progress"] = lambda share: print(f"\r{method.title} {share:4.0%}", end="", file=sys.stderr, flush=True)
+    if method.takes("note"):
+        reports["note"] = lambda text: print(f"note     {text}")
+    return reports
+
+
+def _read_array(path: Path) -> Tensor:
+    """The numbers in a .npy file, in float32, or float64 where they are; nothing in it is run.
+
+    Raises:
+        ValueError: it is no such file, or does not hold real numbers.
+    """
+    import numpy as np
+    import torch
+
+    try:
+        with path.open("rb") as file:
+            values = np.lib.format.read_array(file, allow_pickle=False)
+    except (ValueError, EOFError, MemoryError) as error:
+        reason = (str(error).splitlines() or ["it is too large"])[0]
+        raise ValueError(f"{path} cannot be read as a NumPy array of numbers (.npy): {reason}") from None
+    if values.dtype.kind not in "biuf" or values.size == 0:
+        raise ValueError(f"{path} must hold real numbers; received shape {values.shape} of {values.dtype}")
+    kept = np.float64 if values.dtype == np.float64 else np.float32
+    return torch.from_numpy(np.ascontiguousarray(values, dtype=kept))
+
+
+def _norm(args: argparse.Namespace) -> None:
+    from normviz.activations import generate, layout_of
+    from normviz.normalization import apply
+    from normviz.normalization.statistics import check_finite, sizes
+
+    _check_ending(args.out, ".npy")
+    method: Method = _registry().get(args.method, "normalization")
+    settings = _settings(method, args.set)
+    if args.input:
+        x, source = _read_array(args.input), str(args.input)
+    else:
+        x, source = generate(args.shape, args.distribution, args.seed), f"{args.distribution}, seed {args.seed}"
+    layout = layout_of(x.shape)
+    check_finite(x)
+    running = None
+    if args.running:
+        mean, variance = (_read_array(path).to(x.dtype) for path in args.running)
+        running = mean, variance
+    y = apply(method, x, layout, running=running, **settings)
+    _save_array(args.out, y)
+    print(f"input    {tuple(x.shape)}, {source}")
+    print(f"method   {method.title}{_in_words(settings)}")
+    _print_statistics(x, y, method.pattern(layout, settings), layout, sizes(method, settings))
+    print(f"wrote    {args.out}")
+
+
+def _print_statistics(x: Tensor, y: Tensor, pattern: str | None, layout: str, given: dict[str, int]) -> None:
+    """The mean and standard deviation of everything and of the first groups, before and after."""
+    from normviz.normalization.statistics import describe_axes, group_statistics
+
+    rows = [("all", *(float(v) for t in (x, y) for v in (t.double().mean(), t.double().std(correction=0))))]
+    if pattern:
+        before, after = (group_statistics(t, pattern, layout, **given) for t in (x, y))
+        print(f"axes     {describe_axes(pattern)}: {len(before.mean):,} groups")
+        columns = [before.mean, before.std, after.mean, after.std]
+        rows += [(str(i), *(float(column[i]) for column in columns)) for i in range(min(SHOWN, len(before.mean)))]
+    print(f"\n{'group':>8}{'mean before':>14}{'std before':>14}{'mean after':>14}{'std after':>14}")
+    for name, *numbers in rows:
+        print(f"{name:>8}" + "".join(f"{number:>14.6g}" for number in numbers))
+    if pattern and len(before.mean) > SHOWN:
+        print(f"{'...':>8}  {len(before.mean) - SHOWN:,} more")
+    print()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,131 @@
+"""Class activation maps from one layer's activations A and the gradients g of the class's logit there."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from normviz.attribution.probe import Probe
+from normviz.registry import register
+
+
+@register(
+    title="CAM", kind="attribution", cite="zhou2016learning", level="layer", unit="logits",
+    aliases=("class activation map", "class activation mapping"),
+    formula=r"M_{ij} = \sum_k w_k^c A_{kij}",
+)  # fmt: skip
+def cam(probe: Probe, relu: bool = False) -> Tensor:
+    """The evidence for the class in each cell: the last linear layer's weights applied to it.
+
+    The map's mean plus the class's bias is its logit.
+
+    Args:
+        probe: network of convolutions, global average pooling and one linear layer; images and class.
+        relu: keep only evidence for the class, and set evidence against it to 0 (the paper keeps both).
+
+    Returns:
+        (N, h, w), signed unless `relu`, in logits.
+
+    Raises:
+        ValueError: the network does not end in global average pooling and one linear layer.
+
+    Source:
+        Zhou et al. 2016, Eq. 2.
+    """
+    weight = probe.head.weight[probe.target][:, :, None, None]  # (N, K, 1, 1)
+    evidence = (weight * probe.activations).sum(dim=1)  # (N, h, w)
+    return evidence.relu() if relu else evidence
+
+
+@register(
+    title="Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="layer", unit="logits",
+    formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \alpha_k A_{kij}\Big), \quad "
+    r"\alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial S_c}{\partial A_{kij}}",
+)  # fmt: skip
+def grad_cam(probe: Probe) -> Tensor:
+    """Each channel weighted by the mean of its gradient; what speaks for the class remains.
+
+    Args:
+        probe: network, images, class and layer.
+
+    Returns:
+        (N, h, w), at least 0, in logits.
+
+    Source:
+        Selvaraju et al. 2017, Eq. 1 and 2.
+    """
+    alpha = probe.gradients.mean(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    return (alpha * probe.activations).sum(dim=1).relu()  # (N, h, w)
+
+
+@register(
+    title="Guided Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="input",
+    unit="logits² per unit of input",
+    formula=r"M = R_{\text{guided}} \odot \mathrm{up}\big(M_{\text{Grad-CAM}}\big)",
+)  # fmt: skip
+def guided_grad_cam(probe: Probe) -> Tensor:
+    """Guided backpropagation times Grad-CAM of the same class, enlarged to the input (bilinear).
+
+    Args:
+        probe: network with ReLUs, images (N, C, H, W), class and layer.
+
+    Returns:
+        (N, C, H, W), signed.
+
+    Raises:
+        ValueError: the network has no ReLU between the images and the logits.
+
+    Source:
+        Selvaraju et al. 2017, section 3.2.
+    """
+    coarse = grad_cam(probe)[:, None]  # (N, 1, h, w)
+    coarse = F.interpolate(coarse, size=probe.images.shape[2:], mode="bilinear", align_corners=False)  # (N, 1, H, W)
+    return probe.backprop("guided") * coarse  # (N, C, H, W)
+
+
+@register(
+    title="Grad-CAM++", kind="attribution", cite="chattopadhay2018grad", level="layer", unit="logits",
+    formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = \sum_{ij} \alpha_{kij}\,"
+    r"\mathrm{ReLU}(g_{kij}), \quad \alpha_{kij} = \frac{g_{kij}^2}{2 g_{kij}^2 + g_{kij}^3 \sum_{ab} A_{kab}}",
+)  # fmt: skip
+def grad_cam_pp(probe: Probe) -> Tensor:
+    """Grad-CAM whose weights sum the positive gradients, each divided by how much its channel answers.
+
+    The paper's derivatives are those of exp(S_c), which on a piecewise linear network are powers of
+    g = dS_c/dA times exp(S_c); that factor is left out, as it scales the whole map. For g > 0 the square
+    cancels, alpha = 1 / (2 + g sum A), so no constant is added. Where A is negative the denominator can
+    cross 0; it is kept at 1e-6 or above.
+
+    Args:
+        probe: network, images, class and layer.
+
+    Returns:
+        (N, h, w), at least 0, in logits.
+
+    Source:
+        Chattopadhay et al. 2018, Eq. 10, 11 and 19.
+    """
+    g = probe.gradients  # (N, K, h, w)
+    answer = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    alpha = 1 / (2 + answer * g).clamp(min=1e-6)  # (N, K, h, w), used where g > 0
+    weight = (alpha * g.relu()).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    return (weight * probe.activations).sum(dim=1).relu()  # (N, h, w)
+
+
+@register(
+    title="LayerCAM", kind="attribution", cite="jiang2021layercam", level="layer", unit="logits",
+    formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(g_{kij})\,A_{kij}\Big)",
+)  # fmt: skip
+def layer_cam(probe: Probe) -> Tensor:
+    """Each activation weighted by its own positive gradient, which keeps detail at early layers.
+
+    Args:
+        probe: network, images, class and layer.
+
+    Returns:
+        (N, h, w), at least 0, in logits.
+
+    Source:
+        Jiang et al. 2021, Eq. 5 and 6.
+    """
+    return (probe.gradients.relu() * probe.activations).sum(dim=1).relu()  # (N, h, w)

@@ -1,0 +1,40 @@
+"""Sample photos: those that the scikit-image package carries, read where it is installed, without downloading."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+SAMPLES: dict[str, str] = {
+    "chelsea": "Chelsea the cat",
+    "astronaut": "an astronaut",
+    "coffee": "a cup of coffee",
+    "rocket": "a rocket at its launch",
+    "hubble": "the Hubble deep field",
+    "motorcycle": "a motorcycle in a garage",
+    "camera": "a photographer (grey)",
+    "retina": "a retina",
+    "moon": "the surface of the moon (grey)",
+}
+_FILES = {
+    "rocket": "rocket.jpg",
+    "hubble": "hubble_deep_field.jpg",
+    "motorcycle": "motorcycle_left.png",
+    "retina": "retina.jpg",
+}
+
+
+def load_sample(name: str) -> bytes:
+    """The file of a sample photo.
+
+    Args:
+        name: a key of SAMPLES.
+
+    Returns:
+        The bytes of a JPEG or PNG file.
+
+    Raises:
+        ValueError: a name that is not offered.
+    """
+    if name not in SAMPLES:
+        raise ValueError(f"the sample must be one of {', '.join(SAMPLES)}; received {name!r}")
+    return (files("skimage") / "data" / _FILES.get(name, f"{name}.png")).read_bytes()

@@ -1,0 +1,69 @@
+"""The photo that a page works on: uploaded, taken with the camera, or one of the samples."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.images import decode
+from normviz.samples import SAMPLES, load_sample
+from normviz.ui import cache, frame, state
+
+ENDINGS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]  # a hint for the file dialog only
+
+
+@dataclass(frozen=True)
+class Photo:
+    """An upright picture and where it came from.
+
+    Attributes:
+        name: what to call it.
+        pixels: uint8 (H, W, 3), read-only.
+        identity: tells one photo from the next.
+        sample: the sample's name, or None for a visitor's own photo, which no shared cache may hold.
+    """
+
+    name: str
+    pixels: NDArray[np.uint8]
+    identity: str
+    sample: str | None
+
+    @property
+    def image(self) -> Tensor:
+        """The picture as uint8 (3, H, W)."""
+        return torch.from_numpy(self.pixels.copy()).permute(2, 0, 1)  # (3, H, W)
+
+
+def _pixels(data: bytes) -> NDArray[np.uint8]:
+    """Decode a file; the result is upright and at most 1,024 pixels long."""
+    pixels = decode(data).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def sample_pixels(name: str) -> NDArray[np.uint8]:
+    """A sample photograph, uint8 (H, W, 3), decoded once for all."""
+    return cache.memo(("sample", name), lambda: _pixels(load_sample(name)))
+
+
+def pick() -> Photo:
+    """Draw the uploader, the camera and the samples, and return the photo to work on.
+
+    A file that cannot be read gets one sentence; the photo before it stays.
+    """
+    uploaded = st.file_uploader("Your photo", ENDINGS, key="photo-file", help="It stays in this server's memory.")
+    if state.toggle("Use the camera", False, "camera"):
+        uploaded = st.camera_input("Take a photo", key="photo-camera") or uploaded
+    sample = state.select("Or a sample", list(SAMPLES), next(iter(SAMPLES)), "sample", text=SAMPLES.__getitem__)
+    if uploaded is not None:
+        try:
+            pixels = cache.private("photo", uploaded.file_id, lambda: _pixels(uploaded.getvalue()))
+            return Photo("your photo", pixels, uploaded.file_id, None)
+        except ValueError as error:
+            frame.sentence(f"{error}. The sample is shown instead.")
+    return Photo(SAMPLES[sample], sample_pixels(sample), sample, sample)

@@ -1,0 +1,93 @@
+"""A small app for the browser test of the board: numbers like a batch norm's, a photo with its map, and classes."""
+
+import numpy as np
+import streamlit as st
+
+from normviz.figures import cube, distributions, formula, maps, style, tensors
+from normviz.ui.board import Panel, board
+
+N, C, H = 32, 64, 56
+st.set_page_config(layout="wide", page_title="Board")
+
+
+@st.cache_resource
+def activations() -> np.ndarray:
+    random = np.random.default_rng(0)
+    x = random.normal(size=(N, C, H, H)) * np.exp(random.normal(size=(C, 1, 1)) * 0.7)
+    return (x + 3 * random.normal(size=(C, 1, 1))).astype(np.float32)
+
+
+@st.cache_resource
+def moments() -> tuple[np.ndarray, np.ndarray]:
+    x = activations()
+    return x.mean((0, 2, 3)), x.var((0, 2, 3))
+
+
+def counts(values: np.ndarray, low: float, high: float) -> np.ndarray:
+    return np.histogram(np.clip(values, low, high), bins=60, range=(low, high))[0]
+
+
+@st.fragment
+def normalize() -> None:
+    view = st.radio("Slice", ["H × W", "N × C"], key="view", horizontal=True)
+    eps = st.select_slider("ε", [1e-5, 1e-3, 0.01, 0.1, 0.5, 1.0], value=1e-5, key="eps")
+    gain = st.slider("γ", 0.5, 2.0, 1.0, 0.01, key="gain")
+    x, (mean, var) = activations(), moments()
+    channels = np.arange(C)
+    before, ids = (x[0, 3], 3) if view == "H × W" else (x[:, :, 28, 28], np.broadcast_to(channels, (N, C)))
+    at = 3 if view == "H × W" else channels
+    after = gain * (before - mean[at]) / np.sqrt(var[at] + eps)
+    low, high = style.limits(before, after)
+    sample = x[0, :, ::4, ::4].reshape(C, -1)
+    sample_after = gain * (sample - mean[:, None]) / np.sqrt(var[:, None] + eps)
+    per_before = np.stack([counts(row, -10, 10) for row in sample])
+    per_after = np.stack([counts(row, -10, 10) for row in sample_after])
+    block = np.broadcast_to(np.arange(8)[None, :, None], (6, 8, 8))
+    axes = ("H", "W") if view == "H × W" else ("N", "C")
+    figures = {
+        "Which cells share a mean and a variance": cube.shared_axes_cube(block, ("N", "C", "H, W"), (N, C, H * H)),
+        "Before": tensors.slice_heatmap(before, low, high, ids, axes, "before"),
+        "After": tensors.slice_heatmap(after, low, high, ids, axes, "after"),
+        "Distribution of the values": distributions.before_after(
+            per_before.sum(0), per_after.sum(0), -10, 10, per_before, per_after
+        ),
+    }
+    names = ("cube", "before", "after", "bars")
+    panels = [
+        Panel(name, title, figure, span=2 if name == "bars" else 1, alt=f"{title}, of the demo.")
+        for name, (title, figure) in zip(names, figures.items(), strict=True)
+    ]
+    std = np.sqrt(var)
+    table = formula.GroupStatistics(
+        channels, [f"channel {c}" for c in channels], mean, std, 0 * mean, gain * std / np.sqrt(var + eps)
+    )
+    board(panels, "norm", formula.normalization("batch_norm", table, eps, gain, title="64 statistics over N, H, W"))
+
+
+@st.fragment
+def attribution() -> None:
+    rows, columns = np.mgrid[0:300, 0:450]
+    image = np.stack([rows * 255 / 300, columns * 255 / 450, 128 + 0 * rows], axis=2).astype(np.uint8)
+    y, x = np.mgrid[0:14, 0:14]
+    opacity = st.slider("Opacity", 0.0, 1.0, 0.5, key="opacity")
+    chosen = st.session_state.get("class", "cat")
+    values = 7.5 * np.exp(-((x - (9 if chosen == "cat" else 3)) ** 2 + (y - 5) ** 2) / 6)
+    names = ["cat", "dog", "tench", "church", "parachute"]
+    bars = maps.class_bars(names, [0.89, 0.06, 0.04, 0.0099, 0.0001], chosen)
+    panels = [
+        Panel("photo", "Photo", maps.photo(image, values.shape), alt="The photo."),
+        Panel("map", "Map", maps.heat(values, unit="logits", aspect=1.5), alt="The map."),
+        Panel("overlay", "Map over the photo", maps.overlay(image, values, opacity), alt="Both."),
+        Panel("classes", "Most probable classes", bars, span=2, height=220),
+    ]
+
+    def choose(name: str) -> None:
+        st.session_state["class"] = name
+
+    board(panels, "cam", formula.attribution("logits"), on_click=choose)
+    st.write(f"Chosen: {chosen}")
+
+
+st.title("Board")
+normalize()
+attribution()
