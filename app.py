@@ -6,8 +6,6 @@ Streamlit runs it as a script, for every visitor and every change, and it draws 
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import streamlit as st
 
 from normviz.ui import frame
@@ -21,13 +19,8 @@ PAGES = {
 
 if __name__ == "__main__":
     frame.configure()
-    here = Path(__file__).parent
     current = st.navigation(
-        [
-            st.Page(file, title=title, url_path=path or None, default=not path)
-            for file, (title, path) in PAGES.items()
-            if (here / file).exists()
-        ]
+        [st.Page(file, title=title, url_path=path, default=not path) for file, (title, path) in PAGES.items()]
     )
     frame.sidebar()
     with frame.guard():

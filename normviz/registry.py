@@ -97,6 +97,8 @@ class Method:
             the knob `per_position` is true. The left side is in the order that the function expects.
         level: for attribution, whether the map is read at a layer or at the input.
         unit: for attribution, the unit of the raw map.
+        weights: for attribution, what multiplies the activations before they are added up over the channels,
+            where that is how the map is made.
     """
 
     name: str
@@ -109,6 +111,7 @@ class Method:
     aliases: tuple[str, ...]
     level: Level | None
     unit: str
+    weights: Callable[..., Any] | None
     summary: str
     knobs: tuple[Knob, ...]
 
@@ -142,6 +145,11 @@ class Method:
     def takes(self, argument: str) -> bool:
         """Whether the function has an argument of this name (`weight`, `bias`, `running_mean`)."""
         return argument in inspect.signature(self.function).parameters
+
+    def idle(self, layout: str) -> set[str]:
+        """The knobs that only say which axes are shared, and say nothing in this layout."""
+        conditions = [key.partition(" ") for key in self.axes]
+        return {knob for _, _, knob in conditions if knob} - {knob for name, _, knob in conditions if name == layout}
 
     def facts(self) -> dict[str, Any]:
         """The facts as plain JSON values."""
@@ -196,6 +204,7 @@ def register(
     aliases: Iterable[str] = (),
     level: Level | None = None,
     unit: str = "",
+    weights: Callable[..., Any] | None = None,
 ) -> Callable[[F], F]:
     """Record a function as a method under its own name, and return it untouched."""
 
@@ -206,7 +215,7 @@ def register(
         summary = (inspect.getdoc(function) or "").split("\n")[0]
         _METHODS[name] = Method(
             name, title, kind, function, BIBLIOGRAPHY[cite], formula, dict(axes or {}), tuple(aliases), level, unit,
-            summary, _knobs(function),
+            weights, summary, _knobs(function),
         )  # fmt: skip
         return function
 

@@ -1,10 +1,9 @@
 """Normalize: which numbers share a mean and a variance, and what that does to them."""
 
-import numpy as np
 import streamlit as st
 import torch
 
-from normviz import figures
+from normviz.figures import cube, distributions, formula, style, tensors
 from normviz.normalization import divisors, running_statistics
 from normviz.normalization.statistics import describe_axes
 from normviz.normalization.view import Before, View, look_before, view
@@ -17,43 +16,43 @@ frame.page("Normalize", "Which numbers share a mean and a variance, and what doe
 
 def panels(seen: View, chosen: source.Source, example: int, channel: int) -> list[Panel]:
     """The pictures of one normalization."""
-    low, high = figures.limits(seen.before, seen.after)
+    low, high = style.limits(seen.before, seen.after)
     names, sizes = zip(*seen.block_axes, strict=True)
     rows, columns = seen.slice_axes
     place = {"nc": "all values", "ntd": f"example {example}", "nchw": f"example {example}, channel {channel}"}
     where = place[chosen.layout]
-    share = "One colour: one mean and one variance" if seen.live else "Stored per channel: nothing is shared in this batch"
+    share = (
+        "One colour: one mean and one variance" if seen.live else "Stored per channel: nothing is shared in this batch"
+    )
     sampled = seen.histogram_before.sampled
     note = "" if sampled == 1 else f"An even sample of {sampled:.0%} of the values. "
     outside = max(seen.histogram_before.outside, seen.histogram_after.outside)
     note += f"{outside:.1%} lie outside." if outside >= 0.0005 else ""
-    heat = [
-        figures.slice_heatmap(values, low, high, seen.groups, (rows, columns), role)
-        for values, role in ((seen.before, "before"), (seen.after, "after"))
-    ]
-    bars = figures.before_after(
+    before = tensors.slice_heatmap(seen.before, low, high, seen.groups, (rows, columns), "before")
+    after = tensors.slice_heatmap(seen.after, low, high, seen.groups, (rows, columns), "after")
+    bars = distributions.before_after(
         seen.histogram_before.counts.numpy(), seen.histogram_after.counts.numpy(), seen.histogram_before.low,
         seen.histogram_before.high, seen.bars_before, seen.bars_after, seen.bars,
     )  # fmt: skip
     return [
-        Panel("cube", share, figures.shared_axes_cube(seen.block, names, sizes), alt=f"{seen.total} groups of cells"),
-        Panel("before", f"Before: {where}", heat[0], alt=f"The values of {where} before"),
-        Panel("after", "After, on the same colours", heat[1], alt=f"The values of {where} after"),
-        Panel("bars", "All values, before and after", bars, span=3, caption=note, height=260),
+        Panel("cube", share, cube.shared_axes_cube(seen.block, names, sizes), alt=f"{seen.total} groups of cells"),
+        Panel("before", f"Before: {where}", before, alt=f"The values of {where} before"),
+        Panel("after", "After, on the same colours", after, alt=f"The values of {where} after"),
+        Panel("bars", "All values, before and after", bars, span=2, caption=note, height=300),
     ]
 
 
-def readout(method: Method, seen: View, settings: dict[str, Value], gamma: float, beta: float) -> figures.Readout:
+def readout(method: Method, seen: View, settings: dict[str, Value], gamma: float, beta: float) -> formula.Readout:
     """The formula with the numbers of the cell under the pointer, and the table of statistics."""
     rows = seen.rows
-    table = figures.GroupStatistics(
+    table = formula.GroupStatistics(
         rows.ids, rows.labels, rows.mean_before, rows.std_before, rows.mean_after, rows.std_after, rows.centre,
         rows.spread, seen.total,
     )  # fmt: skip
     what = f"{seen.total:,} statistics, {describe_axes(seen.pattern)}"
-    return figures.normalization(
-        table, float(settings["eps"]), gamma, beta, what if seen.live else f"{seen.total:,} stored statistics",
-        centred=r"\mu" in method.formula, shifted=method.takes("bias"),
+    return formula.normalization(
+        method.name, table, float(settings["eps"]), gamma, beta,
+        what if seen.live else f"{seen.total:,} stored statistics",
     )  # fmt: skip
 
 
@@ -66,7 +65,9 @@ def running(chosen: source.Source) -> tuple[torch.Tensor, torch.Tensor]:
     momentum = state.slider("Momentum", 0.01, 1.0, 0.1, "momentum", step=0.01, help="Weight of the new value.")
     x = chosen.x.movedim(2, 1) if chosen.layout == "ntd" else chosen.x  # (N, C, ...)
     zeros = torch.zeros(x.shape[1], device=x.device)  # (C,)
-    return running_statistics(x, zeros, zeros + 1, 1 - (1 - momentum) ** steps)  # `steps` equal steps are one larger one
+    return running_statistics(
+        x, zeros, zeros + 1, 1 - (1 - momentum) ** steps
+    )  # `steps` equal steps are one larger one
 
 
 @st.fragment
@@ -78,21 +79,24 @@ def work() -> None:
         names = [m.name for m in methods("normalization") if chosen.layout in m.layouts()]
         method = get(state.select("Normalization", names, names[0], "method", text=lambda name: get(name).title))
         n, c = chosen.x.shape[0], chosen.x.shape[-1 if chosen.layout == "ntd" else 1]
-        settings = knobs.knobs(method, offer={"num_groups": [g for g in divisors(c) if g <= 64]}, hide=method.idle(chosen.layout))
+        offer = {"num_groups": [groups for groups in divisors(c) if groups <= 64]}
+        settings = knobs.knobs(method, offer=offer, hide=method.idle(chosen.layout))
         stored = running(chosen) if settings.get("training") is False else None
         gamma = state.slider(r"Scale $\gamma$", -3.0, 3.0, 1.0, "gamma", step=0.1) if method.takes("weight") else 1.0
         beta = state.slider(r"Shift $\beta$", -3.0, 3.0, 0.0, "beta", step=0.1) if method.takes("bias") else 0.0
         example = state.slider("Example shown", 0, n - 1, 0, "example") if n > 1 and chosen.layout != "nc" else 0
         channel = state.slider("Channel shown", 0, c - 1, 0, "channel") if c > 1 and chosen.layout == "nchw" else 0
         with right, frame.guard():
-            st.latex(method.formula)
+
             def before() -> Before:
                 return look_before(method, chosen.x, chosen.layout, settings)
 
             pattern = (chosen.key, method.name, *(v for k, v in settings.items() if k != "eps"))
             with cache.heavy():
                 known = cache.memo(("before", *pattern), before) if chosen.key else before()
-                seen = view(method, chosen.x, chosen.layout, settings, gamma, beta, stored, example, channel, known=known)
+                seen = view(
+                    method, chosen.x, chosen.layout, settings, gamma, beta, stored, example, channel, known=known
+                )
             board(panels(seen, chosen, example, channel), "norm-board", readout(method, seen, settings, gamma, beta))
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import io
 import math
+import sys
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -29,11 +30,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from normviz.models.catalogue import SIZE
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
 from normviz.models.photos import MEAN, STD, Measured, read_weights, write_weights
 from normviz.models.residual import NORMS, ResidualNet
+from scripts.model_card import FORGONE, Result, card
 
-FORGONE = 0.05  # share of the known photos that may be called unknown: this sets the confidence threshold
 STORED = 144  # pixels: photos are kept in memory as squares of this side
 MEASURED_AT = (128, 144, 160, 192, 224)  # pixels: sides at which the finished network is measured
 
@@ -150,16 +152,6 @@ def auroc(known: Tensor, unknown: Tensor) -> float:
     rank = (counts.cumsum(0) - (counts - 1) / 2)[order]  # (n + m,), mean rank of ties
     n, m = len(known), len(unknown)
     return float((rank[:n].sum() - n * (n + 1) / 2) / (n * m))
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a network reached at one input size, and how sure it was (median confidence)."""
-
-    measured: Measured
-    sure_when_right: float
-    sure_when_wrong: float
-    confusion: Tensor  # (classes, classes): photos of the row's class that were called the column's
 
 
 def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: torch.device) -> Result:
@@ -292,67 +284,7 @@ def train(
     return average
 
 
-# ---------------------------------------------------------------------------------------- model card
-def card(args: argparse.Namespace, results: Sequence[Result], classes: list[str], photos: int, parameters: int) -> str:
-    """The model card as Markdown; every number in it was measured on the weights as they are stored."""
-    chosen = next((r for r in results if r.measured.size == SIZE), results[0])
-    confusion, size = chosen.confusion, chosen.measured.size
-    total = confusion.sum(dim=1)  # (C,)
-    worst = confusion.clone().fill_diagonal_(0).flatten().topk(min(8, confusion.numel()))
-    lines = [
-        f"# photos_{args.norm}: the embedded photo classifier, normalization: {args.norm}",
-        "",
-        f"A residual network of {parameters:,} parameters ({', '.join(classes)}), weights in half precision.",
-        "",
-        "## Data and its terms",
-        f"Trained on {photos:,} photos of {len(classes)} classes: ten classes of ImageNet as selected in Imagenette v2",
-        '(its "English springer" is part of *dog* here), in that set\'s own split, and further cats and dogs of the',
-        "Asirra (Dogs vs. Cats) photos; outliers are single photos of other ImageNet classes. ImageNet's terms are",
-        "non-commercial research and education; the photos remain their owners' and are not part of this project.",
-        "",
-        "## Recipe",
-        f"`python scripts/train_photos.py DATA --norm {args.norm} --epochs {args.epochs} --seed {args.seed}`: SGD,",
-        f"Nesterov momentum .9, one cycle up to {args.rate}, weight decay {args.decay}, batch {args.batch} with",
-        f"{args.outliers} outliers trained towards uniform probabilities (weight {args.exposure}), label smoothing .1,",
-        "photos at 96, 112 and 128 pixels, random crops of 25-100 % of the area or zoomed out to 40 % of the size,",
-        "aspect ratio +-35 %, rotation +-8 degrees, flips, colour jitter; an exponential average of the weights",
-        f"({args.keep}).",
-        "",
-        "## Measured on the validation photos (whole photo squashed to a square)",
-        "Confidence is the maximum softmax probability; AUROC is of known against unknown photos by confidence. Below",
-        f"the threshold the application says that it does not know: {FORGONE:.0%} of the known photos fall below it,",
-        "and the share of the unknown photos that the next column gives.",
-        "",
-        "| input, px | top-1 | AUROC | threshold | unknown below it | median confidence when right | when wrong |",
-        "|---|---|---|---|---|---|---|",
-        *(
-            f"| {m.size} | {m.top1:.2%} | {m.auroc:.3f} | {m.threshold:.3f} | {m.caught:.0%} "
-            f"| {r.sure_when_right:.2f} | {r.sure_when_wrong:.2f} |"
-            for r, m in ((r, r.measured) for r in results)
-        ),
-        "",
-        f"### Per class, at {size} px",
-        "| class | photos | recognised |",
-        "|---|---|---|",
-        *(f"| {name} | {int(total[i])} | {float(confusion[i, i] / total[i]):.1%} |" for i, name in enumerate(classes)),
-        "",
-        f"### Most frequent confusions, at {size} px",
-        *(
-            f"- {classes[int(index) // len(classes)]} called {classes[int(index) % len(classes)]}: {int(count)}"
-            for count, index in zip(worst.values, worst.indices, strict=True)
-            if count > 0
-        ),
-        "",
-        "## What it cannot do",
-        f"It knows these {len(classes)} classes and nothing else. A photo of anything else gets one of their names",
-        "with a low probability; the application then says that it does not know. It sees the whole photo squashed to",
-        "a small square, so small objects are often missed. Most tench photos show the hands of the angler, and the",
-        "network uses them: a heatmap for *tench* often lights up fingers. It is for teaching, not for decisions.",
-        "",
-    ]
-    return "\n".join(lines)
-
-
+# --------------------------------------------------------------------------------------- publishing
 def publish(
     path: Path, args: argparse.Namespace, photos: int, val: Photos, unknown: Tensor, device: torch.device
 ) -> None:

@@ -24,6 +24,10 @@ class Case(NamedTuple):
         return get(self.name, "normalization")
 
     @property
+    def pattern(self) -> str | None:
+        return self.method.pattern(self.layout, self.settings)
+
+    @property
     def channels_second(self) -> bool:
         """Whether the method wants (N, D, T) for a sequence (N, T, D)."""
         return self.layout == "ntd" and self.name not in ("layer_norm", "rms_norm")
@@ -56,7 +60,7 @@ def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 
 def arguments_of(case: Case, x: Tensor) -> dict[str, Any]:
     """Random weight, bias and running statistics of the right shapes, as far as the method takes them."""
-    layer = case.method.pattern(case.layout, case.settings) if case.name in ("layer_norm", "rms_norm") else None
+    layer = case.pattern if case.name in ("layer_norm", "rms_norm") else None
     shape = x.shape[1:2]
     if layer is not None:
         shape = {"n": x.shape[1:], "n t": x.shape[2:], "n h w": x.shape[1:2]}[layer.split("-> ")[1]]
@@ -87,12 +91,12 @@ def apply_case(
 
 
 def with_statistics(cases: list[Case]) -> list[Case]:
-    return [case for case in cases if case.method.pattern(case.layout, case.settings)]
+    return [case for case in cases if case.pattern]
 
 
 def groups_of(case: Case, shape: tuple[int, ...]) -> Tensor:
     """The group of each value, from the pattern."""
-    pattern = case.method.pattern(case.layout, case.settings)
+    pattern = case.pattern
     assert pattern is not None
     settings = case.method.settings(case.settings)
     return group_index(pattern, shape, case.layout, (), **sizes(case.method, settings))

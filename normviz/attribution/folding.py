@@ -59,19 +59,21 @@ def folded_copy(model: nn.Module, image: Tensor, logits: Tensor) -> tuple[nn.Mod
     off = (read_logits(net, image.clone()) - logits).abs().max()
     if off > torch.finfo(logits.dtype).eps ** 0.5 * logits.abs().max():
         return structural_copy(model), "batch norms not folded, as that would change the logits"
-    return net, f"{len(pairs)} batch norms folded"
+    return net, f"batch norms folded: {len(pairs)}"
 
 
 def _pairs(net: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
     """Convolutions and the batch norms that alone read them; each of them runs once."""
     outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by the output's id, which is kept alive
     read: list[tuple[nn.BatchNorm2d, int]] = []
+    uses = _Uses()
     runs: Counter[nn.Module] = Counter()
 
     def after(module: nn.Module, args: Any, output: Tensor) -> None:
         assert isinstance(module, nn.Conv2d)  # hooked on these only
         runs[module] += 1
         outputs[id(output)] = (module, output)
+        uses.count[id(output)] = 0  # a tensor that is gone may have had this id
 
     def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(module, nn.BatchNorm2d)  # hooked on these only
@@ -84,7 +86,7 @@ def _pairs(net: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2
     hooks = [conv.register_forward_hook(after) for conv in convs]
     hooks += [norm.register_forward_pre_hook(before) for norm in norms]
     try:
-        with _Uses() as uses:
+        with uses:
             read_logits(net, image.clone())
     finally:
         for hook in hooks:

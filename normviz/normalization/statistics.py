@@ -271,7 +271,7 @@ def group_histograms(
             f"choose 1 to {MOST_HISTOGRAMS} of the groups 0 to {lengths.numel() - 1}; received {list(groups)[:8]}"
         )
     where = torch.unravel_index(torch.tensor(groups, device=x.device), lengths)  # one (groups,) for each kept axis
-    rows = values[where].flatten(1)  # (groups, values in a group)
+    rows = values[where].reshape(len(groups), -1)  # (groups, values in a group)
     rows = rows[:, :: _step(rows.shape[1], MOST_PER_GROUP)]  # (groups, values seen)
     counts = torch.stack([_counts(row, low, high, bins) for row in rows])  # (groups, bins)
     return Histogram(low, high, counts.cpu(), rows.numel(), len(rows) * x.numel() // lengths.numel())

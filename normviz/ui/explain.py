@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,7 +16,46 @@ from normviz.registry import Method, Value
 from normviz.ui import cache
 from normviz.ui.photo import Photo
 
+T = TypeVar("T")
 TERMS = 3  # channels whose numbers stand in the formula
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked: why does this network see this class in this photo?
+
+    Attributes:
+        photo: the picture.
+        classifier: the network.
+        method: a registered attribution.
+        target: the index of the class.
+        layer: the dotted name of the layer.
+        settings: the method's knobs.
+    """
+
+    photo: Photo
+    classifier: Classifier
+    method: Method
+    target: int
+    layer: str
+    settings: dict[str, Value]
+
+    @property
+    def name(self) -> str:
+        """The name of the class."""
+        return self.classifier.classes[self.target]
+
+    def script(self) -> str:
+        """The Python lines that make this map."""
+        knobs = "".join(f", {name}={value!r}" for name, value in self.settings.items())
+        layer = f', layer="{self.layer}"' if reads_layer(self.method) else ""
+        return (
+            f"from normviz import Probe, {self.method.name}, load_classifier, read_photo\n\n"
+            f'classifier = load_classifier("{self.classifier.name}")\n'
+            f'images = classifier.prepare(read_photo("photo.jpg"))\n'
+            f'probe = Probe(classifier.model, images, target=classifier.index("{self.name}"){layer})\n'
+            f"heatmap = {self.method.name}(probe{knobs})[0]  # {self.method.unit}\n"
+        )
 
 
 @dataclass(frozen=True)
@@ -33,7 +73,6 @@ class Explained:
 
     Attributes:
         raw: the map as the method returns it: (h, w), or (3, H, W) at the input.
-        layer: the layer that was read.
         reason: why the map is empty, or None.
         note: how it was computed, where that is worth saying.
         cell: row and column of the strongest cell.
@@ -42,7 +81,6 @@ class Explained:
     """
 
     raw: NDArray[np.float32]
-    layer: str
     reason: str | None
     note: str
     cell: tuple[int, int]
@@ -54,15 +92,35 @@ class Explained:
         """The map as it is drawn (h, w): the three colours of a map at the input are added up."""
         return self.raw if self.raw.ndim == 2 else self.raw.sum(axis=0)
 
+    @property
+    def signed(self) -> bool:
+        """Whether the map holds evidence against the class, too."""
+        return bool((self.drawn < 0).any())
+
+    def numbers(self) -> str:
+        """The sum over the channels in the strongest cell, with its numbers, in LaTeX."""
+        row, column = self.cell
+        total = float(self.drawn[row, column])
+        terms = [rf"\underbrace{{{t.weight:.3g} \cdot {t.activation:.3g}}}_{{k = {t.channel}}}" for t in self.terms]
+        others = total - sum(t.weight * t.activation for t in self.terms)
+        rest = rf"\underbrace{{({others:.3g})}}_{{{self.channels - len(terms)}\text{{ others}}}}"
+        return rf"M_{{{row},{column}}} = {' + '.join([*terms, rest])} = {total:.3g}"
+
+
+def reads_layer(method: Method) -> bool:
+    """Whether the choice of a layer changes the map."""
+    return method.level == "layer" or method.name == "guided_grad_cam"
+
 
 def probabilities(classifier: Classifier, photo: Photo) -> torch.Tensor:
     """The probability (classes,) of each class."""
 
     def run() -> NDArray[np.float32]:
         with cache.heavy():
-            return classifier.probabilities(photo.image).numpy()
+            shares: NDArray[np.float32] = classifier.probabilities(photo.image).numpy()
+            return shares
 
-    return torch.from_numpy(_kept(photo, ("probabilities", classifier.name), run).copy())
+    return torch.tensor(_kept(photo, "probabilities", (classifier.name,), run))
 
 
 def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int, ...]]:
@@ -75,32 +133,33 @@ def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int,
     return cache.memo(("layers", classifier.name), find)
 
 
-def explain(
-    classifier: Classifier, photo: Photo, method: Method, target: int, layer: str, settings: dict[str, Value],
-    progress: Callable[[float], None],
-) -> Explained:  # fmt: skip
-    """The map of a class; kept in the visitor's own session where the photo is their own.
+def explain(question: Question, progress: Callable[[float], object]) -> Explained:
+    """Answer a question; the answer is kept in the visitor's own session where the photo is their own.
+
+    Args:
+        question: what is asked.
+        progress: called with the finished share, 0 to 1, by methods that take long.
 
     Raises:
         ValueError: what the method refuses.
     """
+    method, classifier = question.method, question.classifier
 
     def run() -> Explained:
         notes: list[str] = []
         slow = {"progress": progress, "note": notes.append} if method.takes("progress") else {}
         with cache.heavy():
-            probe = Probe(classifier.model, classifier.prepare(photo.image), target, layer)
-            raw = method.function(probe, **settings, **slow)  # (1, h, w) or (1, 3, H, W)
-            reason = empty_reason(raw, probe, method.name, classifier.classes[target])
+            probe = Probe(classifier.model, classifier.prepare(question.photo.image), question.target, question.layer)
+            raw = method.function(probe, **question.settings, **slow)  # (1, h, w) or (1, 3, H, W)
+            reason = empty_reason(raw, probe, method.name, question.name)
             drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
             row, column = divmod(int(drawn.argmax()), drawn.shape[1])
             terms = _terms(method, probe, row, column)
             channels = probe.activations.shape[1]
-        return Explained(
-            raw[0].float().cpu().numpy(), layer, reason, " ".join(notes), (row, column), terms, channels
-        )  # fmt: skip
+        return Explained(raw[0].float().cpu().numpy(), reason, " ".join(notes), (row, column), terms, channels)
 
-    return _kept(photo, (classifier.name, method.name, target, layer, *settings.items()), run)
+    key = (classifier.name, method.name, question.target, question.layer, *question.settings.items())
+    return _kept(question.photo, "map", key, run)
 
 
 def _terms(method: Method, probe: Probe, row: int, column: int) -> tuple[Term, ...]:
@@ -114,8 +173,8 @@ def _terms(method: Method, probe: Probe, row: int, column: int) -> tuple[Term, .
     return tuple(Term(k, float(weights[k]), float(values[k])) for k in best)
 
 
-def _kept[T](photo: Photo, key: tuple[object, ...], make: Callable[[], T]) -> T:
+def _kept(photo: Photo, name: str, key: tuple[object, ...], make: Callable[[], T]) -> T:
     """A result of a photo: shared for a sample, in the session alone for a visitor's own photo."""
     if photo.sample:
-        return cache.memo((photo.sample, *key), make)
-    return cache.private(key[0] == "probabilities" and "probabilities" or "map", (photo.identity, *key), make)
+        return cache.memo((name, photo.sample, *key), make)
+    return cache.private(name, (photo.identity, *key), make)

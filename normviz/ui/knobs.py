@@ -3,24 +3,35 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from normviz.registry import Knob, Method, Range, Value
 from normviz.ui import state
 
 
-def knobs(method: Method, prefix: str = "", offer: Mapping[str, Sequence[Value]] | None = None) -> dict[str, Value]:
+def knobs(
+    method: Method,
+    prefix: str = "",
+    offer: Mapping[str, Sequence[Value]] | None = None,
+    hide: Collection[str] = (),
+) -> dict[str, Value]:
     """Draw a widget for every knob of a method and return the values by name.
 
     Args:
         method: the registered method.
         prefix: put before a knob's name to make the widget's key, which is its parameter in the link.
+        hide: knobs that say nothing here: they are not drawn and keep their defaults.
         offer: per knob the only values to offer, where the data restricts them (divisors of C, say).
 
     Returns:
         The settings, ready for `method.function(x, **settings)`.
     """
-    return {knob.name: _widget(knob, prefix + knob.name, (offer or {}).get(knob.name)) for knob in method.knobs}
+    return {
+        knob.name: knob.default
+        if knob.name in hide
+        else _widget(knob, prefix + knob.name, (offer or {}).get(knob.name))
+        for knob in method.knobs
+    }
 
 
 def label(knob: Knob) -> str:

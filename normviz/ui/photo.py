@@ -36,7 +36,12 @@ class Photo:
     @property
     def image(self) -> Tensor:
         """The picture as uint8 (3, H, W)."""
-        return torch.from_numpy(self.pixels.copy()).permute(2, 0, 1)  # (3, H, W)
+        return as_image(self.pixels)  # (3, H, W)
+
+
+def as_image(pixels: NDArray[np.uint8]) -> Tensor:
+    """Pixels (H, W, 3) as an image tensor (3, H, W)."""
+    return torch.tensor(pixels).permute(2, 0, 1)  # (3, H, W)
 
 
 def _pixels(data: bytes) -> NDArray[np.uint8]:

@@ -16,7 +16,7 @@ from normviz.samples import SAMPLES
 from normviz.ui import cache, state
 from normviz.ui.photo import pick, sample_pixels
 
-SHAPES: dict[Layout, str] = {"nc": "N × C", "ntd": "N × T × D", "nchw": "N × C × H × W"}
+SHAPES: dict[Layout, str] = {"nc": "N, C", "ntd": "N, T, D", "nchw": "N, C, H, W"}
 SIZES: dict[str, tuple[int, ...]] = {
     "N": (1, 2, 4, 8, 16, 32),
     "C": (1, 2, 4, 8, 12, 16, 32, 64),
@@ -56,9 +56,10 @@ def choose() -> Source:
 
 def _generated() -> Source:
     layout = state.segments("Shape", LAYOUTS, "nchw", "shape", text=SHAPES.__getitem__)
+    pair = st.columns(2, gap="small")
     shape = []
-    for letter, column in zip(layout.upper(), st.columns(len(layout), gap="small"), strict=True):
-        with column:
+    for index, letter in enumerate(layout.upper()):
+        with pair[index % 2]:
             shape.append(state.select(letter, SIZES[letter], DEFAULTS[letter], letter))
     distribution = state.select(
         "Values", DISTRIBUTIONS, "shifted", "values", help="; ".join(f"{k}: {v}" for k, v in DESCRIPTIONS.items())
@@ -79,7 +80,10 @@ def _of_photo() -> Source:
     key = ("photo", photo.sample, tuple(companions), layer) if photo.sample else None
 
     def run() -> Tensor:
-        pictures = [photo.image, *(torch.from_numpy(sample_pixels(name).copy()).permute(2, 0, 1) for name in companions)]
+        pictures = [
+            photo.image,
+            *(torch.from_numpy(sample_pixels(name).copy()).permute(2, 0, 1) for name in companions),
+        ]
         images = torch.cat([classifier.prepare(picture) for picture in pictures])  # (N, 3, H, W)
         with cache.heavy():
             return Probe(classifier.model, images, layer=layer).activations  # (N, C, h, w)

@@ -33,17 +33,16 @@ def saliency(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor
     """Simonyan et al. 2013, section 3.1: the largest magnitude of w = dS_c/dI over the colours."""
     leaf = image.clone().requires_grad_()
     (w,) = torch.autograd.grad(model(leaf[None])[0, target], leaf)
-    _, height, width = image.shape
-    return torch.tensor(
-        [[max(abs(float(v)) for v in w[:, i, j]) for j in range(width)] for i in range(height)]
-    ).double()
+    heatmap = torch.zeros(image.shape[1:], dtype=torch.float64)
+    for channel in w:
+        heatmap = torch.maximum(heatmap, channel.abs())
+    return heatmap
 
 
 def cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor:
     """Zhou et al. 2016, Eq. 2: M_c(x, y) = sum_k w_k^c f_k(x, y); the linear layer is called fc."""
     a, _, _ = _activations(model, image, target, layer)
-    weight = model.get_submodule("fc").weight[target]
-    assert isinstance(weight, Tensor)
+    weight = model.get_parameter("fc.weight").detach()[target]
     channels, height, width = a.shape
     heatmap = torch.zeros(height, width, dtype=torch.float64)
     for i in range(height):
@@ -122,7 +121,7 @@ def score_cam(model: nn.Module, image: Tensor, target: int, layer: str, conventi
     height, width = image.shape[1:]
 
     def f(seen: Tensor) -> float:
-        logits = model(seen[None])[0]
+        logits = model(seen[None])[0].detach()
         return float(logits[target] if convention == "logit" else logits.softmax(0)[target])
 
     baseline = f(torch.zeros_like(image))

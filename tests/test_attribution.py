@@ -1,0 +1,499 @@
+"""The attribution methods against slow references, their closed forms, and independent libraries."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normviz.attribution import (
+    Probe,
+    cam,
+    deconvnet,
+    empty_reason,
+    grad_cam,
+    grad_cam_pp,
+    guided_backprop,
+    guided_grad_cam,
+    layer_cam,
+    perturbation,
+    saliency,
+    score_cam,
+)
+from normviz.attribution.network import read_logits
+from normviz.registry import get, methods
+from tests.nets import ACTIVATIONS, PooledNet, pictures, pooled_net, relu_net
+from tests.reference import attribution as reference
+
+Function = Callable[..., Tensor]
+TARGETS = torch.tensor([2, 0])
+NAMES = [method.name for method in methods("attribution")]
+CONVENTIONS: tuple[perturbation.Convention, ...] = ("logit", "paper", "official")
+DRAWN_AT_INPUT = ("deconvnet", "guided_backprop", "guided_grad_cam")
+
+
+def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
+    """Equal to a share of the largest value."""
+    assert ours.shape == theirs.shape
+    off, scale = (ours - theirs).abs().max(), theirs.abs().max()
+    assert scale > 0, "an empty map proves nothing"
+    assert off <= tolerance * scale, f"off by {off:.3g} of {scale:.3g}"
+
+
+def net_for(name: str) -> tuple[nn.Module, str]:
+    """A network on which the method's reference is defined, and the layer to read."""
+    if name in ("cam", "grad_cam", "grad_cam_pp", "layer_cam", "score_cam"):
+        return pooled_net(), "relu"
+    return relu_net(), "bn2"
+
+
+@pytest.fixture
+def probe() -> Probe:
+    """Two images on a conv -> ReLU -> pooling -> linear network."""
+    return Probe(pooled_net(), pictures(), TARGETS)
+
+
+# Against the references
+
+
+def test_all_nine_are_registered() -> None:
+    assert NAMES == [
+        "saliency", "deconvnet", "guided_backprop", "cam", "grad_cam", "guided_grad_cam", "grad_cam_pp", "layer_cam",
+        "score_cam",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_equals_its_reference(name: str) -> None:
+    net, layer = net_for(name)
+    images = pictures()
+    ours = get(name).function(Probe(net, images, TARGETS, layer))
+    slow = getattr(reference, name)
+    theirs = torch.stack([slow(net.eval(), x, int(c), layer) for x, c in zip(images, TARGETS, strict=True)])
+    close(ours, theirs)
+
+
+@pytest.mark.parametrize("name", ["grad_cam", "layer_cam", "score_cam", "guided_grad_cam", "saliency"])
+@pytest.mark.parametrize("layer", ["conv1", "bn2", "pool"])
+def test_equals_its_reference_at_any_layer(name: str, layer: str) -> None:
+    net, images = relu_net(seed=5), pictures(1)
+    ours = get(name).function(Probe(net, images, 2, layer))
+    theirs = getattr(reference, name)(net.eval(), images[0], 2, layer)
+    close(ours[0], theirs)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_score_cam_conventions_equal_their_references(convention: perturbation.Convention) -> None:
+    net, images = relu_net(seed=2), pictures()
+    ours = score_cam(Probe(net, images, TARGETS, "pool"), convention=convention)
+    slow = [
+        reference.score_cam(net.eval(), x, int(c), "pool", convention) for x, c in zip(images, TARGETS, strict=True)
+    ]
+    close(ours, torch.stack(slow))
+
+
+# Closed forms on conv -> ReLU -> global average pooling -> linear
+
+
+def test_cam_is_cells_times_grad_cam(probe: Probe) -> None:
+    close(cam(probe, relu=True), 12 * 12 * grad_cam(probe))
+
+
+def test_mean_of_cam_and_bias_are_the_logit(probe: Probe) -> None:
+    fc = probe.model.get_submodule("fc")
+    assert isinstance(fc, nn.Linear)
+    logit = probe.logits.gather(1, TARGETS[:, None])[:, 0]
+    close(cam(probe).mean(dim=(1, 2)) + fc.bias.detach()[TARGETS], logit)
+
+
+def test_layer_cam_keeps_positive_weights(probe: Probe) -> None:
+    weight = probe.head.weight[TARGETS].relu()[:, :, None, None] / 144
+    close(layer_cam(probe), (weight * probe.activations).sum(dim=1))
+
+
+def test_grad_cam_pp_weights_in_closed_form(probe: Probe) -> None:
+    g = probe.head.weight[TARGETS] / 144  # (N, K), the same in each cell
+    total = probe.activations.sum(dim=(2, 3))
+    weight = 144 * g.relu() / (2 + g * total)
+    close(grad_cam_pp(probe), (weight[:, :, None, None] * probe.activations).sum(dim=1).relu())
+
+
+def test_grad_cam_pp_with_derivatives_of_the_exponential_by_autograd(probe: Probe) -> None:
+    """First, second and third derivative of exp(S_c), taken by autograd on the tail alone."""
+    fc = probe.model.get_submodule("fc")
+    for index, target in enumerate(TARGETS.tolist()):
+        a = probe.activations[index]
+        shift = torch.zeros_like(a, requires_grad=True)
+        y = (fc((a + shift).mean(dim=(1, 2)))[target] - probe.logits[index, target]).exp()
+        (first,) = torch.autograd.grad(y, shift, create_graph=True)
+        cells = torch.zeros(len(a), dtype=torch.float64)
+        for k in range(len(a)):
+            for i, j in ((0, 0), (5, 7)):
+                (second,) = torch.autograd.grad(first[k, i, j], shift, create_graph=True)
+                (third,) = torch.autograd.grad(second[k, i, j], shift, retain_graph=True)
+                d2, d3 = second[k, i, j], third[k, i, j]
+                alpha = d2 / (2 * d2 + a[k].sum() * d3)
+                cells[k] = 144 * alpha * first[k, i, j].relu()  # each cell has the same gradient
+        close(grad_cam_pp(probe)[index], (cells.detach()[:, None, None] * a).sum(dim=0).relu())
+
+
+def test_grad_cam_pp_survives_a_negative_denominator() -> None:
+    net = relu_net(seed=4)
+    heatmap = grad_cam_pp(Probe(net, 30 * pictures(), TARGETS, "bn2"))
+    assert torch.isfinite(heatmap).all()
+
+
+def test_score_cam_baseline_cancels_in_the_paper_convention(probe: Probe) -> None:
+    """The reference subtracts the black image's probability, the method does not."""
+    ours = score_cam(probe, convention="paper")
+    net = probe.model.eval()
+    close(ours[1], reference.score_cam(net, probe.images[1], 0, "relu", "paper"))
+
+
+def test_saliency_of_a_linear_network_is_its_weight() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16, 4)).double()
+    weight = net.get_parameter("1.weight").detach()[TARGETS].reshape(2, 3, 4, 4)
+    close(saliency(Probe(net, pictures(2, 4), TARGETS)), weight.abs().amax(dim=1))
+
+
+def test_deconvnet_without_pooling_is_the_same_for_every_image() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 6, 3), nn.ReLU(), nn.Conv2d(6, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3))
+    net.double()
+    first, second = deconvnet(Probe(net, pictures(2, 8), 1))
+    close(first, second)
+    first, second = guided_backprop(Probe(net, pictures(2, 8), 1))
+    assert not torch.allclose(first, second)
+
+
+def test_the_three_gradients_agree_where_all_is_positive() -> None:
+    net = relu_net()
+    with torch.no_grad():
+        for parameter in net.parameters():
+            parameter.abs_()
+        for norm in (net.bn1, net.bn2):
+            assert norm.running_mean is not None  # BatchNorm2d tracks it
+            norm.running_mean.zero_()
+    probe = Probe(net, pictures().abs(), TARGETS)
+    close(deconvnet(probe), probe.input_gradient)
+    close(guided_backprop(probe), probe.input_gradient)
+
+
+def test_rules_differ_from_the_gradient_in_general() -> None:
+    probe = Probe(relu_net(), pictures(), TARGETS)
+    maps = [probe.input_gradient, deconvnet(probe), guided_backprop(probe)]
+    for a in range(3):
+        for b in range(a):
+            assert (maps[a] - maps[b]).abs().max() > 0.1 * maps[a].abs().max()
+
+
+# Every form of ReLU
+
+
+@pytest.mark.parametrize("kind", [*ACTIVATIONS, "forgetful"])
+@pytest.mark.parametrize("name", NAMES)
+def test_the_form_of_the_relu_does_not_matter(name: str, kind: str) -> None:
+    if name == "cam":
+        pytest.skip("the network has a hidden linear layer")
+    images = pictures()
+    ours = get(name).function(Probe(relu_net(kind), images, TARGETS, "bn2"))
+    close(ours, get(name).function(Probe(relu_net("module"), images, TARGETS, "bn2")), 1e-12)
+
+
+@pytest.mark.parametrize("rule", [deconvnet, guided_backprop])
+@pytest.mark.parametrize("six", [nn.ReLU6(), nn.ReLU6(inplace=True), F.relu6, lambda x: x.clamp(0, 6)])
+def test_relu6_saturates(rule: Function, six: Callable[[Tensor], Tensor]) -> None:
+    """In one dimension: y = 2 relu6(3 x), at x = -1, 1 and 3."""
+
+    class Six(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * six(3 * x).flatten(1)
+
+    images = torch.tensor([-1.0, 1.0, 3.0]).reshape(3, 1, 1, 1)
+    expected = [0.0, 6.0, 0.0] if rule is guided_backprop else [6.0, 6.0, 6.0]
+    assert rule(Probe(Six(), images)).flatten().tolist() == expected
+
+
+@pytest.mark.parametrize("rule", [deconvnet, guided_backprop])
+def test_an_in_place_relu_on_a_part_of_a_tensor(rule: Function) -> None:
+    class Halves(nn.Module):
+        def __init__(self, inplace: bool) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 6, 3)
+            self.fc = nn.Linear(6, 3)
+            self.inplace = inplace
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            if self.inplace:
+                x[:, :3].relu_()
+            else:
+                x = torch.cat([x[:, :3].relu(), x[:, 3:]], dim=1)
+            return self.fc(x.mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    maps = []
+    for inplace in (True, False):
+        torch.manual_seed(0)
+        maps.append(rule(Probe(Halves(inplace).double(), pictures(), 1)))
+    close(maps[0], maps[1], 1e-12)
+
+
+def test_networks_without_relu_are_told_so() -> None:
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(4 * 100, 3)).double()
+    probe = Probe(net, pictures())
+    with pytest.raises(ValueError, match=r"needs a network with ReLUs.*it uses GELU"):
+        guided_backprop(probe)
+    with pytest.raises(ValueError, match=r"none was seen.*choose saliency"):
+        deconvnet(Probe(nn.Sequential(nn.Flatten(), nn.Linear(432, 3)).double(), pictures()))
+    assert saliency(probe).any()
+
+
+# Batches
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_batch_is_its_images_one_by_one(name: str) -> None:
+    net, layer = net_for(name)
+    images, targets = pictures(3), torch.tensor([1, 3, 1])
+    together = get(name).function(Probe(net, images, targets, layer))
+    for index in range(3):
+        alone = get(name).function(Probe(net, images[index : index + 1], int(targets[index]), layer))
+        close(together[index], alone[0])
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_shapes_and_units(name: str) -> None:
+    net, layer = net_for(name)
+    facts = get(name, "attribution")
+    heatmap = facts.function(Probe(net, pictures(2, 16), TARGETS, layer))
+    at_layer = (2, 16, 16) if layer == "relu" else (2, 8, 8)
+    drawn = (2, 3, 16, 16) if name in DRAWN_AT_INPUT else (2, 16, 16)
+    assert heatmap.shape == (at_layer if facts.level == "layer" else drawn)
+    assert facts.unit and facts.summary.endswith(".")
+    assert not heatmap.requires_grad and not heatmap.is_inference()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_randomized_weights_change_the_map(name: str) -> None:
+    images = pictures()
+    net, layer = net_for(name)
+    other = copy.deepcopy(net)
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.normal_(0, 0.2)
+    first, second = (get(name).function(Probe(n, images, TARGETS, layer)) for n in (net, other))
+    assert (first - second).abs().max() > 0.05 * first.abs().max()
+
+
+# Score-CAM's machinery
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+@pytest.mark.parametrize("chunk", [1, 3, 8, 100])
+def test_the_chunk_changes_nothing(convention: perturbation.Convention, chunk: int) -> None:
+    probe = Probe(relu_net(), pictures(), TARGETS, "pool")
+    close(score_cam(probe, convention=convention, chunk=chunk), score_cam(probe, convention=convention), 1e-12)
+
+
+def test_score_cam_never_runs_more_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Memory is bounded by the chunk: no forward pass is larger, whatever the number of channels."""
+    sizes: list[int] = []
+
+    def watched(net: nn.Module, images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        return read_logits(net, images)
+
+    monkeypatch.setattr("normviz.attribution.perturbation.read_logits", watched)
+    torch.manual_seed(0)
+    score_cam(Probe(PooledNet(channels=67).double(), pictures(1), 0, "conv"), chunk=16)
+    assert sizes == [16, 16, 16, 16, 3]
+
+
+def test_constant_channels_share_one_pass_and_the_official_code_skips_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    net = pooled_net()
+    with torch.no_grad():
+        net.conv.weight[1:3] = 0.0  # two channels are their bias everywhere
+        net.get_parameter("conv.bias")[1:3] = torch.tensor([0.5, 1.5])
+    sizes: list[int] = []
+
+    def watched(net: nn.Module, images: Tensor) -> Tensor:
+        sizes.append(len(images))
+        return read_logits(net, images)
+
+    monkeypatch.setattr("normviz.attribution.perturbation.read_logits", watched)
+    probe = Probe(net, pictures(1), 1, "relu")
+    for convention, passes in (("logit", [4, 1]), ("official", [4])):
+        sizes.clear()
+        ours = score_cam(probe, convention=convention)  # type: ignore[arg-type]
+        assert sizes == passes
+        close(ours[0], reference.score_cam(net.eval(), probe.images[0], 1, "relu", convention))
+
+
+def test_progress_ends_at_one_and_may_cancel() -> None:
+    probe = Probe(relu_net(), pictures(), TARGETS, "pool")
+    shares: list[float] = []
+    score_cam(probe, chunk=3, progress=shares.append)
+    assert shares == sorted(shares) and len(shares) == 6 and shares[-1] == 1.0
+
+    def stop(share: float) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        score_cam(probe, progress=stop)
+    assert score_cam(probe).any()
+
+
+def test_the_note_says_how_it_was_computed() -> None:
+    notes: list[str] = []
+    score_cam(Probe(relu_net(), pictures(), TARGETS, "pool"), note=notes.append)
+    assert notes == ["Scores computed in float64; batch norms folded: 2."]
+    score_cam(Probe(pooled_net(), pictures(), TARGETS), note=notes.append)
+    assert notes[1] == "Scores computed in float64; no batch norm to fold."
+
+
+def test_batch_norms_are_folded_only_where_they_alone_read_the_convolution() -> None:
+    class Read(nn.Module):
+        """Reads the convolution a second time, unlike what folding allows."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, 6, 3)
+            self.bn = nn.BatchNorm2d(6)
+            self.fc = nn.Linear(6, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.conv(x)
+            return self.fc((self.bn(x) * x).relu().mean(dim=(2, 3)))  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    net, notes = Read().double(), list[str]()
+    net.bn.running_var = torch.full((6,), 4.0, dtype=torch.float64)
+    probe = Probe(net, pictures(1), 1, "bn")
+    ours = score_cam(probe, note=notes.append)
+    assert "no batch norm to fold" in notes[0]
+    close(ours[0], reference.score_cam(net.eval(), probe.images[0], 1, "bn"))
+
+
+def test_bfloat16_is_close_and_labelled() -> None:
+    probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
+    notes: list[str] = []
+    full, half = score_cam(probe), score_cam(probe, precision="bfloat16", note=notes.append)
+    assert notes[0].startswith("Scores computed in bfloat16")
+    assert 0 < (half - full).norm() <= 0.01 * full.norm()
+
+
+@pytest.mark.parametrize("faster", [True, False])
+def test_auto_takes_bfloat16_only_where_it_is_faster(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([1.0, 1.0, 0.4] if faster else [1.0, 1.0, 0.95])
+    monkeypatch.setattr(perturbation._Scorer, "_seconds", lambda self, maps: next(seconds))
+    probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
+    notes: list[str] = []
+    score_cam(probe, precision="auto", chunk=2, note=notes.append)
+    assert notes[0].startswith("Scores computed in bfloat16" if faster else "Scores computed in float32")
+    assert "1000 ms in float32" in notes[0]
+
+
+# Against independent libraries
+
+
+@contextmanager
+def captum_warnings() -> Iterator[None]:
+    """Captum announces its hooks, and asks for gradients of the input by itself."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU activations", category=UserWarning)
+        warnings.filterwarnings("ignore", message="Input Tensor 0 did not already require gradients")
+        yield
+
+
+def separate_relus(dtype: torch.dtype = torch.float64) -> nn.Module:
+    """Captum asks for a module per ReLU: a network as a sequence."""
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
+        nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 5),
+    ).to(dtype).eval()  # fmt: skip
+
+
+def test_captum_agrees() -> None:
+    from captum.attr import Deconvolution, GuidedBackprop, GuidedGradCam, LayerGradCam, Saliency
+
+    net, images = separate_relus(), pictures()
+    probe = Probe(net, images, TARGETS, "5")
+    layer = net.get_submodule("5")
+    with captum_warnings():
+        close(saliency(probe), Saliency(net).attribute(images.clone(), target=TARGETS).amax(dim=1).detach())
+        close(deconvnet(probe), Deconvolution(net).attribute(images.clone(), target=TARGETS).detach())
+        close(guided_backprop(probe), GuidedBackprop(net).attribute(images.clone(), target=TARGETS).detach())
+        theirs = LayerGradCam(net, layer).attribute(images.clone(), target=TARGETS, relu_attributions=True)
+        close(grad_cam(probe), theirs[:, 0].detach())
+        product = GuidedGradCam(net, layer).attribute(images.clone(), target=TARGETS, interpolate_mode="bilinear")
+        close(guided_grad_cam(probe), product.detach())
+
+
+@pytest.mark.parametrize("name", ["GradCAM", "LayerCAM", "ScoreCAM"])
+def test_torchcam_agrees(name: str) -> None:
+    from torchcam import methods as torchcam
+
+    net, images = separate_relus(torch.float32), pictures(dtype=torch.float32)
+    function: dict[str, Function] = {"GradCAM": grad_cam, "LayerCAM": layer_cam, "ScoreCAM": score_cam}
+    with getattr(torchcam, name)(net, "5") as extractor:
+        (theirs,) = extractor(TARGETS.tolist(), net(images), normalized=False)
+    close(function[name](Probe(net, images, TARGETS, "5")), theirs.detach(), 1e-5)
+
+
+def test_torchcam_agrees_on_cam() -> None:
+    from torchcam.methods import CAM
+
+    net, images = pooled_net(torch.float32).eval(), pictures(dtype=torch.float32)
+    with CAM(net, "relu", "fc") as extractor:
+        net(images)
+        (theirs,) = extractor(TARGETS.tolist(), normalized=False)
+    close(cam(Probe(net, images, TARGETS)), theirs, 1e-5)
+
+
+# Why a map is empty
+
+
+def test_a_map_with_something_in_it_needs_no_excuse(probe: Probe) -> None:
+    for name in NAMES:
+        assert empty_reason(get(name).function(probe), probe, name) is None
+
+
+def test_evidence_against_is_told() -> None:
+    net = pooled_net()
+    with torch.no_grad():
+        net.fc.weight[1] = -1.0
+    probe = Probe(net, pictures(1), 1)
+    assert "every contribution to 'cat' at layer 'relu' is negative" in str(
+        empty_reason(grad_cam(probe), probe, "Grad-CAM", "cat")
+    )
+    assert "negative" in str(empty_reason(cam(probe, relu=True), probe, "cam"))
+    for function in (layer_cam, grad_cam_pp):
+        reason = empty_reason(function(probe), probe, function.__name__)
+        assert reason and "nowhere in layer 'relu' would more activation raise class 1" in reason
+    assert empty_reason(guided_grad_cam(probe), probe, "guided_grad_cam") == empty_reason(
+        grad_cam(probe), probe, "grad_cam"
+    )
+
+
+def test_dead_layers_and_classes_are_told() -> None:
+    net = pooled_net()
+    with torch.no_grad():
+        net.get_parameter("conv.bias").fill_(-1e3)
+    probe = Probe(net, pictures(1), 1)
+    for function in (cam, grad_cam, layer_cam, score_cam):
+        reason = empty_reason(function(probe), probe, function.__name__)
+        assert reason and "every activation of layer 'relu' is 0" in reason
+    assert "nothing of class 1 arrives" in str(empty_reason(saliency(probe), probe, "saliency"))
+    net = pooled_net()
+    with torch.no_grad():
+        net.fc.weight[1] = 0.0
+    probe = Probe(net, pictures(1), 1)
+    assert "does not react to layer 'relu'" in str(empty_reason(grad_cam(probe), probe, "grad_cam"))

@@ -1,0 +1,231 @@
+"""Every registered method keeps the registry's rules; the registry keeps its own."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import math
+import re
+from typing import Annotated, Literal
+
+import pytest
+
+import normviz.attribution
+import normviz.normalization  # noqa: F401
+from normviz import registry
+from normviz.bibliography import BIBLIOGRAPHY
+from normviz.normalization.statistics import count, sizes
+from normviz.registry import Knob, Method, Range, Value, get, methods, register
+from tests.reference import attribution as attribution_reference
+from tests.reference import normalization as normalization_reference
+
+REFERENCES = {"normalization": normalization_reference, "attribution": attribution_reference}
+KNOBS = [(method, knob) for method in methods() for knob in method.knobs]
+each_method = pytest.mark.parametrize("method", methods(), ids=lambda method: method.name)
+each_knob = pytest.mark.parametrize(("method", "knob"), KNOBS, ids=lambda value: value.name)
+
+
+def test_the_methods_of_today_are_there() -> None:
+    """In the order in which pages and lists show them."""
+    assert [method.name for method in methods("normalization")] == [
+        "batch_norm", "layer_norm", "rms_norm", "instance_norm", "group_norm",
+    ]  # fmt: skip
+    assert {method.name for method in methods("attribution")} >= {
+        "saliency", "deconvnet", "guided_backprop", "cam", "grad_cam", "guided_grad_cam", "grad_cam_pp", "score_cam",
+        "layer_cam",
+    }  # fmt: skip
+    assert len(methods()) == len(methods("normalization")) + len(methods("attribution"))
+
+
+@each_method
+def test_a_method_is_complete(method: Method) -> None:
+    assert method.title and method.formula and method.source in BIBLIOGRAPHY.values()
+    assert method.summary.endswith(".")
+    assert (method.level is None and not method.unit) == (method.kind == "normalization")
+    doc = inspect.getdoc(method.function) or ""
+    assert "Returns:" in doc and "Source:" in doc
+
+
+@each_method
+def test_a_method_has_a_slow_reference_of_the_same_name(method: Method) -> None:
+    slow = getattr(REFERENCES[method.kind], method.name)
+    assert slow is not method.function
+    if method.kind == "normalization":  # the same arguments in the same order, with the same defaults
+        mine, its = (inspect.signature(each).parameters.values() for each in (method.function, slow))
+        assert [(p.name, p.default) for p in mine] == [(p.name, p.default) for p in its]
+
+
+@each_method
+def test_facts_are_plain_json(method: Method) -> None:
+    facts = json.loads(json.dumps(method.facts(), allow_nan=False))
+    assert facts["name"] == method.name and facts["axes"] == (dict(method.axes) or None)
+    assert [param["name"] for param in facts["params"]] == [knob.name for knob in method.knobs]
+    assert facts["url"].startswith("https://")
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_\-]", "", name).lower().replace("++", "pp")
+
+
+def test_names_and_aliases_lead_to_one_method_each() -> None:
+    spoken = [(_plain(name), method) for method in methods() for name in {method.name, method.title, *method.aliases}]
+    owners: dict[str, str] = {}
+    for name, method in spoken:
+        assert owners.setdefault(name, method.name) == method.name
+    for method in methods():
+        for name in (method.name, method.title, *method.aliases):
+            assert get(name) is get(name.upper(), method.kind) is get(name.replace(" ", "-")) is method
+
+
+@pytest.mark.parametrize(
+    ("alias", "name"),
+    [
+        ("BN", "batch_norm"), ("BatchNorm2D", "batch_norm"), ("Spatial BatchNorm", "batch_norm"),
+        ("per-channel BatchNorm", "batch_norm"), ("input normalization", "batch_norm"), ("LayerNorm", "layer_norm"),
+        ("RMSNorm", "rms_norm"), ("contrast normalization", "instance_norm"), ("group norm", "group_norm"),
+        ("Grad-CAM", "grad_cam"), ("Grad-CAM++", "grad_cam_pp"),
+    ],
+)  # fmt: skip
+def test_the_names_that_texts_use_are_found(alias: str, name: str) -> None:
+    assert get(alias).name == name
+
+
+def test_an_unknown_name_is_refused_with_the_choices() -> None:
+    with pytest.raises(ValueError, match="there is no normalization method 'grad_cam'; choose one of batch_norm, "):
+        get("grad_cam", "normalization")
+    with pytest.raises(ValueError, match=r"there is no method 'batchnom'; choose one of .*\bbatch_norm\b"):
+        get("batchnom")
+
+
+# --- knobs --------------------------------------------------------------------------------------------------------
+
+
+@each_knob
+def test_a_knob_takes_its_default_and_its_ends_as_value_and_as_text(method: Method, knob: Knob) -> None:
+    values: list[Value] = [knob.default, *knob.choices]
+    if knob.range:
+        values += [knob.type(knob.range.low), knob.type(knob.range.high)]
+    if knob.type is bool:
+        values += [True, False]
+    for value in values:
+        for given in (value, str(value), f" {value} "):
+            parsed = knob.parse(given)
+            assert parsed == value and type(parsed) is knob.type
+    assert knob.default == inspect.signature(method.function).parameters[knob.name].default
+    assert knob.help.endswith(".") and knob.symbol
+
+
+@each_knob
+def test_a_knob_refuses_the_wrong_type_and_what_lies_outside(method: Method, knob: Knob) -> None:
+    rule = {
+        bool: "must be true or false",
+        str: "must be one of",
+        int: "must be a whole number",
+        float: "must be a number",
+    }
+    wrong: list[Value] = ["nonsense", ""]
+    if knob.range:
+        assert knob.range.low < knob.range.high and (not knob.range.log or knob.range.low > 0)
+        wrong += [math.nextafter(knob.range.low, -math.inf), knob.range.high * 1.001 + 1, "nan", "inf"]
+        if knob.type is int:
+            wrong += [int(knob.range.low) - 1, int(knob.range.high) + 1, 1.5]
+    for value in wrong:
+        with pytest.raises(ValueError, match=f"^{knob.name} {rule[knob.type]}.*; received"):
+            method.settings({knob.name: value})
+
+
+@each_knob
+def test_the_symbol_of_a_number_occurs_in_the_formula(method: Method, knob: Knob) -> None:
+    if knob.range:
+        after = r"(?![A-Za-z])"  # \epsilon, not \epsilonx
+        assert re.search(re.escape(knob.range.symbol) + after, method.formula)
+
+
+@each_method
+def test_settings_fill_in_the_defaults_and_refuse_strangers(method: Method) -> None:
+    assert method.settings() == {knob.name: knob.default for knob in method.knobs}
+    with pytest.raises(ValueError, match=f"{method.name} has no knob 'colour'; (its knobs are|it has no knobs)"):
+        method.settings({"colour": 1})
+
+
+# --- axes ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", methods("normalization"), ids=lambda method: method.name)
+def test_the_axes_are_patterns_of_their_layouts(method: Method) -> None:
+    shapes = {"nc": (2, 8), "ntd": (2, 3, 8), "nchw": (2, 8, 3, 5)}
+    assert method.axes and set(method.layouts()) <= set(shapes)
+    for key, pattern in method.axes.items():
+        layout, _, condition = key.partition(" ")
+        settings: dict[str, Value] = {condition: True} if condition else {}
+        assert method.pattern(layout, settings) == pattern
+        assert count(pattern, shapes[layout], **sizes(method, method.settings(settings))) >= 1
+
+
+def test_conditions_choose_the_pattern() -> None:
+    layer, batch = get("layer_norm"), get("batch_norm")
+    assert layer.pattern("nchw") == "n c h w -> n"
+    assert layer.pattern("nchw", {"per_position": True}) == "n c h w -> n h w"
+    assert layer.pattern("ntd", {"per_position": True}) == "n t d -> n t"
+    assert batch.pattern("nchw") == "n c h w -> c"
+    assert batch.pattern("nchw", {"training": False}) is None
+    assert get("instance_norm").pattern("nc") is None and get("instance_norm").layouts() == ("ntd", "nchw")
+
+
+def test_tensors_are_arguments_but_no_knobs() -> None:
+    batch = get("batch_norm")
+    assert [knob.name for knob in batch.knobs] == ["training", "eps"]
+    assert batch.takes("weight") and batch.takes("running_mean") and not get("rms_norm").takes("bias")
+
+
+# --- register -----------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A registry of its own."""
+    monkeypatch.setattr(registry, "_METHODS", {})
+
+
+@pytest.mark.usefixtures("empty")
+def test_register_reads_the_signature_and_returns_the_function_untouched() -> None:
+    def soft(
+        x: float,
+        size: Annotated[int, Range(1, 9, symbol="S", log=True)] = 3,
+        kind: Literal["a", "b"] = "b",
+        on: bool = False,
+    ) -> float:
+        """Do nothing, softly.
+
+        Args:
+            x: a number.
+            size: how large it is,
+                in two lines.
+            kind: which one.
+            on: whether it is on.
+        """
+        return x * size
+
+    record = register(title="Soft", kind="normalization", cite="wu2018group", formula="S", aliases=("pillow",))
+    assert record(soft) is soft
+    method = get("Pillow")
+    assert method.summary == "Do nothing, softly." and method.facts()["axes"] is None
+    assert method.knobs == (
+        Knob("size", int, 3, "how large it is, in two lines.", Range(1, 9, "S", log=True)),
+        Knob("kind", str, "b", "which one.", None, ("a", "b")),
+        Knob("on", bool, False, "whether it is on."),
+    )
+    assert method.settings({"size": "4", "on": "yes"}) == {"size": 4, "kind": "b", "on": True}
+    with pytest.raises(TypeError, match="a method named soft is registered already"):
+        record(soft)
+
+
+@pytest.mark.usefixtures("empty")
+def test_register_wants_every_knob_explained() -> None:
+    def silent(x: float, on: bool = True) -> float:
+        """Say nothing."""
+        return x if on else 0
+
+    with pytest.raises(TypeError, match="silent: the docstring's Args section does not say what on is"):
+        register(title="Silent", kind="normalization", cite="wu2018group", formula="x")(silent)
+    assert methods() == []
