@@ -6,12 +6,12 @@ BIN = .venv/bin
 .PHONY: run test bench clean
 
 run: .venv/app.stamp
-	NORMVIZ_BROWSER=1 $(BIN)/streamlit run app.py --server.port $(PORT)
+	NORMVIZ_BROWSER=1 $(BIN)/python -m streamlit run app.py --server.port $(PORT)
 
 test: .venv/dev.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
-	$(BIN)/mypy
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m ruff format --check .
+	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest $(ARGS)
 
 bench: .venv/dev.stamp

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from normviz.ui import frame
+from normviz.ui import frame, startup
 
 # A page's path in the address differs from its file's name, or a link opened first would bypass the frame.
 PAGES = {
@@ -25,7 +25,6 @@ if __name__ == "__main__":
     frame.sidebar()
     with frame.guard():
         current.run()
+    startup.settle(current.title)
 else:
-    from normviz.ui import startup
-
     app = st.App(__file__, lifespan=startup.lifespan, on_script_error=frame.apologize)

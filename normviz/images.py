@@ -6,6 +6,7 @@ Nothing here writes a file. A file that cannot be shown raises a ValueError with
 from __future__ import annotations
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -16,7 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 
 LONGEST = 1024  # pixels: the longer side of a decoded picture is at most this
@@ -24,9 +25,16 @@ LARGEST_FILE = 64 * 2**20  # bytes
 LARGEST_PICTURE = 70_000_000  # pixels, as the file's header states them
 FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "PPM")  # none that runs a program
 _ADVICE = "save it as JPEG or PNG and try again"
-_BROKEN = (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, struct.error, zlib.error)
+_BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
+_BROKEN = (
+    OSError, SyntaxError, ValueError, RuntimeError, ArithmeticError, LookupError, EOFError, TypeError, struct.error,
+    zlib.error,
+)  # fmt: skip  # all that Pillow raises on damaged files
 
-warnings.simplefilter("error", Image.DecompressionBombWarning)  # process-wide: catch_warnings is not thread-safe
+# For the whole process, as warnings.catch_warnings is not thread-safe. A damaged file is told to its owner, not logged.
+warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def decode(data: bytes) -> Tensor:
@@ -54,9 +62,9 @@ def decode(data: bytes) -> Tensor:
     try:
         image.draft(None, _target(width, height, 2 * LONGEST))  # a JPEG is decoded at a fraction of its size
         image.load()
-        ImageOps.exif_transpose(image, in_place=True)
+        _turn_upright(image)
         rgb = _to_rgb(image)
-    except MemoryError:
+    except (MemoryError, *_BOMBS):
         raise ValueError(f"a picture of {width:,} x {height:,} pixels does not fit into memory; reduce it") from None
     except _BROKEN as error:
         raise ValueError(f"the picture is damaged or incomplete ({_reason(error)}); {_ADVICE}") from None
@@ -87,10 +95,10 @@ def _open(data: bytes) -> Image.Image:
     too_many = f"the picture has more than {LARGEST_PICTURE // 10**6} million pixels; reduce it and try again"
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+    except _BOMBS:
         raise ValueError(too_many) from None
     except _BROKEN:
-        if data[4:8] == b"ftyp":
+        if data[4:8] == b"ftyp" and data[8:11] != b"avi":  # of the same family as AVIF
             raise ValueError(f"HEIC photos and films cannot be read; {_ADVICE}") from None
         raise ValueError(f"the file is not a picture that can be read, or it is damaged; {_ADVICE}") from None
     width, height = image.size
@@ -99,6 +107,16 @@ def _open(data: bytes) -> Image.Image:
     if width * height > LARGEST_PICTURE:
         raise ValueError(too_many)
     return image
+
+
+def _turn_upright(image: Image.Image) -> None:
+    """Undo the rotation that the EXIF data tell of; where these are damaged, the picture stays as it is stored."""
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except _BROKEN:
+        return
+    if orientation != 1:
+        ImageOps.exif_transpose(image, in_place=True)
 
 
 def _reason(error: BaseException) -> str:
@@ -156,7 +174,8 @@ def to_batch(image: Tensor, size: int) -> Tensor:
         float32 (1, 3, size, size) in [0, 1].
     """
     pixels = image.unsqueeze(0).float() / 255  # (1, 3, H, W)
-    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)  # (1, 3, size, size)
+    square = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)  # (1, 3, size, size)
+    return square.clamp_(0, 1)  # rounding goes beyond by 1e-7
 
 
 def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:

@@ -190,7 +190,7 @@ def _knobs(function: Callable[..., Any]) -> tuple[Knob, ...]:
         if hint is bool or choices or (hint in (int, float) and bounds):
             if name not in help_texts:
                 raise TypeError(f"{function.__name__}: the docstring's Args section does not say what {name} is")
-            knobs.append(Knob(name, hint, parameter.default, help_texts[name], bounds, choices))  # type: ignore[arg-type]
+            knobs.append(Knob(name, hint, parameter.default, help_texts[name], bounds, choices))
     return tuple(knobs)
 
 

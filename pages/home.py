@@ -23,7 +23,7 @@ def door(key: str, page: str, halves: tuple[doors.Half, doors.Half], title: str,
 frame.page("See inside a network", "What does it look at, and what does normalization do to its numbers?")
 st.html(
     '<p class="nv-lead">See where an image classifier finds its evidence, and how normalization changes the numbers '
-    "that pass through a network. Everything is computed by the machine that serves this page, and no photo is kept.</p>"
+    "that pass through a network. Everything is computed where this page is served, and no photo is kept.</p>"
 )
 heatmap, normalization = doors.pictures()
 left, right = st.columns(2, gap="medium")

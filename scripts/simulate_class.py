@@ -35,7 +35,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ("localhost", "127.0.0.1", "::1")
-PATIENCE = 60.0  # seconds that a student waits for one answer
+PATIENCE = 120.0  # seconds that a student waits for one answer, and that the app may take to start
 
 
 @dataclass

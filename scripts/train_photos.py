@@ -132,6 +132,37 @@ def mix_outliers(images: Tensor, generator: torch.Generator) -> Tensor:
     return mixed
 
 
+def blend_outliers(
+    outliers: Tensor, known: Tensor, labels: Tensor, classes: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Blend each outlier with another picture, so that few outliers make many unknown pictures.
+
+    A third stays as it is; a third is blended with another outlier; a third with a known photo, whose class
+    gets that photo's share of the probability.
+
+    Args:
+        outliers: pixels (M, 3, h, w).
+        known: pixels (B, 3, h, w), B at least M.
+        labels: (B,) the classes of the known photos.
+        classes: number of classes.
+        generator: the source of chance.
+
+    Returns:
+        The pixels (M, 3, h, w) and the wanted probabilities (M, classes).
+    """
+    m = len(outliers)
+    share = torch.rand(m, generator=generator) * 0.5  # (M,) of the other picture
+    share[: m // 3] = 0
+    other = outliers.roll(1, dims=0).clone()  # (M, 3, h, w)
+    other[2 * m // 3 :] = known[2 * m // 3 : m]
+    wanted = torch.full((m, classes), 1 / classes)  # (M, classes)
+    for i in range(2 * m // 3, m):
+        wanted[i] *= 1 - share[i]
+        wanted[i, labels[i]] += share[i]
+    weight = share.view(m, 1, 1, 1).to(outliers.device)  # (M, 1, 1, 1)
+    return outliers * (1 - weight) + other * weight, wanted.to(outliers.device)
+
+
 # ----------------------------------------------------------------------------------------- measuring
 @torch.inference_mode()
 def predict(model: nn.Module, images: Tensor, size: int, device: torch.device) -> Tensor:
@@ -177,15 +208,41 @@ def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: t
 
 
 # ------------------------------------------------------------------------------------------ training
-def side_of(epoch: int, epochs: int) -> int:
-    """Pixels a side in this epoch: 96, then 112, then 128 for the last third."""
-    return 96 if epoch < 0.35 * epochs else 112 if epoch < 0.68 * epochs else 128
+@dataclass(frozen=True)
+class Plan:
+    """What is done in each epoch: a long cycle, then a short one that teaches more of what is unknown.
 
+    Attributes:
+        epochs: of the long cycle.
+        finish: epochs of the short one.
+        rate: the peak learning rate of the long cycle; the short one starts at a fifth of it.
+        steps: per epoch.
+    """
 
-def rate_of(step: int, steps: int, peak: float) -> float:
-    """One cycle: a linear rise over the first 15 % of the steps, then a cosine to zero."""
-    rise = 0.15 * steps
-    return peak * (step / rise if step < rise else 0.5 * (1 + math.cos(math.pi * (step - rise) / (steps - rise))))
+    epochs: int
+    finish: int
+    rate: float
+    steps: int
+
+    def finishing(self, epoch: int) -> bool:
+        """Whether the epoch belongs to the short cycle."""
+        return epoch >= self.epochs
+
+    def side(self, epoch: int) -> int:
+        """Pixels a side: 96, then 112, then 128 for the last third; 144 at the end."""
+        if self.finishing(epoch):
+            return 144
+        return 96 if epoch < 0.35 * self.epochs else 112 if epoch < 0.68 * self.epochs else 128
+
+    def rate_at(self, epoch: int, step: int) -> float:
+        """The learning rate: a linear rise over the first 15 % of the long cycle, and cosines to zero."""
+        done = epoch + step / self.steps
+        if self.finishing(epoch):
+            return self.rate / 5 * 0.5 * (1 + math.cos(math.pi * (done - self.epochs) / self.finish))
+        rise = 0.15 * self.epochs
+        if done < rise:
+            return self.rate * done / rise
+        return self.rate * 0.5 * (1 + math.cos(math.pi * (done - rise) / (self.epochs - rise)))
 
 
 def optimizer_for(model: nn.Module, rate: float, decay: float) -> torch.optim.SGD:
@@ -243,41 +300,46 @@ def train(
     average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(model.state_dict())
     optimizer = optimizer_for(model, args.rate, args.decay)
-    steps = len(photos.images) // args.batch
+    plan = Plan(args.epochs, args.finish, args.rate, len(photos.images) // args.batch)
     checkpoint = args.checkpoints / f"photos_{args.norm}.safetensors"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     first = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
-    for epoch in range(first, args.epochs):
+    for epoch in range(first, args.epochs + args.finish):
         generator = torch.Generator().manual_seed(args.seed * 100_003 + epoch)
         order = torch.randperm(len(photos.images), generator=generator)  # (N,)
-        side, begun, losses = side_of(epoch, args.epochs), time.perf_counter(), 0.0
+        side, begun, losses = plan.side(epoch), time.perf_counter(), 0.0
+        unknowns = args.outliers * (2 if plan.finishing(epoch) else 1)
+        what = f"epoch {epoch + 1}/{args.epochs + args.finish} at {side} px"
         model.train()
-        for step in tqdm(
-            range(steps), desc=f"epoch {epoch + 1}/{args.epochs} at {side} px", leave=False, mininterval=5
-        ):
+        for step in tqdm(range(plan.steps), desc=what, leave=False, mininterval=5):
             for group in optimizer.param_groups:
-                group["lr"] = rate_of(epoch * steps + step, args.epochs * steps, args.rate)
+                group["lr"] = plan.rate_at(epoch, step)
             rows = order[step * args.batch : (step + 1) * args.batch]  # (B,)
-            others = torch.randint(0, len(outliers), (args.outliers,), generator=generator)  # (M,)
+            others = torch.randint(0, len(outliers), (unknowns,), generator=generator)  # (M,)
             views = augment(torch.cat([photos.images[rows], outliers[others]]).to(device), side, generator)
-            views[len(rows) :] = mix_outliers(views[len(rows) :], generator)
-            x = to_input(views).contiguous(memory_format=torch.channels_last)  # (B + M, 3, side, side)
+            known, strange = views[: len(rows)], views[len(rows) :]  # (B, 3, side, side), (M, 3, side, side)
+            if plan.finishing(epoch):
+                strange, wanted = blend_outliers(strange, known, photos.labels[rows], classes, generator)
+            else:
+                strange = mix_outliers(strange, generator)
+                wanted = strange.new_full((unknowns, classes), 1 / classes)  # (M, classes)
+            x = to_input(torch.cat([known, strange])).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16):
-                logits = model(x)
-            log_p = logits.float().log_softmax(dim=1)  # (B + M, classes)
-            loss = F.cross_entropy(logits[: len(rows)].float(), photos.labels[rows].to(device), label_smoothing=0.1)
-            loss = loss - args.exposure * log_p[len(rows) :].mean()  # cross-entropy to the uniform distribution
+                logits = model(x)  # (B + M, classes)
+            logits = logits.float()
+            loss = F.cross_entropy(logits[: len(rows)], photos.labels[rows].to(device), label_smoothing=0.1)
+            loss = loss + args.exposure * F.cross_entropy(logits[len(rows) :], wanted)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
             optimizer.step()
-            follow(average, model, min(args.keep, (1 + epoch * steps + step) / (10 + epoch * steps + step)))
+            follow(average, model, min(args.keep, (1 + epoch * plan.steps + step) / (10 + epoch * plan.steps + step)))
             losses += loss.item()
         if not math.isfinite(losses):
             raise SystemExit("the loss is no longer finite; lower --rate")
         save_checkpoint(checkpoint, model, average, optimizer, epoch + 1)
-        line = f"epoch {epoch + 1}: loss {losses / steps:.3f}, {time.perf_counter() - begun:.0f} s"
-        if (epoch + 1) % 5 == 0 or epoch + 1 == args.epochs:
+        line = f"epoch {epoch + 1}: loss {losses / plan.steps:.3f}, {time.perf_counter() - begun:.0f} s"
+        if (epoch + 1) % 5 == 0 or epoch + 1 == args.epochs + args.finish:
             measured = measure(average, val, unknown, 128, device).measured
             line += f", validation top-1 {measured.top1:.4f}, AUROC {measured.auroc:.4f}"
         print(line, flush=True)
@@ -305,6 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("--norm", choices=NORMS, default="batch")
     parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--finish", type=int, default=12, help="epochs after these, with more outliers")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--outliers", type=int, default=12, help="outliers in each batch")
     parser.add_argument("--exposure", type=float, default=0.5, help="weight of the outliers' loss")

@@ -38,6 +38,15 @@ CONVENTIONS: tuple[perturbation.Convention, ...] = ("logit", "paper", "official"
 DRAWN_AT_INPUT = ("deconvnet", "guided_backprop", "guided_grad_cam")
 
 
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small tensors: torch's threads would only wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
     """Equal to a share of the largest value."""
     assert ours.shape == theirs.shape
@@ -82,7 +91,7 @@ def test_equals_its_reference(name: str) -> None:
 @pytest.mark.parametrize("name", ["grad_cam", "layer_cam", "score_cam", "guided_grad_cam", "saliency"])
 @pytest.mark.parametrize("layer", ["conv1", "bn2", "pool"])
 def test_equals_its_reference_at_any_layer(name: str, layer: str) -> None:
-    net, images = relu_net(seed=5), pictures(1)
+    net, images = relu_net(seed=4), pictures(1)
     ours = get(name).function(Probe(net, images, 2, layer))
     theirs = getattr(reference, name)(net.eval(), images[0], 2, layer)
     close(ours[0], theirs)
@@ -198,10 +207,8 @@ def test_rules_differ_from_the_gradient_in_general() -> None:
 
 
 @pytest.mark.parametrize("kind", [*ACTIVATIONS, "forgetful"])
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "cam"])  # the network has a hidden linear layer
 def test_the_form_of_the_relu_does_not_matter(name: str, kind: str) -> None:
-    if name == "cam":
-        pytest.skip("the network has a hidden linear layer")
     images = pictures()
     ours = get(name).function(Probe(relu_net(kind), images, TARGETS, "bn2"))
     close(ours, get(name).function(Probe(relu_net("module"), images, TARGETS, "bn2")), 1e-12)

@@ -19,6 +19,7 @@ from normviz.normalization.statistics import (
     group_index,
     group_statistics,
     histogram,
+    kept_axes,
     order,
     shared_axes,
     sizes,
@@ -80,6 +81,11 @@ def test_counts_of_a_small_batch() -> None:
 def test_sizes_are_the_whole_number_knobs_by_symbol() -> None:
     assert sizes(get("group_norm"), {"num_groups": 4, "eps": 1e-5}) == {"g": 4}
     assert sizes(get("layer_norm"), {"per_position": True, "eps": 1e-5}) == {}
+
+
+def test_kept_axes_come_in_the_order_of_the_groups() -> None:
+    kept = kept_axes("(b n) (g c) h w -> g b", (6, 12, 2, 4), "nchw", b=3, g=4)
+    assert list(kept.items()) == [("g", 4), ("b", 3)]
 
 
 def test_order_is_that_of_the_function() -> None:

@@ -20,7 +20,7 @@ from streamlit.testing.v1 import AppTest
 from normviz import normalization as normalization
 from normviz.device import cores
 from normviz.registry import Knob, Range, methods
-from normviz.ui import cache, knobs
+from normviz.ui import cache, doors, knobs
 
 ROOT = Path(__file__).resolve().parents[1]
 WAIT = 30  # seconds
@@ -379,6 +379,16 @@ def test_nothing_is_fetched_from_elsewhere() -> None:
     for face in tomllib.loads(config)["theme"]["fontFaces"]:
         assert (ROOT / face["url"].removeprefix("app/")).stat().st_size > 10_000
     assert "SIL Open Font License" in (ROOT / "static/fonts/OFL.txt").read_text()
+
+
+def test_without_a_classifier_the_home_page_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing() -> None:
+        raise ValueError("no weights are installed in assets/")
+
+    monkeypatch.setattr(cache, "classifier", missing)
+    photo, heatmap = doors._heatmap()
+    assert photo.caption == "your photo"
+    assert heatmap.caption == "no heatmap: no weights are installed in assets/"
 
 
 def test_home_opens_with_two_doors() -> None:

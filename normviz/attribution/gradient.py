@@ -9,8 +9,31 @@ from normviz.attribution.probe import Probe
 from normviz.registry import register
 
 
+def _cam_weights(probe: Probe) -> Tensor:
+    """The last linear layer's weights of the class: (N, K, 1, 1)."""
+    return probe.head.weight[probe.target][:, :, None, None]  # (N, K, 1, 1)
+
+
+def _grad_cam_weights(probe: Probe) -> Tensor:
+    """The mean of each channel's gradient: (N, K, 1, 1)."""
+    return probe.gradients.mean(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+
+
+def _grad_cam_pp_weights(probe: Probe) -> Tensor:
+    """The sum of each channel's positive gradients, each divided by how much the channel answers: (N, K, 1, 1)."""
+    g = probe.gradients  # (N, K, h, w)
+    answer = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    alpha = 1 / (2 + answer * g).clamp(min=1e-6)  # (N, K, h, w), used where g > 0
+    return (alpha * g.relu()).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+
+
+def _layer_cam_weights(probe: Probe) -> Tensor:
+    """The positive part of each gradient: (N, K, h, w)."""
+    return probe.gradients.relu()  # (N, K, h, w)
+
+
 @register(
-    title="CAM", kind="attribution", cite="zhou2016learning", level="layer", unit="logits",
+    title="CAM", kind="attribution", cite="zhou2016learning", level="layer", unit="logits", weights=_cam_weights,
     aliases=("class activation map", "class activation mapping"),
     formula=r"M_{ij} = \sum_k w_k^c A_{kij}",
 )  # fmt: skip
@@ -32,13 +55,13 @@ def cam(probe: Probe, relu: bool = False) -> Tensor:
     Source:
         Zhou et al. 2016, Eq. 2.
     """
-    weight = probe.head.weight[probe.target][:, :, None, None]  # (N, K, 1, 1)
-    evidence = (weight * probe.activations).sum(dim=1)  # (N, h, w)
+    evidence = (_cam_weights(probe) * probe.activations).sum(dim=1)  # (N, h, w)
     return evidence.relu() if relu else evidence
 
 
 @register(
     title="Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="layer", unit="logits",
+    weights=_grad_cam_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \alpha_k A_{kij}\Big), \quad "
     r"\alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial S_c}{\partial A_{kij}}",
 )  # fmt: skip
@@ -54,8 +77,7 @@ def grad_cam(probe: Probe) -> Tensor:
     Source:
         Selvaraju et al. 2017, Eq. 1 and 2.
     """
-    alpha = probe.gradients.mean(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    return (alpha * probe.activations).sum(dim=1).relu()  # (N, h, w)
+    return (_grad_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
 @register(
@@ -85,6 +107,7 @@ def guided_grad_cam(probe: Probe) -> Tensor:
 
 @register(
     title="Grad-CAM++", kind="attribution", cite="chattopadhay2018grad", level="layer", unit="logits",
+    weights=_grad_cam_pp_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = \sum_{ij} \alpha_{kij}\,"
     r"\mathrm{ReLU}(g_{kij}), \quad \alpha_{kij} = \frac{g_{kij}^2}{2 g_{kij}^2 + g_{kij}^3 \sum_{ab} A_{kab}}",
 )  # fmt: skip
@@ -105,15 +128,12 @@ def grad_cam_pp(probe: Probe) -> Tensor:
     Source:
         Chattopadhay et al. 2018, Eq. 10, 11 and 19.
     """
-    g = probe.gradients  # (N, K, h, w)
-    answer = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    alpha = 1 / (2 + answer * g).clamp(min=1e-6)  # (N, K, h, w), used where g > 0
-    weight = (alpha * g.relu()).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    return (weight * probe.activations).sum(dim=1).relu()  # (N, h, w)
+    return (_grad_cam_pp_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
 @register(
     title="LayerCAM", kind="attribution", cite="jiang2021layercam", level="layer", unit="logits",
+    weights=_layer_cam_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(g_{kij})\,A_{kij}\Big)",
 )  # fmt: skip
 def layer_cam(probe: Probe) -> Tensor:
@@ -128,4 +148,4 @@ def layer_cam(probe: Probe) -> Tensor:
     Source:
         Jiang et al. 2021, Eq. 5 and 6.
     """
-    return (probe.gradients.relu() * probe.activations).sum(dim=1).relu()  # (N, h, w)
+    return (_layer_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)

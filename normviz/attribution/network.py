@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 from weakref import WeakKeyDictionary
 
 import torch
@@ -95,14 +95,14 @@ def _offer(found: Scan, asked: str) -> str:
     return f"choose one of {', '.join(names)}" if names else "none of its layers has feature maps"
 
 
-def scan(model: nn.Module, images: Tensor) -> Scan:
-    """Run the first image and note what each module returns; kept with the private copy."""
+def scan(model: nn.Module, images: Tensor) -> tuple[Scan, nn.Module]:
+    """Run the first image and note what each module returns; also the private copy that was used, which keeps it."""
     with private_copy(model) as net:
         known = _SCANS.setdefault(net, {})
         key = (images.shape[1:], images.dtype, images.device)
         if key not in known:
             known[key] = _observe(net, images[:1])
-        return known[key]
+        return known[key], net
 
 
 def _observe(net: nn.Module, image: Tensor) -> Scan:
@@ -115,10 +115,9 @@ def _observe(net: nn.Module, image: Tensor) -> Scan:
 
         def note(module: nn.Module, args: Any, output: object, name: str = name) -> None:
             outputs[name] = in_words(output)
-            maps.pop(name, None)  # a module that runs again finishes later
-            if isinstance(output, Tensor) and output.ndim == 4 and output.is_floating_point():
-                _, channels, height, width = output.shape
-                maps[name] = (channels, height, width)
+            if has_maps(output):
+                maps.pop(name, None)  # a module that runs again finishes later
+                maps[name] = tuple(output.shape[1:])
 
         hooks.append(module.register_forward_hook(note))
     try:
@@ -128,6 +127,11 @@ def _observe(net: nn.Module, image: Tensor) -> Scan:
         for hook in hooks:
             hook.remove()
     return Scan(outputs, maps, classes)
+
+
+def has_maps(output: object) -> TypeGuard[Tensor]:
+    """Whether what a module returned is feature maps (N, K, h, w)."""
+    return isinstance(output, Tensor) and output.ndim == 4 and output.is_floating_point()
 
 
 def in_words(value: object) -> str:

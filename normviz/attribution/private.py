@@ -27,9 +27,11 @@ from torch.nn.utils.weight_norm import WeightNorm
 KEPT = 8  # idle copies of one network; a copy weighs about as much as its module objects, some hundred KB
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_forward_hooks_with_kwargs", "_forward_hooks_always_called",
-    "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks",
+    "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
+    "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
 _OWN = {"training", "_parameters", "_buffers", "_modules", *_HOOKS}  # compared in their own way, or not at all
+_MISSING = object()
 _PLAIN = (
     bool, int, float, complex, str, bytes, type(None), type, types.FunctionType, types.BuiltinFunctionType,
     torch.dtype, torch.device,
@@ -42,19 +44,25 @@ _LOCK = threading.Lock()  # guards the lists of idle copies, never a forward pas
 
 
 @contextmanager
-def private_copy(model: nn.Module) -> Iterator[nn.Module]:
+def private_copy(model: nn.Module, known: nn.Module | None = None) -> Iterator[nn.Module]:
     """Borrow a copy of the network, in inference mode and without hooks, that no other thread has.
 
     A copy that no longer describes the network (a replaced module, parameter or setting) is dropped, and
     so is one whose use ended in an exception.
+
+    Args:
+        model: the network; it is not changed.
+        known: a copy that was borrowed before and may be lent again, if it is free, as it was then.
 
     Raises:
         ValueError: the network cannot be copied, or depends on hooks.
     """
     with _LOCK:
         idle = _IDLE.setdefault(model, [])
-        lent = idle.pop() if idle else None
-    if lent is None or not _describes(lent, model):
+        lent = known if known in idle else idle[-1] if idle else None
+        if lent is not None:
+            idle.remove(lent)
+    if lent is None or (lent is not known and not _describes(lent, model)):
         lent = structural_copy(model)
     yield lent
     with _LOCK:
@@ -129,42 +137,34 @@ def _called(name: str, module: nn.Module) -> str:
     return f"module {name!r} ({type(module).__name__})" if name else f"the model itself ({type(module).__name__})"
 
 
-def _describes(ours: nn.Module, model: nn.Module) -> bool:
-    """Whether a copy still has the network's modules, memory and settings."""
-    copies = dict(ours.named_modules(remove_duplicate=False))
-    originals = dict(model.named_modules(remove_duplicate=False))
-    return copies.keys() == originals.keys() and all(_alike(copies[name], originals[name]) for name in originals)
-
-
-def _alike(ours: nn.Module, module: nn.Module) -> bool:
+def _describes(ours: nn.Module, module: nn.Module) -> bool:
+    """Whether a copy still has the modules, memory and settings of its original."""
     if type(ours) is not type(module):
         return False
     for mine, theirs in ((ours._parameters, module._parameters), (ours._buffers, module._buffers)):
         if mine.keys() != theirs.keys() or not all(_same(mine[key], tensor) for key, tensor in theirs.items()):
             return False
-    mine, missing = vars(ours), object()
+    settings = vars(ours)
     for key, value in vars(module).items():
-        if key in _OWN:
+        other = settings.get(key, _MISSING)
+        if other is value or key in _OWN:  # copying keeps numbers, text, functions and tuples of them
             continue
-        if isinstance(value, Tensor):
-            if not _same(mine.get(key), value):
-                return False
-        elif _plain(value) and mine.get(key, missing) != value:
+        if isinstance(value, Tensor) and not _same(other, value):
             return False
-    return True
+        if not isinstance(value, Tensor) and _plain(value) and other != value:
+            return False
+    parts = ours._modules
+    return parts.keys() == module._modules.keys() and all(
+        child is parts[key] if child is None or parts[key] is None else _describes(parts[key], child)  # type: ignore[arg-type]
+        for key, child in module._modules.items()
+    )
 
 
 def _same(ours: object, tensor: Tensor | None) -> bool:
     """Whether two tensors are the same numbers in the same memory."""
     if not isinstance(ours, Tensor) or tensor is None:
         return ours is tensor
-    return (
-        ours.data_ptr() == tensor.data_ptr()
-        and ours.shape == tensor.shape
-        and ours.stride() == tensor.stride()
-        and ours.dtype == tensor.dtype
-        and ours.device == tensor.device
-    )
+    return ours.dtype == tensor.dtype and ours.device == tensor.device and ours.is_set_to(tensor)
 
 
 def _plain(value: object) -> bool:

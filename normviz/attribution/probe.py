@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from normviz.attribution.network import Shape, in_words, layer_name, read_logits, recording, scan
+from normviz.attribution.network import Shape, has_maps, in_words, layer_name, read_logits, recording, scan
 from normviz.attribution.private import private_copy
 from normviz.attribution.relu import ReluRule, Rule
 
@@ -34,7 +34,7 @@ class Probe:
         images: (N, C, H, W), floating point, as the model expects them.
         target: the class to explain, for all images or (N,) one for each; None: each image's top class.
         layer: the dotted name of a layer, or the module itself; None: the last one with feature maps of more
-            than one cell. A layer that runs several times is read at its last run.
+            than one cell. A layer that runs several times is read at its last run on feature maps.
 
     Raises:
         ValueError: images, class or layer that the model does not have, or a model that cannot be read.
@@ -126,7 +126,7 @@ class Probe:
 
     def _input_gradient(self, rule: Rule | None) -> Tensor:
         mode = ReluRule(rule) if rule else None
-        with private_copy(self.model) as net, recording():
+        with self._pass.net() as net, recording():
             leaf = self.images.clone().requires_grad_()  # (N, C, H, W)
             with mode or nullcontext():
                 logits = read_logits(net, leaf.clone())  # (N, classes)
@@ -148,7 +148,7 @@ class Probe:
         """
         channels = self.activations.shape[1]
         rule = "CAM needs a network of convolutions, global average pooling and one linear layer"
-        with private_copy(self.model) as net, torch.inference_mode(False), torch.no_grad():
+        with self._pass.net() as net, torch.inference_mode(False), torch.no_grad():
             pooled = self.activations.mean(dim=(2, 3))  # (N, K)
             linear = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
             fitting = [(n, m) for n, m in linear if m.weight.shape[:2].numel() == m.weight.numel()]
@@ -177,8 +177,10 @@ class _Pass:
     def __init__(self, model: nn.Module, images: Tensor, layer: str | nn.Module | None) -> None:
         self.model: nn.Module = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
         self.images = _checked_images(self.model, images)
-        self.scan = scan(self.model, self.images)
-        self._layer = None if layer is None else layer_name(self.model, self.scan, layer)
+        self.scan, self._net = scan(self.model, self.images)
+        wide = [name for name, (_, height, width) in self.scan.maps.items() if height * width > 1]
+        default = wide[-1] if wide else None
+        self._layer = default if layer is None else layer_name(self.model, self.scan, layer)
         self._lock = threading.RLock()
         self._logits: Tensor | None = None
         self._graph: Tensor | None = None  # logits that remember how they follow from the activations
@@ -186,18 +188,19 @@ class _Pass:
 
     @property
     def layer(self) -> str:
-        if self._layer is not None:
-            return self._layer
-        wide = [name for name, (_, height, width) in self.scan.maps.items() if height * width > 1]
-        if not wide:
-            raise ValueError("no layer of this model has feature maps of more than one cell: use an input-level method")
-        return wide[-1]
+        if self._layer is None:
+            raise ValueError("no layer of this model has feature maps of more than one cell: choose saliency instead")
+        return self._layer
+
+    def net(self) -> AbstractContextManager[nn.Module]:
+        """Borrow a private copy, if possible the one that was scanned: the network as it is when a probe is made."""
+        return private_copy(self.model, self._net)
 
     def logits(self) -> Tensor:
         with self._lock:
             if self._logits is None:
-                if self._layer is None and not self.scan.maps:
-                    with private_copy(self.model) as net, torch.inference_mode(False), torch.no_grad():
+                if self._layer is None:
+                    with self.net() as net, torch.inference_mode(False), torch.no_grad():
                         self._logits = read_logits(net, self.images.clone())  # (N, classes)
                 else:
                     self.run()
@@ -215,12 +218,14 @@ class _Pass:
             if self._graph is not None:
                 return self
 
-            def cut(module: nn.Module, args: Any, output: Tensor) -> Tensor:
+            def cut(module: nn.Module, args: Any, output: object) -> Tensor | None:
+                if not has_maps(output):
+                    return None
                 self.activations = output.detach().clone().requires_grad_()  # (N, K, h, w)
                 return self.activations.clone()  # what follows may write into its input
 
             name = self.layer
-            with private_copy(self.model) as net, recording():
+            with self.net() as net, recording():
                 hook = net.get_submodule(name).register_forward_hook(cut)
                 try:
                     logits = read_logits(net, self.images.clone())  # (N, classes)
@@ -245,7 +250,7 @@ def layers(model: nn.Module, images: Tensor) -> list[tuple[str, Shape]]:
         ValueError: images that the model cannot read, or a model that cannot be copied.
     """
     model = getattr(model, "_orig_mod", model)
-    return list(scan(model, _checked_images(model, images)).maps.items())
+    return list(scan(model, _checked_images(model, images))[0].maps.items())
 
 
 def _gradient(logits: Tensor, target: Tensor, source: Tensor, called: str) -> Tensor:

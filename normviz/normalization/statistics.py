@@ -144,8 +144,7 @@ def count(pattern: str, shape: Sequence[int], **sizes: int) -> int:
     Raises:
         ValueError: the shape does not fit the pattern.
     """
-    lengths = {name: size for axis in _split(pattern, shape, layout_of(shape), sizes) for name, size in axis.items()}
-    return math.prod(lengths[name] for name in _parse(pattern)[1])
+    return math.prod(kept_axes(pattern, shape, layout_of(shape), **sizes).values())
 
 
 def kept_axes(pattern: str, shape: Sequence[int], layout: str, **sizes: int) -> dict[str, int]:

@@ -231,18 +231,19 @@ def _rows(
     stored: tuple[Tensor, Tensor] | None,
 ) -> Rows:
     """The rows of the chosen groups; centre and spread are what the formula subtracts and puts under the root."""
-    old = known.statistics
-    columns = tuple(_numpy(t)[ids] for t in (old.mean, old.std, new.mean, new.std))
+    mean_before, std_before, mean_after, std_after = (
+        _numpy(t)[ids] for t in (known.statistics.mean, known.statistics.std, new.mean, new.std)
+    )
     if stored is not None:
         centre, spread = (_numpy(t)[ids] for t in stored)
     elif r"\mu" in method.formula:
-        centre, spread = columns[0], columns[1] ** 2
+        centre, spread = mean_before, std_before**2
     else:
-        centre, spread = np.zeros_like(columns[0]), columns[0] ** 2 + columns[1] ** 2
+        centre, spread = np.zeros_like(mean_before), mean_before**2 + std_before**2
     names = kept_axes(known.pattern, x.shape, layout, **known.sizes)
     places = np.unravel_index(ids, list(names.values()) or [1])
     labels = [
         ", ".join(f"{name.upper()} {place}" for name, place in zip(names, row, strict=False)) or "all"
         for row in zip(*(place.tolist() for place in places), strict=True)
     ]
-    return Rows(ids, labels, *columns, centre, spread)
+    return Rows(ids, labels, mean_before, std_before, mean_after, std_after, centre, spread)

@@ -159,6 +159,7 @@ class Board {
   draw() {
     if (!window.Plotly || !this.data) return;
     this.theme = readTheme(this.root);
+    let changed = false;
     for (const panel of this.panels.values()) {
       const width = panel.plot.clientWidth;
       if (!width) continue;
@@ -166,6 +167,7 @@ class Board {
       const key = JSON.stringify([panel.spec.figure, height, width, this.theme]);
       if (key === panel.drawn) continue;
       panel.drawn = key;
+      changed = true;
       panel.plot.style.height = `${height}px`;
       const { data, layout: bare } = structuredClone(panel.spec.figure);
       const layout = { ...themed(bare, this.theme), width, height };
@@ -186,7 +188,7 @@ class Board {
         panel.chart.on("plotly_relayout", (change) => this.zoomed(panel, change));
       }
     }
-    this.root.dataset.drawn = String(Number(this.root.dataset.drawn ?? 0) + 1);
+    if (changed) this.root.dataset.drawn = String(Number(this.root.dataset.drawn ?? 0) + 1);
     paint(this);
     this.readout.fill();
   }
@@ -194,16 +196,17 @@ class Board {
   /** A zoom in one panel of a space is a zoom in all of them. */
   zoomed(panel, change) {
     const space = panel.link.space;
-    if (this.syncing || !space || !Object.keys(change).some((name) => /axis\.(range|autorange)/.test(name))) return;
+    if (!space || !Object.keys(change).some((name) => /axis\.(range|autorange)/.test(name))) return;
     const { xaxis, yaxis } = panel.chart._fullLayout;
     const zoom = { x: [...xaxis.range], y: [...yaxis.range], revision: panel.spec.figure.layout.uirevision };
+    const near = (a, b) => a.every((value, k) => Math.abs(value - b[k]) < 1e-6);
+    const known = this.zooms.get(space);
+    if (known && near(known.x, zoom.x) && near(known.y, zoom.y)) return; // the echo of a sibling's change
     this.zooms.set(space, zoom);
-    this.syncing = true;
     for (const other of this.panels.values()) {
       if (other === panel || other.link.space !== space) continue;
       window.Plotly.relayout(other.chart, { "xaxis.range": [...zoom.x], "yaxis.range": [...zoom.y] });
     }
-    this.syncing = false;
   }
 
   // ---- 4. Pointing: from a place on the screen to a cell and its group ---------------------------------------------

@@ -16,7 +16,6 @@ from normviz.attribution import Probe, grad_cam
 from normviz.figures.maps import blend, data_uri
 from normviz.figures.style import AFTER, BEFORE
 from normviz.images import decode
-from normviz.models.catalogue import models
 from normviz.normalization import batch_norm
 from normviz.samples import load_sample
 from normviz.ui import cache
@@ -43,9 +42,10 @@ def _heatmap() -> tuple[Half, Half]:
     """A photo, and the evidence that the network found in it for the class it names."""
     photo = decode(load_sample("chelsea"))  # (3, H, W)
     plain = Half(_data_uri(photo.permute(1, 2, 0).numpy()), "A photo of a cat.", "your photo")
-    if not models():
-        return plain, Half(plain.source, plain.alt, "the classifier's weights are missing")
-    classifier = cache.classifier()
+    try:
+        classifier = cache.classifier()
+    except ValueError as error:  # the app serves its other pages without a classifier
+        return plain, Half(plain.source, plain.alt, f"no heatmap: {error}")
     probe = Probe(classifier.model, classifier.prepare(photo))
     heat = grad_cam(probe)[0].cpu().numpy()  # (14, 14)
     lit = blend(photo.permute(1, 2, 0).numpy(), heat, opacity=0.55)  # (H, W, 3)

@@ -30,7 +30,7 @@ def page(title: str, question: str) -> None:
 def columns() -> tuple[st.delta_generator.DeltaGenerator, st.delta_generator.DeltaGenerator]:
     """The two parts of a working page: the knobs, and the stage where the pictures stand."""
     with st.container(key="nv-split"):
-        left, right = st.columns([1, 3.2], gap="large")
+        left, right = st.columns([1, 3], gap="medium")
     return left, right
 
 

@@ -6,14 +6,14 @@ import streamlit as st
 from normviz.figures import cube, distributions, formula, maps, style, tensors
 from normviz.ui.board import Panel, board
 
-N, C, H = 32, 64, 56
+N, C, H = 16, 64, 56
 st.set_page_config(layout="wide", page_title="Board")
 
 
 @st.cache_resource
 def activations() -> np.ndarray:
     random = np.random.default_rng(0)
-    x = random.normal(size=(N, C, H, H)) * np.exp(random.normal(size=(C, 1, 1)) * 0.7)
+    x = random.standard_normal((N, C, H, H), dtype=np.float32) * np.exp(random.normal(size=(C, 1, 1)) * 0.7)
     return (x + 3 * random.normal(size=(C, 1, 1))).astype(np.float32)
 
 

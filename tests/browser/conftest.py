@@ -75,7 +75,7 @@ def open_page(chromium: Browser, url: str) -> Iterator[Open]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(20_000)
+        page.set_default_timeout(60_000)
         page.on("console", console)
         page.on("pageerror", lambda error: troubles.append(f"script: {error}"))
         page.on("request", request)

@@ -75,7 +75,7 @@ def test_no_text_is_smaller_than_sixteen_pixels(open_page: Open) -> None:
         small = page.evaluate(
             """() => [...document.querySelectorAll('[data-testid="stMain"] *, [data-testid="stSidebar"] *')].filter(e =>
                 [...e.childNodes].some(n => n.nodeType === 3 && n.textContent.trim()) && e.checkVisibility() &&
-                !e.closest('svg, .katex, sub, sup, style, [data-testid="stIconMaterial"]') &&
+                !e.closest('svg, math, .katex, sub, sup, style, [data-testid="stIconMaterial"]') &&
                 e.getBoundingClientRect().width > 2 &&
                 parseFloat(getComputedStyle(e).fontSize) < 16).map(e => e.textContent.slice(0, 40))"""
         )

@@ -96,7 +96,8 @@ def layer_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tenso
 def enlarge(cells: Tensor, height: int, width: int) -> Tensor:
     """Bilinear enlargement of (h, w) with pixel centres aligned, edges repeated, cell by cell."""
     h, w = cells.shape
-    out = torch.zeros(height, width, dtype=torch.float64)
+    rows: list[list[float]] = cells.tolist()
+    out = [[0.0] * width for _ in range(height)]
     for i in range(height):
         for j in range(width):
             y = min(max((i + 0.5) * h / height - 0.5, 0.0), h - 1.0)
@@ -104,10 +105,10 @@ def enlarge(cells: Tensor, height: int, width: int) -> Tensor:
             top, left = int(y), int(x)
             low, right = min(top + 1, h - 1), min(left + 1, w - 1)
             fy, fx = y - top, x - left
-            above = (1 - fx) * cells[top, left] + fx * cells[top, right]
-            below = (1 - fx) * cells[low, left] + fx * cells[low, right]
-            out[i, j] = (1 - fy) * above + fy * below
-    return out
+            above = (1 - fx) * rows[top][left] + fx * rows[top][right]
+            below = (1 - fx) * rows[low][left] + fx * rows[low][right]
+            out[i][j] = (1 - fy) * above + fy * below
+    return torch.tensor(out, dtype=torch.float64)
 
 
 def _unit(mask: Tensor) -> Tensor:

@@ -1,0 +1,242 @@
+"""Measure NormViz against its alternatives: ratios, both sides in one run, medians of interleaved repetitions.
+
+    python scripts/benchmark.py                                        # everything, as a table
+    python scripts/benchmark.py --section attribution --markdown docs/BENCHMARKS.md
+
+A section is a list of functions; each measures one thing and returns rows. Absolute times depend on the
+machine and on what else runs there; ratios much less, as both sides take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import re
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from normviz.attribution import Probe, grad_cam, grad_cam_pp, layer_cam, score_cam
+from normviz.device import describe, device
+from normviz.models.bottleneck import BottleneckNet, settle
+from normviz.models.residual import ResidualNet
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the table: `target` is "≤ bound" or "≥ bound" of the ratio, or empty."""
+
+    what: str
+    ours: str
+    theirs: str
+    ratio: float
+    target: str = ""
+
+    @property
+    def met(self) -> str:
+        """Whether the target is met, in a word."""
+        if not self.target:
+            return ""
+        bound = float(self.target[1:])
+        return "yes" if (self.ratio <= bound if self.target[0] == "≤" else self.ratio >= bound) else "no"
+
+
+Measurement = Callable[[], list[Row]]
+
+
+def seconds(run: Callable[[], object]) -> float:
+    """How long one call takes, until the device has finished."""
+    start = time.perf_counter()
+    run()
+    if device().type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - start
+
+
+def interleaved(runs: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
+    """Seconds of each call, one call of each per round, in turning order, after one round that is not counted."""
+    for run in runs.values():
+        run()
+    taken: dict[str, list[float]] = {name: [] for name in runs}
+    for repetition in range(repetitions):
+        names = list(runs) if repetition % 2 else list(reversed(runs))
+        for name in names:
+            taken[name].append(seconds(runs[name]))
+    return taken
+
+
+def ms(values: list[float]) -> str:
+    """The median in milliseconds, for the table."""
+    return f"{1000 * statistics.median(values):.3g} ms"
+
+
+def ratio(above: list[float], below: list[float]) -> float:
+    """The median of the rounds' ratios."""
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+# Attribution
+
+
+def resnet50(size: int, frozen: bool = True) -> tuple[nn.Module, Tensor]:
+    """A network of ResNet-50's size with settled random weights, and one image (1, 3, size, size)."""
+    torch.manual_seed(0)
+    model = settle(BottleneckNet(), torch.randn(4, 3, size, size)).requires_grad_(not frozen)
+    return model.to(device()), torch.randn(1, 3, size, size).to(device())
+
+
+def one_pass() -> list[Row]:
+    """Grad-CAM against a bare forward pass, against a backward pass to everything, and three maps from one probe."""
+    frozen, image = resnet50(224)
+    trainable, _ = resnet50(224, frozen=False)
+
+    def bare() -> Tensor:
+        with torch.no_grad():
+            return frozen(image)  # type: ignore[no-any-return]
+
+    def everything() -> object:
+        return torch.autograd.grad(trainable(image)[0, 5], list(trainable.parameters()))
+
+    def three() -> object:
+        probe = Probe(frozen, image, 5)
+        return grad_cam(probe), grad_cam_pp(probe), layer_cam(probe)
+
+    taken = interleaved(
+        {"bare": bare, "ours": lambda: grad_cam(Probe(frozen, image, 5)), "three": three, "everything": everything}, 25
+    )
+    ours = taken["ours"]
+    net = "ResNet-50 size, 224 px, float32"
+    return [
+        Row(f"Grad-CAM / bare forward pass ({net})", ms(ours), ms(taken["bare"]), ratio(ours, taken["bare"]), "≤ 1.2"),
+        Row(
+            "Backward pass to all parameters / Grad-CAM", ms(ours), ms(taken["everything"]),
+            ratio(taken["everything"], ours), "≥ 2.5",
+        ),
+        Row("Grad-CAM, Grad-CAM++ and LayerCAM / Grad-CAM", ms(taken["three"]), ms(ours), ratio(taken["three"], ours), "≤ 1.3"),
+    ]  # fmt: skip
+
+
+def libraries() -> list[Row]:
+    """Grad-CAM against torch-cam and Captum, each used as its documentation says, on unfrozen weights."""
+    from captum.attr import LayerGradCam
+    from torchcam.methods import GradCAM
+
+    model, image = resnet50(224, frozen=False)
+    extractor, captum = GradCAM(model, "layer4"), LayerGradCam(model, model.get_submodule("layer4"))
+    taken = interleaved(
+        {
+            "ours": lambda: grad_cam(Probe(model, image, 5, "layer4")),
+            "torch-cam": lambda: extractor(5, model(image), normalized=False),
+            "captum": lambda: captum.attribute(image, target=5, relu_attributions=True),
+        },
+        25,
+    )
+    extractor.remove_hooks()
+    ours = taken["ours"]
+    return [
+        Row(f"Grad-CAM / {name}", ms(ours), ms(taken[key]), ratio(ours, taken[key]), "≤ 1.0")
+        for key, name in (("torch-cam", "torch-cam"), ("captum", "Captum"))
+    ]
+
+
+def many_passes() -> list[Row]:
+    """Score-CAM against torch-cam on the embedded network's size, every channel of the last stage."""
+    torch.manual_seed(0)
+    model = settle(ResidualNet(11), torch.randn(32, 3, 128, 128)).requires_grad_(False).to(device())
+    nn.init.normal_(model.get_parameter("fc.weight"), std=0.3)  # logits that differ, as a trained network's do
+    return _score_cam("the embedded network's size, 384 channels, 128 px", model, "stage4", 128, 7)
+
+
+def many_large_passes() -> list[Row]:
+    """The same at ResNet-50's size, on small images, as it takes 2048 forward passes."""
+    model, _ = resnet50(64)
+    return _score_cam("ResNet-50 size, 2048 channels, 64 px", model, "layer4", 64, 3)
+
+
+def _score_cam(called: str, model: nn.Module, layer: str, size: int, repetitions: int) -> list[Row]:
+    from torchcam.methods import ScoreCAM
+
+    image, maps, notes = torch.randn(1, 3, size, size).to(device()), dict[str, Tensor](), list[str]()
+
+    def theirs() -> None:
+        with ScoreCAM(model, layer) as extractor, torch.no_grad():
+            model(image)
+            (maps["theirs"],) = extractor(5, normalized=False)
+
+    def ours() -> None:
+        maps["ours"] = score_cam(Probe(model, image, 5, layer))
+
+    def auto() -> None:
+        maps["auto"] = score_cam(Probe(model, image, 5, layer), precision="auto", note=notes.append)
+
+    taken = interleaved({"theirs": theirs, "ours": ours, "auto": auto}, repetitions)
+    off = float((maps["ours"] - maps["theirs"]).abs().max() / maps["theirs"].abs().max())
+    error = float((maps["auto"] - maps["theirs"]).norm() / maps["theirs"].norm())
+    chosen = "bfloat16" if "in bfloat16;" in notes[-1] else "float32"
+    return [
+        Row(f"torch-cam / Score-CAM, float32 ({called})", ms(taken["ours"]), ms(taken["theirs"]),
+            ratio(taken["theirs"], taken["ours"]), "≥ 1.2"),
+        Row("… largest difference of the maps, share of the maximum", "", "", off, "≤ 1e-5"),
+        Row(f"torch-cam / Score-CAM, precision auto (chose {chosen})", ms(taken["auto"]), ms(taken["theirs"]),
+            ratio(taken["theirs"], taken["auto"]), "≥ 2"),
+        Row("… relative L2 error of the map", "", "", error, "≤ 0.01"),
+    ]  # fmt: skip
+
+
+SECTIONS: dict[str, list[Measurement]] = {
+    "attribution": [one_pass, libraries, many_passes, many_large_passes],
+}
+
+
+# The table
+
+
+def table(rows: list[Row]) -> str:
+    """The rows as a Markdown table."""
+    lines = ["| What | Ours | Theirs | Ratio | Target | Met |", "|---|---|---|---|---|---|"]
+    lines += [f"| {r.what} | {r.ours} | {r.theirs} | {r.ratio:.3g} | {r.target} | {r.met} |" for r in rows]
+    return "\n".join(lines)
+
+
+def write(path: Path, sections: dict[str, str]) -> None:
+    """Put the sections into the file, beside those of earlier runs that are there."""
+    known = (
+        dict(re.findall(r"^## (\w+)\n\n(.*?)\s*(?=^## |\Z)", path.read_text(), re.M | re.S)) if path.exists() else {}
+    )
+    known |= sections
+    head = (
+        "# Benchmarks\n\nWritten by `python scripts/benchmark.py --markdown docs/BENCHMARKS.md`: medians of interleaved\n"
+        "repetitions, both sides in one run. A ratio is of what the row names, in that order.\n"
+    )
+    path.write_text("\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in known.items())]))
+
+
+def main() -> None:
+    """Measure the chosen sections, print them, and write them down if asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--section", choices=[*SECTIONS, "all"], default="all")
+    parser.add_argument("--markdown", type=Path, help="write the tables into this file as well")
+    arguments = parser.parse_args()
+    machine = f"{describe()}; {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
+    done: dict[str, str] = {}
+    for name in SECTIONS if arguments.section == "all" else [arguments.section]:
+        rows = []
+        for measurement in SECTIONS[name]:
+            print(f"{name}: {measurement.__name__} …", file=sys.stderr, flush=True)
+            rows += measurement()
+        done[name.capitalize()] = f"On {machine}.\n\n{table(rows)}"
+        print(f"## {name.capitalize()}\n\n{done[name.capitalize()]}\n")
+    if arguments.markdown:
+        write(arguments.markdown, done)
+
+
+if __name__ == "__main__":
+    main()

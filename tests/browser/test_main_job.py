@@ -1,0 +1,86 @@
+"""The main job as a person does it: a photo becomes a heatmap, activations become a picture of their normalization."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from playwright.sync_api import Page, expect
+
+from normviz.images import resize_map
+from normviz.samples import load_sample
+from tests.browser.conftest import Open, settled
+
+pytestmark = pytest.mark.browser
+ROWS, COLUMNS, HEIGHT, WIDTH = slice(20, 270), slice(90, 330), 300, 451  # where the cat is in its photo, pixels
+
+
+def upload_cat(page: Page) -> None:
+    """Drop the cat on the uploader, as a file, and wait for its heatmap."""
+    file = {"name": "holiday.png", "mimeType": "image/png", "buffer": load_sample("chelsea")}
+    page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files([file])  # type: ignore[list-item]
+    expect(page.get_by_text("Your photo", exact=True).last).to_be_visible()
+    settled(page)
+
+
+def choose(page: Page, label: str, option: str) -> None:
+    """Pick an option of a list."""
+    page.locator('[data-testid="stSelectbox"]').filter(has_text=label).locator("input").click()
+    page.get_by_role("option", name=option, exact=True).click()
+    settled(page)
+
+
+def test_an_uploaded_cat_is_called_a_cat_and_its_heatmap_lies_on_the_cat(open_page: Open, tmp_path: Path) -> None:
+    page = open_page("cam")
+    upload_cat(page)
+    expect(page.get_by_role("status").filter(has_text="The network says: cat")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
+    with page.expect_download() as loading:
+        page.get_by_role("button", name="Raw map (.npy)").click()
+    path = tmp_path / "map.npy"
+    loading.value.save_as(path)
+    raw = np.load(path, allow_pickle=False)
+    assert raw.shape == (14, 14)
+    energy = resize_map(torch.from_numpy(raw), (HEIGHT, WIDTH)).numpy()
+    share = energy[ROWS, COLUMNS].sum() / energy.sum()
+    box = (270 - 20) * (330 - 90) / (HEIGHT * WIDTH)
+    assert share >= 0.5 > box
+
+
+def test_the_link_restores_the_choices_elsewhere(open_page: Open) -> None:
+    page = open_page("cam")
+    choose(page, "Method", "LayerCAM")
+    choose(page, "Class", "dog")
+    expect(page.get_by_text("LayerCAM: dog, in logits")).to_be_visible()
+    address = page.url.split("/", 3)[3]
+    assert "class=dog" in address
+    other = open_page(address)
+    expect(other.get_by_text("LayerCAM: dog, in logits")).to_be_visible()
+
+
+def test_a_click_on_a_class_shows_its_map(open_page: Open) -> None:
+    page = open_page("cam")
+    expect(page.get_by_text("Grad-CAM: cat, in logits")).to_be_visible()
+    labels = page.locator(".js-plotly-plot .barlayer .point")
+    labels.nth(1).click(force=True)
+    expect(page.get_by_text("Grad-CAM: cat, in logits")).not_to_be_visible()
+    assert "class=" in page.url
+
+
+def test_a_file_that_is_no_picture_gets_a_sentence_and_the_page_goes_on(open_page: Open) -> None:
+    page = open_page("cam")
+    file = {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": b"this is no photo"}
+    page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files([file])  # type: ignore[list-item]
+    expect(page.get_by_role("alert").filter(has_text="not a picture")).to_be_visible()
+    expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
+
+
+def test_a_normalization_is_chosen_and_its_picture_follows(open_page: Open) -> None:
+    page = open_page("norm")
+    expect(page.get_by_text("16 statistics, shared over N, H, W")).to_be_visible()
+    choose(page, "Normalization", "Group Normalization")
+    expect(page.get_by_text("64 statistics, shared over C/G, H, W")).to_be_visible()
+    other = open_page(page.url.split("/", 3)[3])
+    expect(other.get_by_text("64 statistics, shared over C/G, H, W")).to_be_visible()
