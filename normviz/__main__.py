@@ -76,9 +76,11 @@ def _parser() -> argparse.ArgumentParser:
         epilog="example: python -m normviz norm --method group_norm --shape 8,32,16,16 --set num_groups=4 --out y.npy",
     )
     command.add_argument("--method", required=True, help="a normalization, as group_norm")
-    source = command.add_mutually_exclusive_group(required=True)
+    source = command.add_mutually_exclusive_group()
     source.add_argument("--input", metavar="X.NPY", type=Path, help="the array to normalize")
-    source.add_argument("--shape", type=_shape, help="sizes of a generated array, as 8,32,16,16")
+    source.add_argument(
+        "--shape", type=_shape, default=(8, 32, 16, 16), help="sizes of a generated array (default: 8,32,16,16)"
+    )
     command.add_argument("--seed", type=_seed, default=0, help="seed of the generated array (default: 0)")
     command.add_argument("--distribution", default="normal", help="distribution of the generated array: normal, ...")
     command.add_argument(

@@ -11,7 +11,15 @@ from normviz.registry import Method, Value, get, methods
 from normviz.ui import cache, frame, knobs, source, state
 from normviz.ui.board import Panel, board
 
-frame.page("Normalize", "Which numbers share a mean and a variance, and what does that do to them?")
+HELP = """
+**The cube** shows a block of the activations: examples going back, channels to the right, positions down. Cells of one
+colour share one mean and one variance. **Point at a cell** anywhere: its group lights up in the cube, in the slices
+and in the histogram, and the formula shows its numbers. **Before and after** share one colour scale, so a pale slice
+has small values. With *training* off, batch normalization uses stored running statistics instead of the batch's own:
+that is what `eval()` changes.
+"""
+
+frame.page("Normalize", "Which numbers share a mean and a variance?")
 
 
 def panels(seen: View, chosen: source.Source, example: int, channel: int) -> list[Panel]:
@@ -98,6 +106,7 @@ def work() -> None:
                     method, chosen.x, chosen.layout, settings, gamma, beta, stored, example, channel, known=known
                 )
             board(panels(seen, chosen, example, channel), "norm-board", readout(method, seen, settings, gamma, beta))
+            frame.how_to_read(HELP)
 
 
 work()

@@ -52,13 +52,16 @@ class Row:
 Measurement = Callable[[], list[Row]]
 
 
+clock: Callable[[], float] = time.perf_counter  # --busy: time.process_time
+
+
 def seconds(run: Callable[[], object]) -> float:
     """How long one call takes, until the device has finished."""
-    start = time.perf_counter()
+    start = clock()
     run()
     if device().type == "cuda":
         torch.cuda.synchronize()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def interleaved(runs: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
@@ -75,7 +78,8 @@ def interleaved(runs: dict[str, Callable[[], object]], repetitions: int) -> dict
 
 def ms(values: list[float]) -> str:
     """The median in milliseconds, for the table."""
-    return f"{1000 * statistics.median(values):.3g} ms"
+    middle = 1000 * statistics.median(values)
+    return f"{middle:.0f} ms" if middle >= 10 else f"{middle:.2f} ms"
 
 
 def ratio(above: list[float], below: list[float]) -> float:
@@ -120,7 +124,10 @@ def one_pass() -> list[Row]:
             "Backward pass to all parameters / Grad-CAM", ms(ours), ms(taken["everything"]),
             ratio(taken["everything"], ours), "≥ 2.5",
         ),
-        Row("Grad-CAM, Grad-CAM++ and LayerCAM / Grad-CAM", ms(taken["three"]), ms(ours), ratio(taken["three"], ours), "≤ 1.3"),
+        Row(
+            "Grad-CAM, Grad-CAM++ and LayerCAM / Grad-CAM", ms(taken["three"]), ms(ours),
+            ratio(taken["three"], ours), "≤ 1.3",
+        ),
     ]  # fmt: skip
 
 
@@ -208,13 +215,11 @@ def table(rows: list[Row]) -> str:
 
 def write(path: Path, sections: dict[str, str]) -> None:
     """Put the sections into the file, beside those of earlier runs that are there."""
-    known = (
-        dict(re.findall(r"^## (\w+)\n\n(.*?)\s*(?=^## |\Z)", path.read_text(), re.M | re.S)) if path.exists() else {}
-    )
-    known |= sections
+    text = path.read_text() if path.exists() else ""
+    known = dict(re.findall(r"^## (\w+)\n\n(.*?)\s*(?=^## |\Z)", text, re.M | re.S)) | sections
     head = (
-        "# Benchmarks\n\nWritten by `python scripts/benchmark.py --markdown docs/BENCHMARKS.md`: medians of interleaved\n"
-        "repetitions, both sides in one run. A ratio is of what the row names, in that order.\n"
+        "# Benchmarks\n\nWritten by `python scripts/benchmark.py --markdown docs/BENCHMARKS.md`: medians of\n"
+        "interleaved repetitions, both sides in one run. A ratio is of what the row names, in that order.\n"
     )
     path.write_text("\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in known.items())]))
 
@@ -224,7 +229,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--section", choices=[*SECTIONS, "all"], default="all")
     parser.add_argument("--markdown", type=Path, help="write the tables into this file as well")
+    parser.add_argument(
+        "--busy", action="store_true", help="count the processor's seconds on one thread: where other things run"
+    )
     arguments = parser.parse_args()
+    if arguments.busy:
+        global clock
+        clock = time.process_time
+        device()  # sets the threads, once
+        torch.set_num_threads(1)
     machine = f"{describe()}; {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
     done: dict[str, str] = {}
     for name in SECTIONS if arguments.section == "all" else [arguments.section]:
@@ -232,7 +245,8 @@ def main() -> None:
         for measurement in SECTIONS[name]:
             print(f"{name}: {measurement.__name__} …", file=sys.stderr, flush=True)
             rows += measurement()
-        done[name.capitalize()] = f"On {machine}.\n\n{table(rows)}"
+        how = "processor time on one thread, on a busy machine" if arguments.busy else "wall-clock time"
+        done[name.capitalize()] = f"On {machine}; {how}.\n\n{table(rows)}"
         print(f"## {name.capitalize()}\n\n{done[name.capitalize()]}\n")
     if arguments.markdown:
         write(arguments.markdown, done)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from streamlit.testing.v1 import AppTest
 
 from normviz.figures import formula, maps, tensors
 from normviz.ui import board as board_module
-from normviz.ui.board import PLAIN, Panel, payload
+from normviz.ui.board import PLAIN, Panel, size_of
 
 APP = """
 import numpy as np
@@ -55,7 +56,7 @@ def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], AppTest
 def sent(at: AppTest) -> dict[str, Any]:
     """What the component receives."""
     (element,) = at.get("bidi_component")
-    data: dict[str, Any] = json.loads(element.proto.json)
+    data: dict[str, Any] = json.loads(zlib.decompress(element.proto.bytes))
     return data
 
 
@@ -116,6 +117,5 @@ def test_a_normalize_screen_fits_its_budget() -> None:
     ids = np.arange(64)
     table = formula.GroupStatistics(ids, [f"channel {k}" for k in ids], *values[:4].repeat(2, 1)[:, :64])
     panels = [Panel(role, role, tensors.slice_heatmap(values, -4, 4, 3, role=role)) for role in ("before", "after")]
-    size = len(json.dumps(payload(panels, formula.normalization("batch_norm", table, 1e-5))))
-    assert size < 30_000
-    assert len(json.dumps(payload([Panel("c", "c", maps.class_bars(["cat"] * 11, [1 / 11] * 11))]))) < 4_000
+    assert size_of(panels, formula.normalization("batch_norm", table, 1e-5)) < 20_000
+    assert size_of([Panel("c", "c", maps.class_bars(["cat"] * 11, [1 / 11] * 11))]) < 2_000

@@ -263,7 +263,6 @@ def test_norm_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, f"{norm} --shape 2,8 --seed -1", "a seed is a whole number")
     fails(capsys, f"{norm} --shape 2,8 --distribution odd", "the distribution must be one of normal")
     fails(capsys, f"{norm} --input none.npy", "none.npy: No such file or directory")
-    fails(capsys, norm, "one of the arguments --input --shape is required")
     fails(capsys, f"{norm} --shape 2,8 --input x.npy", "not allowed with argument")
     fails(capsys, "norm --method grad_cam --shape 2,8 --out y.npy", "no normalization method 'grad_cam'")
     fails(capsys, "norm --method group_norm --shape 2,8 --out y.txt", "y.txt: the name must end in .npy")

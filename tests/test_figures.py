@@ -12,6 +12,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+from normviz import colors
 from normviz.figures import cube, distributions, formula, maps, style, tensors
 
 RANDOM = np.random.default_rng(0)
@@ -215,7 +216,7 @@ def test_a_map_is_laid_over_the_photo_at_its_place() -> None:
     assert row < 10 and column >= 30
     assert over[0, 39] > 10 * max(over[39, 0], 1)
     flat = maps.blend(image, np.zeros((4, 4)), opacity=1)  # an empty map is the colour of 0, not an error
-    assert (flat == style.colours("inferno", np.zeros(1))).all()
+    assert (flat == colors.palette("inferno")[0]).all()
 
 
 def test_class_bars_name_their_rows() -> None:
@@ -225,11 +226,16 @@ def test_class_bars_name_their_rows() -> None:
     assert list(figure.data[0].text) == ["0.900", "< 0.001"]
 
 
+def test_figures_and_pictures_offer_the_same_colour_maps() -> None:
+    assert set(style.COLOUR_MAPS) == set(colors.NAMES)
+
+
 @pytest.mark.parametrize("name", style.COLOUR_MAPS)
 def test_colour_maps_are_perceptual(name: style.ColourMap) -> None:
-    levels = style.colours(name, np.linspace(0, 1, 101)).astype(float) @ [0.2126, 0.7152, 0.0722]
+    levels = colors.palette(name)[:255:5].astype(float) @ [0.2126, 0.7152, 0.0722]
     if name == "blue-white-orange":
-        assert levels.argmax() == 50 and (np.diff(levels[:51]) > 0).all() and (np.diff(levels[50:]) < 0).all()
+        top = int(levels.argmax())
+        assert abs(top - 25) <= 1 and (np.diff(levels[: top + 1]) > 0).all() and (np.diff(levels[top:]) < 0).all()
     else:
         assert (np.diff(levels) > -0.5).all() and levels[-1] - levels[0] > 120
 

@@ -68,9 +68,9 @@ def test_the_network_says_when_it_does_not_know() -> None:
 
 def test_a_photo_of_ones_own_is_used_and_a_broken_one_is_said() -> None:
     test = open_page("class_activation_maps")
-    test.get("file_uploader")[0].upload("cat.png", load_sample("chelsea")).run()
+    test.file_uploader(key="photo-file").set_value(("cat.png", load_sample("chelsea"), "image/png")).run()
     assert "The network says: cat" in words(test)
-    test.get("file_uploader")[0].upload("cat.jpg", load_sample("chelsea")[:5000]).run()
+    test.file_uploader(key="photo-file").set_value(("cat.jpg", load_sample("chelsea")[:5000], "image/jpeg")).run()
     assert "The sample is shown instead" in " ".join(errors(test))
 
 

@@ -9,9 +9,11 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
+from normviz import colors
 from normviz.figures import link, style
 from normviz.figures.tensors import grid_axes, heatmap
 
@@ -124,10 +126,9 @@ def blend(
         (H, W, 3) levels from 0 to 255.
     """
     low, high = style.limits(values, signed=signed)
-    height, width = image.shape[:2]
-    resized = Image.fromarray(values.astype(np.float32)).resize((width, height), Image.Resampling.BILINEAR)
-    coloured = style.colours("blue-white-orange" if signed else colour_map, (np.asarray(resized) - low) / (high - low))
-    return np.rint(image * (1 - opacity) + coloured * opacity).astype(np.uint8)  # (H, W, 3)
+    name = "blue-white-orange" if signed else colour_map
+    pixels = torch.tensor(image).permute(2, 0, 1)  # (3, H, W)
+    return colors.overlay(pixels, torch.tensor(values, dtype=torch.float32), name, opacity, low, high)  # (H, W, 3)
 
 
 def overlay(

@@ -11,13 +11,14 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 from plotly import colors
 
+from normviz.colors import palette
+
 INK, PAPER = "#1D2733", "#FBFAF7"
 BEFORE, AFTER = "#7C8DA6", "#D9622B"
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 
 ColourMap = Literal["inferno", "viridis", "cividis", "magma", "blue-white-orange"]
 COLOUR_MAPS: tuple[ColourMap, ...] = get_args(ColourMap)
-_DIVERGING = ("#0B3C6F", "#3F8FC9", "#F5F3EE", "#E98A4B", "#8F3B12")
 
 
 def _mix(colour: str, other: str, share: float) -> str:
@@ -41,28 +42,8 @@ def colour_scale(name: ColourMap) -> tuple[tuple[float, str], ...]:
     Raises:
         ValueError: a colour map that is not offered.
     """
-    if name not in COLOUR_MAPS:
-        raise ValueError(f"the colour map must be one of {', '.join(COLOUR_MAPS)}; received {name!r}")
-    stops = _DIVERGING if name == "blue-white-orange" else getattr(colors.sequential, name.capitalize())
-    return tuple((i / (len(stops) - 1), stop) for i, stop in enumerate(stops))
-
-
-def colours(name: ColourMap, positions: NDArray[Any]) -> NDArray[np.uint8]:
-    """Colour-map positions from 0 to 1 as RGB.
-
-    Args:
-        name: the colour map.
-        positions: (...) numbers from 0 to 1; what lies outside is clipped.
-
-    Returns:
-        (..., 3) levels from 0 to 255.
-    """
-    scale = colour_scale(name)
-    stops = np.array([colors.hex_to_rgb(stop) for _, stop in scale], dtype=np.float32)  # (S, 3)
-    at = np.array([position for position, _ in scale])
-    table = np.stack([np.interp(np.linspace(0, 1, 256), at, stops[:, i]) for i in range(3)], axis=1)  # (256, 3)
-    picked: NDArray[np.uint8] = table.round().astype(np.uint8)[np.rint(np.clip(positions, 0, 1) * 255).astype(np.intp)]
-    return picked
+    stops = palette(name)[::15].tolist()  # 18 colours from the first to the last
+    return tuple((i / (len(stops) - 1), "#{:02X}{:02X}{:02X}".format(*stop)) for i, stop in enumerate(stops))
 
 
 def number(value: float, digits: int = 3) -> str:

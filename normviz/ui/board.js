@@ -278,12 +278,13 @@ class Board {
 
 const boards = new WeakMap();
 
-export default function (component) {
+/** Show the data unless a later change has overtaken them; returns what to do when the page lets the board go. */
+export default function (component, current) {
   const parent = component.parentElement;
   loadStyle(component.data.style);
   if (!boards.has(parent)) boards.set(parent, new Board(parent));
   const board = boards.get(parent);
-  board.update(component);
+  if (current) board.update(component);
   return () => {
     board.destroy();
     board.root.remove();

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import tempfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,11 +107,17 @@ def ensure_plotly_script() -> str | None:
     return addresses["plotly"] if addresses else None
 
 
-# Sent with every change, so it is only a loader: the module itself is served, and kept, as a file.
+# Sent with every change, so it only unpacks the data and loads the module, which is served, and kept, as a file.
+# A change that is overtaken by a later one while it is unpacked is dropped.
 _LOADER = """
+const turns = new WeakMap();
 export default async function (component) {
-  const board = await import(new URL(component.data.script, window.location.origin));
-  return board.default(component);
+  const parent = component.parentElement, turn = (turns.get(parent) ?? 0) + 1;
+  turns.set(parent, turn);
+  const unpacked = new Blob([component.data]).stream().pipeThrough(new DecompressionStream("deflate"));
+  const data = await new Response(unpacked).json();
+  const board = await import(new URL(data.script, window.location.origin));
+  return board.default({ ...component, data }, turns.get(parent) === turn);
 }
 """
 _component = st.components.v2.component("normviz_board", js=_LOADER, isolate_styles=False)
@@ -130,6 +137,11 @@ def payload(panels: Sequence[Panel], readout: Readout | None = None, columns: in
         ],
         "readout": formula.payload(readout) if readout else None,
     }  # fmt: skip
+
+
+def packed(data: dict[str, Any]) -> bytes:
+    """JSON, deflated: a third to a half of its size in half a millisecond."""
+    return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), level=3)
 
 
 def board(
@@ -161,7 +173,7 @@ def board(
             on_click(str(value))
 
     data = payload(panels, readout, columns) | addresses
-    result = _component(key=key, data=data, on_clicked_change=clicked)
+    result = _component(key=key, data=packed(data), on_clicked_change=clicked)
     value = result.get("clicked")
     return None if value is None else str(value)
 
@@ -219,4 +231,4 @@ def _plain(
 
 def size_of(panels: Sequence[Panel], readout: Readout | None = None) -> int:
     """The bytes that one change of these panels sends."""
-    return len(json.dumps(payload(panels, readout)))
+    return len(packed(payload(panels, readout)))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from playwright.sync_api import Page, expect
+from playwright.sync_api import FilePayload, Page, expect
 
 from normviz.images import resize_map
 from normviz.samples import load_sample
@@ -17,10 +17,14 @@ pytestmark = pytest.mark.browser
 ROWS, COLUMNS, HEIGHT, WIDTH = slice(20, 270), slice(90, 330), 300, 451  # where the cat is in its photo, pixels
 
 
+def drop(page: Page, file: FilePayload) -> None:
+    """Give a file to the uploader."""
+    page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files(file)
+
+
 def upload_cat(page: Page) -> None:
     """Drop the cat on the uploader, as a file, and wait for its heatmap."""
-    file = {"name": "holiday.png", "mimeType": "image/png", "buffer": load_sample("chelsea")}
-    page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files([file])  # type: ignore[list-item]
+    drop(page, FilePayload(name="holiday.png", mimeType="image/png", buffer=load_sample("chelsea")))
     expect(page.get_by_text("Your photo", exact=True).last).to_be_visible()
     settled(page)
 
@@ -71,8 +75,7 @@ def test_a_click_on_a_class_shows_its_map(open_page: Open) -> None:
 
 def test_a_file_that_is_no_picture_gets_a_sentence_and_the_page_goes_on(open_page: Open) -> None:
     page = open_page("cam")
-    file = {"name": "cat.jpg", "mimeType": "image/jpeg", "buffer": b"this is no photo"}
-    page.locator('[data-testid="stFileUploaderDropzoneInput"]').set_input_files([file])  # type: ignore[list-item]
+    drop(page, FilePayload(name="cat.jpg", mimeType="image/jpeg", buffer=b"this is no photo"))
     expect(page.get_by_role("alert").filter(has_text="not a picture")).to_be_visible()
     expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
 
