@@ -29,9 +29,7 @@ def panels(seen: View, chosen: source.Source, example: int, channel: int) -> lis
     rows, columns = seen.slice_axes
     place = {"nc": "all values", "ntd": f"example {example}", "nchw": f"example {example}, channel {channel}"}
     where = place[chosen.layout]
-    share = (
-        "One colour: one mean and one variance" if seen.live else "Stored per channel: nothing is shared in this batch"
-    )
+    share = "One colour, one statistic" if seen.live else "Stored: one pair a channel"
     sampled = seen.histogram_before.sampled
     note = "" if sampled == 1 else f"An even sample of {sampled:.0%} of the values. "
     outside = max(seen.histogram_before.outside, seen.histogram_after.outside)
@@ -59,8 +57,8 @@ def readout(method: Method, seen: View, settings: dict[str, Value], gamma: float
     )  # fmt: skip
     what = f"{seen.total:,} statistics, {describe_axes(seen.pattern)}"
     return formula.normalization(
-        method.name, table, float(settings["eps"]), gamma, beta,
-        what if seen.live else f"{seen.total:,} stored statistics",
+        table, float(settings["eps"]), gamma, beta, what if seen.live else f"{seen.total:,} stored statistics",
+        centred=r"\mu" in method.formula, shifted=method.takes("bias"),
     )  # fmt: skip
 
 

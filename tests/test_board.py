@@ -32,7 +32,7 @@ panels = [
     Panel("after", "After", tensors.slice_heatmap(values / 3, -6, 6, 0, role="after"), caption="One scale."),
     Panel("classes", "Classes", maps.class_bars(["cat", "dog"], [0.9, 0.1]), span=2),
 ]
-clicked = board(panels, "board", formula.normalization("batch_norm", table, 0.5), on_click=lambda name: None)
+clicked = board(panels, "board", formula.normalization(table, 0.5), on_click=lambda name: None)
 st.text(f"clicked {clicked}")
 """
 
@@ -117,5 +117,5 @@ def test_a_normalize_screen_fits_its_budget() -> None:
     ids = np.arange(64)
     table = formula.GroupStatistics(ids, [f"channel {k}" for k in ids], *values[:4].repeat(2, 1)[:, :64])
     panels = [Panel(role, role, tensors.slice_heatmap(values, -4, 4, 3, role=role)) for role in ("before", "after")]
-    assert size_of(panels, formula.normalization("batch_norm", table, 1e-5)) < 20_000
+    assert size_of(panels, formula.normalization(table, 1e-5)) < 20_000
     assert size_of([Panel("c", "c", maps.class_bars(["cat"] * 11, [1 / 11] * 11))]) < 2_000

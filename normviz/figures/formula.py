@@ -98,35 +98,26 @@ def _template(centred: bool, scaled: bool, shifted: bool, numbers: bool) -> str:
     return f'<math display="block"><mrow>{left}<mo>=</mo>{right}{end}</mrow></math>'
 
 
-# Which parts the formula of a method has: whether a mean is subtracted, and whether β exists.
-_PARTS = {
-    "batch_norm": (True, True),
-    "layer_norm": (True, True),
-    "instance_norm": (True, True),
-    "group_norm": (True, True),
-    "rms_norm": (False, False),
-}
-
-
 def normalization(
-    method: str,
     statistics: GroupStatistics,
     eps: float,
     gamma: NDArray[Any] | float = 1.0,
     beta: NDArray[Any] | float = 0.0,
     title: str = "",
+    centred: bool = True,
+    shifted: bool = True,
 ) -> Readout:
-    """The readout of a normalization; a method without a template of its own gets y = γ (x − μ)/√(σ² + ε) + β.
+    """The readout of a normalization: y = γ (x − μ)/√(σ² + ε) + β, or without μ, or without β.
 
     Args:
-        method: the method's name, as "group_norm".
         statistics: the numbers of the groups that the panels show.
         eps: ε, inside the root.
-        gamma: γ, one number or an array that broadcasts to the slice's (rows, columns).
-        beta: β, likewise.
+        gamma: one number, or an array that broadcasts to the slice's (rows, columns).
+        beta: the same.
         title: a line above the formula, as "16 statistics over N, H, W".
+        centred: whether a mean is subtracted; else the root holds the mean square.
+        shifted: whether β is added.
     """
-    centred, shifted = _PARTS.get(method, (True, True))
     symbols, numbers = (_template(centred, True, shifted, numbers) for numbers in (False, True))
     return Readout("normalization", symbols, numbers, eps, gamma, beta, statistics, "", title)
 

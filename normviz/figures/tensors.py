@@ -15,12 +15,11 @@ def colour_bar(levels: link.Levels, low: float, high: float, unit: str = "") -> 
     """A horizontal colour bar whose ticks are real numbers, though the heatmap holds levels."""
     shown = style.ticks(low, high)
     texts = [style.number(value) for value in shown]
-    if unit:
-        texts[-1] += f" {unit}"
     return {
         "orientation": "h", "thickness": 12, "thicknessmode": "pixels", "outlinewidth": 0, "y": 0, "yanchor": "top",
         "ypad": 6, "xpad": 0, "len": 1, "tickvals": [levels.at(value) for value in shown], "ticktext": texts,
         "tickfont": {"size": 16}, "ticks": "outside", "ticklen": 4,
+        "title": {"text": unit, "side": "bottom", "font": {"size": 16}},
     }  # fmt: skip
 
 

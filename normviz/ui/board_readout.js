@@ -89,7 +89,10 @@ export class Readout {
       row.children[0].textContent = labels[k];
       row.children[0].style.setProperty("--nv-colour", colour);
       ["mean_before", "mean_after", "std_before", "std_after"].forEach((name, column) => {
-        row.children[column + 1].textContent = format(this.table[name][k]);
+        const value = this.table[name][k], spread = this.table[name.replace("mean", "std")][k];
+        const rounding = name.startsWith("mean") && value !== 0 && Math.abs(value) < 1e-4 * spread; // what float32 leaves
+        row.children[column + 1].textContent = rounding ? "≈ 0" : format(value);
+        row.children[column + 1].title = rounding ? format(value) : "";
       });
     }
   }

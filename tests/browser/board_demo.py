@@ -61,7 +61,7 @@ def normalize() -> None:
     table = formula.GroupStatistics(
         channels, [f"channel {c}" for c in channels], mean, std, 0 * mean, gain * std / np.sqrt(var + eps)
     )
-    board(panels, "norm", formula.normalization("batch_norm", table, eps, gain, title="64 statistics over N, H, W"))
+    board(panels, "norm", formula.normalization(table, eps, gain, title="64 statistics over N, H, W"))
 
 
 @st.fragment

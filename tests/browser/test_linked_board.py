@@ -83,7 +83,7 @@ COUNT_FRAMES = """window.framesSent = 0; window.bytesReceived = 0;
   window.WebSocket = class extends WebSocket {
     constructor(...given) {
       super(...given);
-      this.addEventListener('message', (m) => { 
+      this.addEventListener('message', (m) => {
         window.bytesReceived += m.data.byteLength ?? m.data.size; });
     }
   };"""
