@@ -396,15 +396,39 @@ def test_bfloat16_is_close_and_labelled() -> None:
     assert 0 < (half - full).norm() <= 0.01 * full.norm()
 
 
-@pytest.mark.parametrize("faster", [True, False])
-def test_auto_takes_bfloat16_only_where_it_is_faster(faster: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    seconds = iter([1.0, 1.0, 0.4] if faster else [1.0, 1.0, 0.95])
-    monkeypatch.setattr(perturbation._Scorer, "_seconds", lambda self, maps: next(seconds))
+@pytest.mark.parametrize(
+    ("seconds", "moved", "chosen"), [(0.4, 0.01, "bfloat16"), (0.95, 0.01, "float32"), (0.4, 0.2, "float32")]
+)
+def test_auto_takes_bfloat16_only_where_it_is_faster_and_close(
+    seconds: float, moved: float, chosen: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trials = iter([(1.0, torch.ones(1)), (9.0, torch.zeros(1)), (seconds, torch.ones(1) + moved)])
+    monkeypatch.setattr(perturbation._Scorer, "_timed", lambda self, maps: next(trials))
     probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
     notes: list[str] = []
-    score_cam(probe, precision="auto", chunk=2, note=notes.append)
-    assert notes[0].startswith("Scores computed in bfloat16" if faster else "Scores computed in float32")
-    assert "1000 ms in float32" in notes[0]
+    heatmap = score_cam(probe, precision="auto", chunk=1, note=notes.append)
+    assert notes[0].startswith(f"Scores computed in {chosen}; 1 channels took 1000 ms in float32")
+    assert f"moves their weights by {moved:.1%}" in notes[0]
+    if chosen == "float32":
+        close(heatmap, score_cam(probe), 1e-6)
+
+
+def test_auto_says_where_bfloat16_is_not_tried_or_not_possible() -> None:
+    notes: list[str] = []
+    score_cam(Probe(relu_net(), pictures(), TARGETS, "pool"), precision="auto", note=notes.append)
+    assert "bfloat16 not tried, as there is too little to gain" in notes[0]
+
+    class Insists(PooledNet):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.linear(super().forward(x), torch.eye(4))  # in float32 only
+
+    torch.manual_seed(0)
+    probe = Probe(Insists(), pictures(dtype=torch.float32), TARGETS, "relu")
+    heatmap = score_cam(probe, precision="auto", chunk=1, note=notes.append)
+    assert "float32; bfloat16 is not possible" in notes[1]
+    close(heatmap, score_cam(probe), 1e-6)
+    with pytest.raises(ValueError, match="cannot read images"):
+        score_cam(probe, precision="bfloat16")
 
 
 # Against independent libraries

@@ -79,7 +79,7 @@ def before_after(
         showlegend=True,
         legend={"orientation": "h", "x": 1, "xanchor": "right", "y": 1, "yanchor": "bottom", "itemclick": False,
                 "itemdoubleclick": False},
-        margin={"l": 8, "r": 8, "t": 30, "b": 8},
+        margin={"l": 8, "r": 8, "t": 54, "b": 8},
         xaxis={"range": [low, high], "title": {"text": unit}, "automargin": True, "zeroline": False, "nticks": 8,
                "showgrid": False, "ticks": "outside", "ticklen": 8},
         yaxis={"ticksuffix": " %", "automargin": True, "fixedrange": True, "rangemode": "tozero", "nticks": 5,

@@ -17,6 +17,8 @@ from normviz import colors
 from normviz.figures import link, style
 from normviz.figures.tensors import grid_axes, heatmap
 
+BELOW = 88  # pixels under photo, map and overlay alike, so that the three are equally large
+
 
 def data_uri(image: NDArray[np.uint8], quality: int = 85) -> str:
     """An image as a data URI: PNG up to 64 pixels a side, where loss would show, else JPEG.
@@ -50,7 +52,7 @@ def _image(image: NDArray[np.uint8], cells: tuple[int, int] | None, role: str, s
         "axes": ["row", "column"],
         "faces": [link.face(rows, columns)],
     }
-    return style.figure([trace], spec, **grid_axes(rows, columns, dx / dy))
+    return style.figure([trace], spec, **grid_axes(rows, columns, dx / dy, BELOW))
 
 
 def photo(image: NDArray[np.uint8], cells: tuple[int, int] | None = None, space: str = "image") -> go.Figure:
@@ -103,7 +105,7 @@ def heat(
         "faces": [link.face(rows, columns)],
     }
     ratio = 1.0 if aspect is None else (columns / rows) / aspect
-    return style.figure([trace], spec, **grid_axes(rows, columns, ratio))
+    return style.figure([trace], spec, **grid_axes(rows, columns, ratio, BELOW))
 
 
 def blend(

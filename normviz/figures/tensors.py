@@ -23,8 +23,15 @@ def colour_bar(levels: link.Levels, low: float, high: float, unit: str = "") -> 
     }  # fmt: skip
 
 
-def grid_axes(rows: int, columns: int, ratio: float | None = 1.0) -> dict[str, Any]:
-    """Axes of a grid of cells, row 0 on top, with room for a colour bar; `ratio`: a cell's height over its width."""
+def grid_axes(rows: int, columns: int, ratio: float | None = 1.0, below: int = 60) -> dict[str, Any]:
+    """Axes of a grid of cells, row 0 on top.
+
+    Args:
+        rows: how many cells down.
+        columns: how many cells across.
+        ratio: a cell's height over its width; None lets the cells fill the panel.
+        below: pixels kept free for a colour bar: 60, or 88 where a unit stands under it.
+    """
     plain = {
         "showgrid": False,
         "zeroline": False,
@@ -37,7 +44,7 @@ def grid_axes(rows: int, columns: int, ratio: float | None = 1.0) -> dict[str, A
     y = plain | {"range": [rows - 0.5, -0.5]}
     if ratio is not None:
         y |= {"scaleanchor": "x", "scaleratio": ratio}
-    return {"xaxis": x, "yaxis": y, "uirevision": f"{rows}×{columns}", "margin": {"l": 8, "r": 8, "t": 8, "b": 60}}
+    return {"xaxis": x, "yaxis": y, "uirevision": f"{rows}×{columns}", "margin": {"l": 8, "r": 8, "t": 8, "b": below}}
 
 
 def heatmap(
@@ -103,5 +110,5 @@ def slice_heatmap(
             "values": {"start": levels.start, "step": levels.step},
             "faces": [link.face(rows, columns, groups)],
         },
-        **grid_axes(rows, columns, 1.0 if square else None),
+        **grid_axes(rows, columns, 1.0 if square else None, 88 if unit else 60),
     )

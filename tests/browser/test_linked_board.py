@@ -152,6 +152,11 @@ def test_photo_map_and_overlay_share_the_place(desktop: tuple[Page, list[str]]) 
     page, troubles = desktop
     page.hover(_plot("photo"), position={"x": 120, "y": 80})
     _lit(page, "photo", "map", "overlay")
+    widths = [
+        page.evaluate(f"document.querySelector('[data-panel={name}] .nv-chart')._fullLayout.xaxis._length")
+        for name in ("photo", "map", "overlay")
+    ]
+    assert max(widths) - min(widths) < 1.5  # pixels
     line = page.locator(".nv-board").nth(1).locator(".nv-line")
     expect(line).to_have_text(
         re.compile(r"Row \d+ of 14, column \d+ of 14\s*[\d.·⁻⁰-⁹¹²³]+ logits.*% of all positive evidence")
