@@ -8,7 +8,7 @@ import streamlit as st
 
 from normviz.figures import formula, maps, style
 from normviz.images import encode_png
-from normviz.models.catalogue import load_classifier
+from normviz.models.catalogue import SIZE, SIZES, load_classifier
 from normviz.registry import get, methods
 from normviz.ui import explain, frame, knobs, state
 from normviz.ui.board import Panel, board
@@ -16,6 +16,7 @@ from normviz.ui.explain import Explained, Question
 from normviz.ui.photo import pick
 
 TOP = "most probable"
+FINER = "Larger photos give finer maps; at 128 px the network is best at saying that it does not know."
 HELP = """
 The map shows, cell by cell, how much the chosen layer's features speak for the class: bright is much, dark is nothing.
 It says where the network found evidence, not whether the evidence is good, and it is as coarse as the layer: at the
@@ -57,7 +58,9 @@ def downloads(asked: Question, seen: Explained, opacity: float, colours: style.C
 
 def choose() -> tuple[Question, float, style.ColourMap]:
     """Draw the knobs; the question, the opacity and the colours."""
-    photo, classifier = pick(), load_classifier()
+    photo = pick()
+    size = state.select("Size of the photo for the network", SIZES, SIZE, "size", text="{} px".format, help=FINER)
+    classifier = load_classifier(size=size)
     names = [method.name for method in methods("attribution")]
     method = get(state.select("Method", names, "grad_cam", "method", text=lambda name: get(name).title))
     wanted = state.select("Class", [TOP, *classifier.classes], TOP, "class")

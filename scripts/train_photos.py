@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normviz.models.photos import MEAN, STD, Measured, read_weights, write_weights
 from normviz.models.residual import NORMS, ResidualNet
-from scripts.model_card import FORGONE, Result, card
+from scripts.model_card import Result, card
 
 STORED = 144  # pixels: photos are kept in memory as squares of this side
 MEASURED_AT = (128, 144, 160, 192, 224)  # pixels: sides at which the finished network is measured
@@ -185,13 +185,21 @@ def auroc(known: Tensor, unknown: Tensor) -> float:
     return float((rank[:n].sum() - n * (n + 1) / 2) / (n * m))
 
 
+def best_threshold(known: Tensor, unknown: Tensor) -> float:
+    """The confidence at which the share of known photos kept plus that of unknown ones caught is largest (Youden)."""
+    candidates = torch.cat([known, unknown]).sort().values  # (n + m,)
+    kept = 1 - torch.searchsorted(known.sort().values, candidates) / len(known)  # (n + m,), at or above
+    caught = torch.searchsorted(unknown.sort().values, candidates) / len(unknown)  # (n + m,), below
+    return float(candidates[(kept + caught).argmax()])
+
+
 def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: torch.device) -> Result:
     """Accuracy, confusions, and how well confidence tells known from unknown photos, at one size."""
     probabilities = predict(model, val.images, size, device)  # (N, classes)
     confidence, guess = probabilities.max(dim=1)  # (N,), (N,)
     stranger = predict(model, unknown, size, device).max(dim=1).values  # (M,)
     right = guess == val.labels  # (N,)
-    threshold = confidence.quantile(FORGONE).item()
+    threshold = best_threshold(confidence, stranger)
     classes = len(val.classes)
     return Result(
         Measured(
@@ -199,6 +207,7 @@ def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: t
             top1=right.double().mean().item(),
             auroc=auroc(confidence, stranger),
             threshold=threshold,
+            kept=(confidence >= threshold).double().mean().item(),
             caught=(stranger < threshold).double().mean().item(),
         ),
         sure_when_right=confidence[right].median().item(),

@@ -19,5 +19,5 @@ def write_stand_in(folder: Path, threshold: float = 0.5, file: str = "photos_bat
     model = ResidualNet(len(CLASSES), widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1)).eval()
     torch.nn.init.normal_(model.fc.weight)
     path = folder / file
-    write_weights(path, model, CLASSES, [Measured(SIZE, 0.9, 0.9, threshold, 0.8)])
+    write_weights(path, model, CLASSES, [Measured(SIZE, 0.9, 0.9, threshold, 0.9, 0.8)])
     return path

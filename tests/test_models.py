@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from normviz.device import device
 from normviz.images import decode, to_batch
 from normviz.models import catalogue
-from normviz.models.catalogue import SIZE, Classifier, load_classifier, models, read_classifier
+from normviz.models.catalogue import SIZE, SIZES, Classifier, load_classifier, models, read_classifier
 from normviz.models.photos import ASSETS, MEAN, STD, Measured, read_measured, read_weights, write_weights
 from normviz.models.residual import NORMS, Norm, ResidualBlock, ResidualNet, ScaledStandardizedConv2d
 from normviz.samples import load_sample
@@ -89,7 +89,7 @@ def test_weights_survive_the_file(norm: Norm, tmp_path: Path) -> None:
     torch.manual_seed(3)
     model = ResidualNet(4, norm, widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1)).eval()
     model.fc.bias.data.normal_()
-    measured = [Measured(128, 0.91, 0.92, 0.4, 0.7), Measured(224, 0.9, 0.91, 0.45, 0.6)]
+    measured = [Measured(128, 0.91, 0.92, 0.4, 0.9, 0.7), Measured(224, 0.9, 0.91, 0.45, 0.8, 0.6)]
     path = tmp_path / "new" / "net.safetensors"
     write_weights(path, model, ["a", "b", "c", "d"], measured)
     again, classes = read_weights(path)
@@ -168,8 +168,8 @@ def test_verdict(stand_in: Classifier) -> None:
     unknown = stand_in.verdict(torch.tensor([0.3, 0.3, 0.4]))
     assert (unknown.known, unknown.index) == (False, 2)
     assert unknown.text == (
-        "It does not look like any of the 3 classes it knows (cat, chain saw, French horn): "
-        "its best guess is French horn at 40 %"
+        "Not sure: this may be none of the 3 classes it knows (cat, chain saw, French horn); "
+        "its best guess is French horn, at only 40 %"
     )
     assert stand_in.verdict(torch.tensor([0.9999, 0.0001, 0.0])).text == "cat, more than 99 %"
     with pytest.raises(ValueError, match=r"there must be 3 probabilities; received \(1, 3\)"):
@@ -196,6 +196,15 @@ def test_the_shipped_measurements_and_card() -> None:
     assert f"| {SIZE} | {measured.top1:.2%} | {measured.auroc:.3f} | {measured.threshold:.3f} |" in card
 
 
+def test_all_sizes_share_one_network() -> None:
+    for size in SIZES:
+        classifier = load_classifier("photos", size)
+        assert classifier.model is load_classifier().model and classifier.size == size
+        assert classifier.prepare(decode(load_sample("chelsea"))).shape == (1, 3, size, size)
+    with pytest.raises(ValueError, match="never measured at 100 pixels"):
+        load_classifier("photos", 100)
+
+
 def test_the_cat_is_called_a_cat() -> None:
     classifier = load_classifier("photos")
     verdict = classifier.verdict(classifier.probabilities(decode(load_sample("chelsea"))))
@@ -206,4 +215,4 @@ def test_the_cat_is_called_a_cat() -> None:
 def test_it_says_so_when_it_does_not_know(name: str) -> None:
     classifier = load_classifier("photos")
     verdict = classifier.verdict(classifier.probabilities(decode(load_sample(name))))
-    assert not verdict.known and verdict.text.startswith("It does not look like any of the 11 classes it knows")
+    assert not verdict.known and verdict.text.startswith("Not sure: this may be none of the 11 classes it knows")

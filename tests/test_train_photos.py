@@ -15,7 +15,6 @@ from normviz.models.catalogue import SIZE, read_classifier
 from normviz.models.photos import read_measured, read_weights
 from normviz.models.residual import ResidualNet
 from scripts import train_photos
-from scripts.model_card import FORGONE
 from scripts.train_photos import (
     STORED,
     Plan,
@@ -169,8 +168,8 @@ def test_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     photos = train_photos.Photos(torch.empty(20), labels, ["a", "b"])
     result = measure(ResidualNet(2, widths=(8, 8, 8, 8)), photos, torch.empty(4), 64, torch.device("cpu"))
     assert result.measured.top1 == 0.95 and result.confusion.tolist() == [[9, 1], [0, 10]]
-    assert FORGONE == 0.05 and result.measured.threshold == pytest.approx(0.55 + 0.02 * 0.95)  # between the lowest two
-    assert result.measured.caught == 0.75
+    assert result.measured.threshold == pytest.approx(0.57)  # above three of four unknown, below all known but one
+    assert (result.measured.kept, result.measured.caught) == (0.95, 0.75)
     assert result.sure_when_wrong == pytest.approx(float(sure[3]))
 
 

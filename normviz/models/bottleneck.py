@@ -58,6 +58,10 @@ class BottleneckNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            if isinstance(module, Bottleneck):
+                nn.init.constant_(
+                    module.bn3.weight, 0.25
+                )  # a block adds little to its shortcut, as in trained networks
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits (N, classes) of images (N, 3, H, W)."""

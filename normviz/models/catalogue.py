@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor, nn
 
 from normviz.device import device
 from normviz.images import to_batch
-from normviz.models.photos import ASSETS, MEAN, STD, read_measured, read_weights
+from normviz.models.photos import ASSETS, MEAN, STD, Measured, read_measured, read_weights
 
-SIZE = 224  # pixels a side of the classifiers' input: the last maps are 14 x 14
+SIZE = 128  # pixels a side of the classifiers' input: best at telling known from unknown; the last maps are 8 x 8
+SIZES = (128, 160, 192, 224)  # that are offered: larger ones give finer maps, up to 14 x 14
 
 
 @dataclass(frozen=True)
@@ -130,8 +131,8 @@ class Classifier:
         if highest >= self.threshold:
             return Verdict(True, index, highest, f"{guess}, {share}")
         text = (
-            f"It does not look like any of the {len(self.classes)} classes it knows ({', '.join(self.classes)}): "
-            f"its best guess is {guess} at {share}"
+            f"Not sure: this may be none of the {len(self.classes)} classes it knows ({', '.join(self.classes)}); "
+            f"its best guess is {guess}, at only {share}"
         )
         return Verdict(False, index, highest, text)
 
@@ -152,28 +153,38 @@ def read_classifier(path: Path, name: str, title: str, size: int = SIZE) -> Clas
     Raises:
         ValueError: the weights were never measured at this input size, so that nothing says when it does not know.
     """
-    measured = {one.size: one for one in read_measured(path)}
-    if size not in measured:
-        raise ValueError(
-            f"{path.name} was never measured at {size} pixels; run scripts/train_photos.py DATA --measure-only"
-        )
+    threshold = _measured(path, size).threshold
     model, classes = read_weights(path)
-    return Classifier(name, title, model.to(device()), tuple(classes), measured[size].threshold, size)
+    return Classifier(name, title, model.to(device()), tuple(classes), threshold, size)
+
+
+def _measured(path: Path, size: int) -> Measured:
+    """What the weights at `path` reached at one input size."""
+    for one in read_measured(path):
+        if one.size == size:
+            return one
+    raise ValueError(
+        f"{path.name} was never measured at {size} pixels; run scripts/train_photos.py DATA --measure-only"
+    )
 
 
 @functools.cache
-def load_classifier(name: str = "photos") -> Classifier:
+def load_classifier(name: str = "photos", size: int = SIZE) -> Classifier:
     """A classifier of the catalogue; loaded at the first call, the same object for all who ask.
 
     Args:
         name: the name of one of models().
+        size: pixels a side of its input, one of those it was measured at; all sizes share one network.
 
     Raises:
-        ValueError: no such classifier is installed.
+        ValueError: no such classifier is installed, or it was not measured at this size.
     """
     for entry in models():
         if entry.name == name:
-            return read_classifier(ASSETS / entry.file, entry.name, entry.title)
+            path = ASSETS / entry.file
+            if size == SIZE:
+                return read_classifier(path, entry.name, entry.title)
+            return replace(load_classifier(name), size=size, threshold=_measured(path, size).threshold)
     raise ValueError(f"there is no classifier {name!r}; {_choices(entry.name for entry in models())}")
 
 

@@ -25,7 +25,8 @@ class Measured:
         size: pixels a side.
         top1: share of the validation photos that are recognised.
         auroc: probability that a known photo's confidence exceeds an unknown one's.
-        threshold: the confidence below which one in twenty of the known photos falls.
+        threshold: the confidence that best tells known from unknown photos: `kept` + `caught` is largest.
+        kept: share of the known photos whose confidence is not below `threshold`.
         caught: share of the unknown photos whose confidence is below `threshold`.
     """
 
@@ -33,6 +34,7 @@ class Measured:
     top1: float
     auroc: float
     threshold: float
+    kept: float
     caught: float
 
 

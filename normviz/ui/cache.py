@@ -22,7 +22,6 @@ from torch import Tensor
 
 from normviz.activations import Distribution, generate
 from normviz.device import cores, device
-from normviz.models.catalogue import Classifier, load_classifier
 
 T = TypeVar("T")
 MEGABYTE = 2**20
@@ -98,7 +97,6 @@ def size(value: object) -> int:
 
 _ACTIVATIONS = Shared(128 * MEGABYTE)
 _RESULTS = Shared(64 * MEGABYTE)
-_MODELS = Shared(256 * MEGABYTE)
 
 
 def activations(shape: tuple[int, ...], distribution: Distribution = "normal", seed: int = 0) -> Tensor:
@@ -116,15 +114,6 @@ def activations(shape: tuple[int, ...], distribution: Distribution = "normal", s
         ValueError: see normviz.activations.generate.
     """
     return _ACTIVATIONS.get((shape, distribution, seed), lambda: generate(shape, distribution, seed, device()))
-
-
-def classifier(name: str = "photos") -> Classifier:
-    """A classifier of the catalogue, loaded once and shared by all visitors.
-
-    Raises:
-        ValueError: no such classifier is installed.
-    """
-    return _MODELS.get(name, lambda: load_classifier(name))
 
 
 def memo(key: Hashable, make: Callable[[], T]) -> T:

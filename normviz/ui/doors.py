@@ -16,6 +16,7 @@ from normviz.attribution import Probe, grad_cam
 from normviz.figures.maps import blend, data_uri
 from normviz.figures.style import AFTER, BEFORE
 from normviz.images import decode
+from normviz.models.catalogue import load_classifier
 from normviz.normalization import batch_norm
 from normviz.samples import load_sample
 from normviz.ui import cache
@@ -43,7 +44,7 @@ def _heatmap() -> tuple[Half, Half]:
     photo = decode(load_sample("chelsea"))  # (3, H, W)
     plain = Half(_data_uri(photo.permute(1, 2, 0).numpy()), "A photo of a cat.", "your photo")
     try:
-        classifier = cache.classifier()
+        classifier = load_classifier()
     except ValueError as error:  # the app serves its other pages without a classifier
         return plain, Half(plain.source, plain.alt, f"no heatmap: {error}")
     probe = Probe(classifier.model, classifier.prepare(photo))

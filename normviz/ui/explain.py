@@ -51,7 +51,7 @@ class Question:
         layer = f', layer="{self.layer}"' if reads_layer(self.method) else ""
         return (
             f"from normviz import Probe, {self.method.name}, load_classifier, read_photo\n\n"
-            f'classifier = load_classifier("{self.classifier.name}")\n'
+            f'classifier = load_classifier("{self.classifier.name}", size={self.classifier.size})\n'
             f'images = classifier.prepare(read_photo("photo.jpg"))\n'
             f'probe = Probe(classifier.model, images, target=classifier.index("{self.name}"){layer})\n'
             f"heatmap = {self.method.name}(probe{knobs})[0]  # {self.method.unit}\n"
@@ -120,7 +120,7 @@ def probabilities(classifier: Classifier, photo: Photo) -> torch.Tensor:
             shares: NDArray[np.float32] = classifier.probabilities(photo.image).numpy()
             return shares
 
-    return torch.tensor(_kept(photo, "probabilities", (classifier.name,), run))
+    return torch.tensor(_kept(photo, "probabilities", (classifier.name, classifier.size), run))
 
 
 def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int, ...]]:
@@ -130,7 +130,7 @@ def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int,
         found = layers(classifier.model, classifier.prepare(photo.image))
         return {name: shape for name, shape in reversed(found) if shape[1] * shape[2] > 1}
 
-    return cache.memo(("layers", classifier.name), find)
+    return cache.memo(("layers", classifier.name, classifier.size), find)
 
 
 def explain(question: Question, progress: Callable[[float], object]) -> Explained:
@@ -158,7 +158,7 @@ def explain(question: Question, progress: Callable[[float], object]) -> Explaine
             channels = probe.activations.shape[1]
         return Explained(raw[0].float().cpu().numpy(), reason, " ".join(notes), (row, column), terms, channels)
 
-    key = (classifier.name, method.name, question.target, question.layer, *question.settings.items())
+    key = (classifier.name, classifier.size, method.name, question.target, question.layer, *question.settings.items())
     return _kept(question.photo, "map", key, run)
 
 

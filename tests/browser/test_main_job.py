@@ -46,7 +46,7 @@ def test_an_uploaded_cat_is_called_a_cat_and_its_heatmap_lies_on_the_cat(open_pa
     path = tmp_path / "map.npy"
     loading.value.save_as(path)
     raw = np.load(path, allow_pickle=False)
-    assert raw.shape == (14, 14)
+    assert raw.shape == (8, 8)
     energy = resize_map(torch.from_numpy(raw), (HEIGHT, WIDTH)).numpy()
     share = energy[ROWS, COLUMNS].sum() / energy.sum()
     box = (270 - 20) * (330 - 90) / (HEIGHT * WIDTH)
