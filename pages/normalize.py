@@ -67,13 +67,16 @@ def running(chosen: source.Source) -> tuple[torch.Tensor, torch.Tensor]:
     if chosen.running is not None:
         st.caption("The running mean and variance are those that the network stored in its training.")
         return chosen.running
+    x = chosen.x.movedim(2, 1) if chosen.layout == "ntd" else chosen.x  # (N, C, ...)
+    start = torch.zeros(x.shape[1], device=x.device), torch.ones(x.shape[1], device=x.device)  # (C,), (C,)
+    if x.numel() == x.shape[1]:
+        st.caption(
+            "No training step is possible on one value per channel: mean 0 and variance 1 are those at the start."
+        )
+        return start
     steps = state.slider("Training steps before", 0, 50, 10, "steps", help="On this very batch; they start at 0 and 1.")
     momentum = state.slider("Momentum", 0.01, 1.0, 0.1, "momentum", step=0.01, help="Weight of the new value.")
-    x = chosen.x.movedim(2, 1) if chosen.layout == "ntd" else chosen.x  # (N, C, ...)
-    zeros = torch.zeros(x.shape[1], device=x.device)  # (C,)
-    return running_statistics(
-        x, zeros, zeros + 1, 1 - (1 - momentum) ** steps
-    )  # `steps` equal steps are one larger one
+    return running_statistics(x, *start, 1 - (1 - momentum) ** steps)  # equal steps are one larger step
 
 
 @st.fragment

@@ -357,6 +357,26 @@ def test_progress_ends_at_one_and_may_cancel() -> None:
     assert score_cam(probe).any()
 
 
+def test_score_cam_refuses_what_it_does_not_offer(probe: Probe) -> None:
+    with pytest.raises(ValueError, match="chunk must be at least 1; received 0"):
+        score_cam(probe, chunk=0)
+    with pytest.raises(ValueError, match="offers logit, paper, official; received 'softmax'"):
+        score_cam(probe, convention="softmax")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="offers full, auto, bfloat16; received 'half'"):
+        score_cam(probe, precision="half")  # type: ignore[arg-type]
+
+
+def test_names_as_people_type_them() -> None:
+    for typed, name in (
+        ("Grad-CAM++", "grad_cam_pp"), ("gradcam++", "grad_cam_pp"), ("GradCAMpp", "grad_cam_pp"), ("GradCAM", "grad_cam"),
+        ("Guided Backpropagation", "guided_backprop"), ("deconvolution", "deconvnet"), ("Layer-CAM", "layer_cam"),
+        ("ScoreCAM", "score_cam"), ("guided grad-cam", "guided_grad_cam"), ("Class Activation Mapping", "cam"),
+    ):  # fmt: skip
+        assert get(typed, "attribution").name == name
+    assert [knob.choices for knob in get("score_cam").knobs] == [CONVENTIONS, ("full", "auto", "bfloat16")]
+    assert [knob.name for knob in get("cam").knobs] == ["relu"]
+
+
 def test_the_note_says_how_it_was_computed() -> None:
     notes: list[str] = []
     score_cam(Probe(relu_net(), pictures(), TARGETS, "pool"), note=notes.append)

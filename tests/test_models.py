@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from normviz.device import device
 from normviz.images import decode, to_batch
 from normviz.models import catalogue
-from normviz.models.catalogue import SIZE, SIZES, Classifier, load_classifier, models, read_classifier
+from normviz.models.catalogue import SIZE, SIZES, Classifier, load_classifier, models, network, read_classifier
 from normviz.models.photos import ASSETS, MEAN, STD, Measured, read_measured, read_weights, write_weights
 from normviz.models.residual import NORMS, Norm, ResidualBlock, ResidualNet, ScaledStandardizedConv2d
 from normviz.samples import load_sample
@@ -107,7 +107,7 @@ def test_weights_survive_the_file(norm: Norm, tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------- the catalogue
 def test_only_what_is_installed_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "ASSETS", tmp_path)
-    load_classifier.cache_clear()
+    network.cache_clear()
     assert models() == ()
     with pytest.raises(ValueError, match="no classifier 'photos'; no weights are installed in assets/"):
         load_classifier()
@@ -116,10 +116,10 @@ def test_only_what_is_installed_is_offered(tmp_path: Path, monkeypatch: pytest.M
     assert [entry.name for entry in models()] == ["photos", "photos_group"]
     with ThreadPoolExecutor(4) as pool:
         assert {found.title for found in pool.map(load_classifier, ["photos_group"] * 4)} == {models()[1].title}
-    assert load_classifier() is load_classifier() and load_classifier().name == "photos"
+    assert load_classifier().model is load_classifier("photos").model and load_classifier().name == "photos"
     with pytest.raises(ValueError, match="no classifier 'flowers'; choose one of photos, photos_group"):
         load_classifier("flowers")
-    load_classifier.cache_clear()
+    network.cache_clear()
 
 
 def test_weights_that_were_never_measured_are_refused(tmp_path: Path) -> None:

@@ -385,7 +385,7 @@ def test_without_a_classifier_the_home_page_says_so(monkeypatch: pytest.MonkeyPa
     def missing() -> None:
         raise ValueError("no weights are installed in assets/")
 
-    monkeypatch.setattr(cache, "classifier", missing)
+    monkeypatch.setattr(doors, "load_classifier", missing)
     photo, heatmap = doors._heatmap()
     assert photo.caption == "your photo"
     assert heatmap.caption == "no heatmap: no weights are installed in assets/"

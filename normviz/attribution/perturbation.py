@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from copy import deepcopy
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F
@@ -58,11 +58,14 @@ def score_cam(
         (N, h, w), at least 0, in units of the activations ("official": times probability).
 
     Raises:
-        ValueError: chunk below 1, or a network that cannot run in bfloat16 when that is asked for.
+        ValueError: chunk below 1, an unknown convention or precision, or a network that cannot run in bfloat16 when that is asked for.
 
     Source:
         Wang et al. 2020, Eq. 4 to 6 and algorithm 1.
     """
+    for given, offered in ((convention, get_args(Convention)), (precision, get_args(Precision))):
+        if given not in offered:
+            raise ValueError(f"score_cam offers {', '.join(offered)}; received {given!r}")
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1; received {chunk}")
     activations = probe.activations  # (N, K, h, w)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -148,14 +148,21 @@ def models() -> tuple[Entry, ...]:
 
 
 def read_classifier(path: Path, name: str, title: str, size: int = SIZE) -> Classifier:
-    """The classifier whose weights lie at `path`, on the device.
+    """The classifier whose weights lie at `path`, on the device; its network is read once and shared by all sizes.
 
     Raises:
         ValueError: the weights were never measured at this input size, so that nothing says when it does not know.
     """
     threshold = _measured(path, size).threshold
+    model, classes = network(path)
+    return Classifier(name, title, model, classes, threshold, size)
+
+
+@functools.cache
+def network(path: Path) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network stored at `path`, on the device, and the names of its classes; kept for all who ask."""
     model, classes = read_weights(path)
-    return Classifier(name, title, model.to(device()), tuple(classes), threshold, size)
+    return model.to(device()), tuple(classes)
 
 
 def _measured(path: Path, size: int) -> Measured:
@@ -168,23 +175,19 @@ def _measured(path: Path, size: int) -> Measured:
     )
 
 
-@functools.cache
 def load_classifier(name: str = "photos", size: int = SIZE) -> Classifier:
-    """A classifier of the catalogue; loaded at the first call, the same object for all who ask.
+    """A classifier of the catalogue; its network is loaded at the first call.
 
     Args:
         name: the name of one of models().
-        size: pixels a side of its input, one of those it was measured at; all sizes share one network.
+        size: pixels a side of its input, one of those it was measured at.
 
     Raises:
         ValueError: no such classifier is installed, or it was not measured at this size.
     """
     for entry in models():
         if entry.name == name:
-            path = ASSETS / entry.file
-            if size == SIZE:
-                return read_classifier(path, entry.name, entry.title)
-            return replace(load_classifier(name), size=size, threshold=_measured(path, size).threshold)
+            return read_classifier(ASSETS / entry.file, entry.name, entry.title, size)
     raise ValueError(f"there is no classifier {name!r}; {_choices(entry.name for entry in models())}")
 
 
