@@ -59,7 +59,7 @@ def downloads(asked: Question, seen: Explained, opacity: float, colours: style.C
 def choose() -> tuple[Question, float, style.ColourMap]:
     """Draw the knobs; the question, the opacity and the colours."""
     photo = pick()
-    size = state.select("Size of the photo for the network", SIZES, SIZE, "size", text="{} px".format, help=FINER)
+    size = state.select("Photo size for the network", SIZES, SIZE, "size", text="{} px".format, help=FINER)
     classifier = load_classifier(size=size)
     names = [method.name for method in methods("attribution")]
     method = get(state.select("Method", names, "grad_cam", "method", text=lambda name: get(name).title))

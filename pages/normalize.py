@@ -70,9 +70,7 @@ def running(chosen: source.Source) -> tuple[torch.Tensor, torch.Tensor]:
     x = chosen.x.movedim(2, 1) if chosen.layout == "ntd" else chosen.x  # (N, C, ...)
     start = torch.zeros(x.shape[1], device=x.device), torch.ones(x.shape[1], device=x.device)  # (C,), (C,)
     if x.numel() == x.shape[1]:
-        st.caption(
-            "No training step is possible on one value per channel: mean 0 and variance 1 are those at the start."
-        )
+        st.caption("One value per channel allows no training step: mean 0 and variance 1 are those at the start.")
         return start
     steps = state.slider("Training steps before", 0, 50, 10, "steps", help="On this very batch; they start at 0 and 1.")
     momentum = state.slider("Momentum", 0.01, 1.0, 0.1, "momentum", step=0.01, help="Weight of the new value.")

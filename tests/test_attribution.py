@@ -368,7 +368,8 @@ def test_score_cam_refuses_what_it_does_not_offer(probe: Probe) -> None:
 
 def test_names_as_people_type_them() -> None:
     for typed, name in (
-        ("Grad-CAM++", "grad_cam_pp"), ("gradcam++", "grad_cam_pp"), ("GradCAMpp", "grad_cam_pp"), ("GradCAM", "grad_cam"),
+        ("Grad-CAM++", "grad_cam_pp"), ("gradcam++", "grad_cam_pp"), ("GradCAMpp", "grad_cam_pp"),
+        ("GradCAM", "grad_cam"),
         ("Guided Backpropagation", "guided_backprop"), ("deconvolution", "deconvnet"), ("Layer-CAM", "layer_cam"),
         ("ScoreCAM", "score_cam"), ("guided grad-cam", "guided_grad_cam"), ("Class Activation Mapping", "cam"),
     ):  # fmt: skip

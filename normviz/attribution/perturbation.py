@@ -58,7 +58,8 @@ def score_cam(
         (N, h, w), at least 0, in units of the activations ("official": times probability).
 
     Raises:
-        ValueError: chunk below 1, an unknown convention or precision, or a network that cannot run in bfloat16 when that is asked for.
+        ValueError: chunk below 1, an unknown convention or precision, or bfloat16 asked of a network that
+            cannot run in it.
 
     Source:
         Wang et al. 2020, Eq. 4 to 6 and algorithm 1.

@@ -46,7 +46,7 @@ export class Readout {
       const scroll = make("div", "nv-scroll", this.tableBox);
       scroll.tabIndex = 0;
       const table = make("table", "nv-table", scroll);
-      table.innerHTML = `<thead><tr><th scope="col" rowspan="2">statistic</th><th scope="colgroup" colspan="2">mean</th>
+      table.innerHTML = `<thead><tr><th scope="col" rowspan="2" aria-label="statistic"></th><th scope="colgroup" colspan="2">mean</th>
         <th scope="colgroup" colspan="2">std</th></tr><tr>${"<th scope=col>before</th><th scope=col>after</th>".repeat(2)}</tr></thead>`;
       this.rows = make("tbody", "", table);
       this.rows.addEventListener("pointerover", (event) => {

@@ -104,7 +104,7 @@ class Explained:
         terms = [rf"\underbrace{{{t.weight:.3g} \cdot {t.activation:.3g}}}_{{k = {t.channel}}}" for t in self.terms]
         others = total - sum(t.weight * t.activation for t in self.terms)
         rest = rf"\underbrace{{({others:.3g})}}_{{{self.channels - len(terms)}\text{{ others}}}}"
-        return rf"M_{{{row},{column}}} = {' + '.join([*terms, rest])} = {total:.3g}"
+        return rf"M_{{\text{{row {row + 1}, column {column + 1}}}}} = {' + '.join([*terms, rest])} = {total:.3g}"
 
 
 def reads_layer(method: Method) -> bool:

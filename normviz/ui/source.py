@@ -56,11 +56,11 @@ def choose() -> Source:
 
 def _generated() -> Source:
     layout = state.segments("Shape", LAYOUTS, "nchw", "shape", text=SHAPES.__getitem__)
-    pair = st.columns(2, gap="small")
     shape = []
-    for index, letter in enumerate(layout.upper()):
-        with pair[index % 2]:
-            shape.append(state.select(letter, SIZES[letter], DEFAULTS[letter], letter))
+    for first in range(0, len(layout), 2):  # row by row, so that a phone stacks them in their order
+        for letter, column in zip(layout[first : first + 2].upper(), st.columns(2, gap="small"), strict=False):
+            with column:
+                shape.append(state.select(letter, SIZES[letter], DEFAULTS[letter], letter))
     distribution = state.select(
         "Values", DISTRIBUTIONS, "shifted", "values", help="; ".join(f"{k}: {v}" for k, v in DESCRIPTIONS.items())
     )
