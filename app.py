@@ -6,6 +6,11 @@ Streamlit runs it as a script, for every visitor and every change, and it draws 
 
 from __future__ import annotations
 
+import os
+
+# Before PyTorch loads: its idle threads then sleep, instead of spinning on cores that other visitors need.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import streamlit as st
 
 from normviz.ui import frame, startup

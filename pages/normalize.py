@@ -98,12 +98,20 @@ def work() -> None:
             def before() -> Before:
                 return look_before(method, chosen.x, chosen.layout, settings)
 
-            pattern = (chosen.key, method.name, *(v for k, v in settings.items() if k != "eps"))
-            with cache.heavy():
-                known = cache.memo(("before", *pattern), before) if chosen.key else before()
-                seen = view(
-                    method, chosen.x, chosen.layout, settings, gamma, beta, stored, example, channel, known=known
-                )
+            def look() -> View:
+                known = cache.memo(("before", *groups), before) if chosen.key else before()
+                where = {"example": example, "channel": channel}
+                return view(method, chosen.x, chosen.layout, settings, gamma, beta, stored, **where, known=known)
+
+            def work_on() -> View:
+                return cache.compute(look)
+
+            groups = (chosen.key, method.name, *(value for name, value in settings.items() if name != "eps"))
+            statistics = [tuple(numbers.tolist()) for numbers in stored or ()]
+            knob_values = (*groups, settings["eps"], gamma, beta, *statistics, example, channel)
+            seen = (
+                cache.memo(("view", *knob_values), lambda: cache.compute(look)) if chosen.key else cache.compute(look)
+            )
             board(panels(seen, chosen, example, channel), "norm-board", readout(method, seen, settings, gamma, beta))
             frame.how_to_read(HELP)
 

@@ -7,7 +7,6 @@ import threading
 import time
 import tomllib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -275,27 +274,73 @@ def test_sizes() -> None:
 def test_no_more_heavy_work_at_once_than_there_are_cores() -> None:
     lock, now, most = threading.Lock(), 0, 0
 
-    @contextmanager
-    def counted() -> Iterator[None]:
+    def work() -> str:
         nonlocal now, most
-        with cache.heavy():
-            with lock:
-                now += 1
-                most = max(most, now)
-            yield
-            with lock:
-                now -= 1
+        with lock:
+            now += 1
+            most = max(most, now)
+        time.sleep(0.01)
+        with lock:
+            now -= 1
+        return threading.current_thread().name
 
-    def work() -> None:
-        with counted():
-            time.sleep(0.01)
-
-    threads = [threading.Thread(target=work) for _ in range(4 * cores())]
+    names: list[str] = []
+    threads = [threading.Thread(target=lambda: names.append(cache.compute(work))) for _ in range(4 * cores())]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert most == cores()
+    assert len(names) == 4 * cores() and len(set(names)) == cores()  # always the same threads
+
+
+def test_slow_work_shows_how_far_it_is_and_gives_its_result() -> None:
+    shown: list[float] = []
+
+    def make(advance: Callable[[float], None]) -> int:
+        for step in range(1, 5):
+            advance(step / 4)
+            time.sleep(0.12)
+        return 7
+
+    assert cache.compute_slowly(make, shown.append) == 7
+    assert shown and shown == sorted(shown) and 0 < shown[-1] <= 1
+
+
+def test_slow_work_of_a_visitor_who_went_on_is_given_up_and_made_for_the_next() -> None:
+    class TurnedAway(BaseException):
+        pass
+
+    shared, begun, steps = cache.Shared(1000), threading.Event(), [0]
+
+    def make(advance: Callable[[float], None]) -> int:
+        begun.set()
+        for step in range(1000):
+            steps[0] += 1
+            advance(step / 1000)
+            time.sleep(0.02)
+        return 7
+
+    def leave(share: float) -> None:
+        raise TurnedAway
+
+    first: list[str] = []
+
+    def ask_and_leave() -> None:
+        try:
+            shared.get("map", lambda: cache.compute_slowly(make, leave))
+        except TurnedAway:
+            first.append("left")
+
+    thread = threading.Thread(target=ask_and_leave)
+    thread.start()
+    begun.wait(10)
+    assert shared.get("map", lambda: 8) == 8  # waits, then makes it itself
+    thread.join()
+    assert first == ["left"]
+    before = steps[0]
+    time.sleep(0.1)
+    assert steps[0] <= before + 1  # the worker has stopped
 
 
 def test_generated_activations_are_shared_and_right() -> None:

@@ -24,10 +24,11 @@ from normviz.activations import layout_of
 from normviz.registry import Method, Value
 
 LETTERS = "nctdhw"
-MOST_COUNTED = 2**23  # values: a histogram of more counts an even sample of them
+MOST_COUNTED = 2**21  # values: a histogram of more counts an even sample of them
 MOST_PER_GROUP = 2**14  # values: group_histograms counts an even sample of larger groups
 MOST_HISTOGRAMS = 64  # groups: group_histograms draws at most so many at once
-_SAMPLE = 2**16  # values whose quantiles value_range takes
+_SAMPLE = 2**14  # values whose quantiles value_range takes
+_AT_ONCE = 2**20  # values whose variance is taken in one piece
 
 
 @dataclass(frozen=True)
@@ -340,6 +341,10 @@ def _var_mean(values: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
         rest = axes[: -len(tail)]
         between, mean = torch.var_mean(means, rest, correction=0)
         return within.mean(rest) + between, mean
+    if 0 not in axes and values.numel() > _AT_ONCE and len(values) > 1:  # pieces that stay in the processor's cache
+        rows = max(1, _AT_ONCE * len(values) // values.numel())
+        parts = [_var_mean(part, axes) for part in torch.split(values, rows)]
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     mean = values.mean(axes, keepdim=True)
     return (values - mean).square_().mean(axes), mean.squeeze(axes)
 

@@ -190,7 +190,7 @@ def _sheet(part: Tensor) -> Tensor:
 
 
 def _numpy(part: Tensor) -> NDArray[np.float32]:
-    return part.float().cpu().numpy()
+    return np.array(part.float().cpu().numpy())  # a copy: it must not hold on to the whole tensor
 
 
 def _block(

@@ -11,9 +11,8 @@ import dataclasses
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterator, Mapping
-from concurrent.futures import Future
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import numpy as np
@@ -25,14 +24,43 @@ from normviz.device import cores, device
 
 T = TypeVar("T")
 MEGABYTE = 2**20
-_SLOTS = threading.BoundedSemaphore(cores())
+# Work is done by as many threads as there are cores, and always the same ones: a class at once neither thrashes nor
+# fills memory, and the threads that PyTorch starts for each of them, and their memory, are at hand the next time.
+_WORKERS = ThreadPoolExecutor(cores(), thread_name_prefix="normviz")
 
 
-@contextmanager
-def heavy() -> Iterator[None]:
-    """Hold one of as many slots as there are cores, so that a class at once neither thrashes nor fills memory."""
-    with _SLOTS:
-        yield
+class Abandoned(BaseException):
+    """The visitor for whom something was computed has turned to something else."""
+
+
+def compute(make: Callable[[], T]) -> T:
+    """Do heavy work in one of the process's workers, and wait for it."""
+    return _WORKERS.submit(make).result()
+
+
+def compute_slowly(make: Callable[[Callable[[float], None]], T], show: Callable[[float], object]) -> T:
+    """Do work that takes long, show how far it is, and give it up when the visitor changes something.
+
+    Args:
+        make: does the work, calling its argument with the finished share, 0 to 1.
+        show: draws that share, in the visitor's own thread.
+    """
+    share, abandoned = 0.0, threading.Event()
+
+    def advance(finished: float) -> None:
+        nonlocal share
+        share = finished
+        if abandoned.is_set():
+            raise Abandoned
+
+    future = _WORKERS.submit(make, advance)
+    try:
+        while not wait([future], timeout=0.15).done:
+            show(share)
+    except BaseException:  # Streamlit ends a run in which something was changed with an exception of its own
+        abandoned.set()
+        raise
+    return future.result()
 
 
 class Shared:
@@ -45,7 +73,10 @@ class Shared:
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of `key`; the first to ask makes it, others wait. A failure is raised to all and not kept."""
+        """The value of `key`; the first to ask makes it, others wait. A failure is raised to all and not kept.
+
+        Where the first to ask has gone away, one of the others makes it.
+        """
         with self._lock:
             future: Future[T] | None = self._entries.get(key)
             mine = future is None
@@ -58,11 +89,14 @@ class Shared:
             except BaseException as error:
                 with self._lock:
                     del self._entries[key]
-                future.set_exception(error)
+                future.set_exception(error if isinstance(error, Exception) else Abandoned())
                 raise
             future.set_result(value)
             self._keep(key, size(value))
-        return future.result()
+        try:
+            return future.result()
+        except Abandoned:
+            return self.get(key, make)
 
     def bytes(self) -> int:
         """How much the kept values weigh."""

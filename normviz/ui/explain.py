@@ -116,9 +116,8 @@ def probabilities(classifier: Classifier, photo: Photo) -> torch.Tensor:
     """The probability (classes,) of each class."""
 
     def run() -> NDArray[np.float32]:
-        with cache.heavy():
-            shares: NDArray[np.float32] = classifier.probabilities(photo.image).numpy()
-            return shares
+        shares: NDArray[np.float32] = cache.compute(lambda: classifier.probabilities(photo.image)).numpy()
+        return shares
 
     return torch.tensor(_kept(photo, "probabilities", (classifier.name, classifier.size), run))
 
@@ -145,21 +144,21 @@ def explain(question: Question, progress: Callable[[float], object]) -> Explaine
     """
     method, classifier = question.method, question.classifier
 
-    def run() -> Explained:
+    def run(advance: Callable[[float], None]) -> Explained:
         notes: list[str] = []
-        slow = {"progress": progress, "note": notes.append} if method.takes("progress") else {}
-        with cache.heavy():
-            probe = Probe(classifier.model, classifier.prepare(question.photo.image), question.target, question.layer)
-            raw = method.function(probe, **question.settings, **slow)  # (1, h, w) or (1, 3, H, W)
-            reason = empty_reason(raw, probe, method.name, question.name)
-            drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
-            row, column = divmod(int(drawn.argmax()), drawn.shape[1])
-            terms = _terms(method, probe, row, column)
-            channels = probe.activations.shape[1]
+        slow = {"progress": advance, "note": notes.append} if method.takes("progress") else {}
+        probe = Probe(classifier.model, classifier.prepare(question.photo.image), question.target, question.layer)
+        raw = method.function(probe, **question.settings, **slow)  # (1, h, w) or (1, 3, H, W)
+        reason = empty_reason(raw, probe, method.name, question.name)
+        drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
+        row, column = divmod(int(drawn.argmax()), drawn.shape[1])
+        terms = _terms(method, probe, row, column)
+        channels = probe.activations.shape[1]
         return Explained(raw[0].float().cpu().numpy(), reason, " ".join(notes), (row, column), terms, channels)
 
+    show = progress if method.takes("progress") else lambda share: None
     key = (classifier.name, classifier.size, method.name, question.target, question.layer, *question.settings.items())
-    return _kept(question.photo, "map", key, run)
+    return _kept(question.photo, "map", key, lambda: cache.compute_slowly(run, show))
 
 
 def _terms(method: Method, probe: Probe, row: int, column: int) -> tuple[Term, ...]:

@@ -85,8 +85,7 @@ def _of_photo() -> Source:
             *(torch.from_numpy(sample_pixels(name).copy()).permute(2, 0, 1) for name in companions),
         ]
         images = torch.cat([classifier.prepare(picture) for picture in pictures])  # (N, 3, H, W)
-        with cache.heavy():
-            return Probe(classifier.model, images, layer=layer).activations  # (N, C, h, w)
+        return cache.compute(lambda: Probe(classifier.model, images, layer=layer).activations)  # (N, C, h, w)
 
     norm = classifier.model.get_submodule(layer.removesuffix("conv") + "norm")
     mean, variance = getattr(norm, "running_mean", None), getattr(norm, "running_var", None)
