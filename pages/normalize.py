@@ -9,7 +9,7 @@ from normviz.normalization.statistics import describe_axes
 from normviz.normalization.view import Before, View, look_before, view
 from normviz.registry import Method, Value, get, methods
 from normviz.ui import cache, frame, knobs, source, state
-from normviz.ui.board import Panel, board
+from normviz.ui.board import Panel, board, kept_board
 
 HELP = """
 **The cube** shows a block of the activations: examples going back, channels to the right, positions down. Cells of one
@@ -103,16 +103,17 @@ def work() -> None:
                 where = {"example": example, "channel": channel}
                 return view(method, chosen.x, chosen.layout, settings, gamma, beta, stored, **where, known=known)
 
-            def work_on() -> View:
-                return cache.compute(look)
+            def draw() -> tuple[list[Panel], formula.Readout]:
+                seen = cache.compute(look)
+                return panels(seen, chosen, example, channel), readout(method, seen, settings, gamma, beta)
 
             groups = (chosen.key, method.name, *(value for name, value in settings.items() if name != "eps"))
             statistics = [tuple(numbers.tolist()) for numbers in stored or ()]
-            knob_values = (*groups, settings["eps"], gamma, beta, *statistics, example, channel)
-            seen = (
-                cache.memo(("view", *knob_values), lambda: cache.compute(look)) if chosen.key else cache.compute(look)
-            )
-            board(panels(seen, chosen, example, channel), "norm-board", readout(method, seen, settings, gamma, beta))
+            if chosen.key:
+                kept_board(draw, "norm-board", (*groups, settings["eps"], gamma, beta, *statistics, example, channel))
+            else:
+                drawn = draw()
+                board(drawn[0], "norm-board", drawn[1])
             frame.how_to_read(HELP)
 
 

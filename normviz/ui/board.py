@@ -12,7 +12,7 @@ import json
 import os
 import tempfile
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +25,10 @@ from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from normviz.figures import formula, style
 from normviz.figures.formula import Readout
+from normviz.ui import cache
 
 HERE = Path(__file__).parent
+COLUMNS = 3  # of the grid on a wide screen
 PLAIN = "NORMVIZ_PLAIN_CHARTS"  # environment variable: 1 draws with st.plotly_chart
 
 
@@ -123,7 +125,7 @@ export default async function (component) {
 _component = st.components.v2.component("normviz_board", js=_LOADER, isolate_styles=False)
 
 
-def payload(panels: Sequence[Panel], readout: Readout | None = None, columns: int = 3) -> dict[str, Any]:
+def payload(panels: Sequence[Panel], readout: Readout | None = None, columns: int = COLUMNS) -> dict[str, Any]:
     """What the board sends to the browser: plain JSON values."""
     return {
         "columns": columns,
@@ -149,7 +151,7 @@ def board(
     key: str,
     readout: Readout | None = None,
     on_click: Callable[[str], None] | None = None,
-    columns: int = 3,
+    columns: int = COLUMNS,
 ) -> str | None:
     """Draw linked panels and, below them, the readout.
 
@@ -163,18 +165,42 @@ def board(
     Returns:
         The name of the row that was clicked just now, or None.
     """
-    addresses = None if os.environ.get(PLAIN) == "1" else _addresses()
+    addresses = _usable()
     if addresses is None:
         return _plain(panels, key, readout, on_click, columns)
+    return _send(packed(payload(panels, readout, columns) | addresses), key, on_click)
+
+
+def kept_board(draw: Callable[[], tuple[Sequence[Panel], Readout | None]], key: str, values: Hashable) -> None:
+    """Draw a board whose panels follow from `values` alone; what is sent is kept for all visitors.
+
+    Args:
+        draw: makes the panels and the readout, if nothing is kept for these values.
+        key: names the board; the same key keeps the elements on the page.
+        values: everything that the panels follow from; nothing that comes from an uploaded picture.
+    """
+    addresses = _usable()
+    if addresses is None:
+        panels, readout = draw()
+        _plain(panels, key, readout, None, COLUMNS)
+    else:
+        _send(cache.memo(("board", key, values), lambda: packed(payload(*draw()) | addresses)), key, None)
+
+
+def _usable() -> dict[str, str] | None:
+    """The addresses of the board's files, or None where plain charts are asked for or nothing else is possible."""
+    return None if os.environ.get(PLAIN) == "1" else _addresses()
+
+
+def _send(data: bytes, key: str, on_click: Callable[[str], None] | None) -> str | None:
+    """Give the element its data; the name of the row that was clicked just now, or None."""
 
     def clicked() -> None:
         value = st.session_state[key].get("clicked")
         if on_click and value is not None:
             on_click(str(value))
 
-    data = payload(panels, readout, columns) | addresses
-    result = _component(key=key, data=packed(data), on_clicked_change=clicked)
-    value = result.get("clicked")
+    value = _component(key=key, data=data, on_clicked_change=clicked).get("clicked")
     return None if value is None else str(value)
 
 
