@@ -35,7 +35,7 @@ def panels(asked: Question, seen: Explained, opacity: float, colours: style.Colo
     title, unit = asked.method.title, asked.method.unit
     return [
         Panel("photo", photo.name[0].upper() + photo.name[1:], maps.photo(photo.pixels, drawn.shape), alt=photo.name),
-        Panel("map", f"{title}: {asked.name}, in {unit}", maps.heat(drawn, signed, unit, colours, aspect),
+        Panel("map", f"{title}: {asked.name}", maps.heat(drawn, signed, unit, colours, aspect),
               alt=f"{title} of {asked.name}, {rows} x {columns} cells"),
         Panel("overlay", "The map over the photo", maps.overlay(photo.pixels, drawn, opacity, colours, signed),
               alt=f"The photo, lit where {asked.name} was seen"),

@@ -44,7 +44,7 @@ def panels(seen: View, chosen: source.Source, example: int, channel: int) -> lis
         Panel("cube", share, cube.shared_axes_cube(seen.block, names, sizes), alt=f"{seen.total} groups of cells"),
         Panel("before", f"Before: {where}", before, alt=f"The values of {where} before"),
         Panel("after", "After, on the same colours", after, alt=f"The values of {where} after"),
-        Panel("bars", "All values, before and after", bars, span=2, caption=note, height=300),
+        Panel("bars", "All values, before and after", bars, span=3, caption=note, height=250),
     ]
 
 

@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -41,7 +42,8 @@ def open_page(url: str, page: str) -> Student:
             assert not answer.failed, f"the page {page!r} was not found or failed"
             return student
 
-    return asyncio.run(visit())
+    with ThreadPoolExecutor(1) as fresh:  # in this thread a browser test may have left a running loop
+        return fresh.submit(asyncio.run, visit()).result()
 
 
 def test_the_first_request_to_a_fresh_server_may_be_a_deep_link(url: str) -> None:

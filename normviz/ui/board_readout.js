@@ -56,8 +56,8 @@ export class Readout {
       this.rows.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.board.point(null));
     }
     if (!spec.statistics) this.tableBox = this.tableBox?.remove() ?? null;
-    if (this.tableBox) this.board.root.append(this.tableBox);
     this.board.root.append(this.section);
+    if (this.tableBox) this.board.root.append(this.tableBox);
     this.heading.textContent = spec.title;
     this.heading.hidden = !spec.title;
     if (this.template !== spec.symbols + spec.numbers) {
