@@ -34,6 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normviz.models.photos import MEAN, STD, Measured, read_weights, write_weights
 from normviz.models.residual import NORMS, ResidualNet
+from scripts.confidence import auroc, best_threshold
 from scripts.model_card import Result, card
 
 STORED = 144  # pixels: photos are kept in memory as squares of this side
@@ -173,24 +174,6 @@ def predict(model: nn.Module, images: Tensor, size: int, device: torch.device) -
         x = to_input(F.interpolate(chunk.to(device).float(), size=(size, size), mode="bilinear", antialias=True))
         outputs.append(model(x.contiguous(memory_format=torch.channels_last)).float().softmax(dim=1).cpu())
     return torch.cat(outputs)  # (N, classes)
-
-
-def auroc(known: Tensor, unknown: Tensor) -> float:
-    """Probability that a known photo's score exceeds an unknown one's, ties counting half."""
-    scores = torch.cat([known, unknown]).double()  # (n + m,)
-    order: Tensor = torch.unique(scores, return_inverse=True)[1]  # (n + m,)
-    counts = torch.bincount(order)  # (values,)
-    rank = (counts.cumsum(0) - (counts - 1) / 2)[order]  # (n + m,), mean rank of ties
-    n, m = len(known), len(unknown)
-    return float((rank[:n].sum() - n * (n + 1) / 2) / (n * m))
-
-
-def best_threshold(known: Tensor, unknown: Tensor) -> float:
-    """The confidence at which the share of known photos kept plus that of unknown ones caught is largest (Youden)."""
-    candidates = torch.cat([known, unknown]).sort().values  # (n + m,)
-    kept = 1 - torch.searchsorted(known.sort().values, candidates) / len(known)  # (n + m,), at or above
-    caught = torch.searchsorted(unknown.sort().values, candidates) / len(unknown)  # (n + m,), below
-    return float(candidates[(kept + caught).argmax()])
 
 
 def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: torch.device) -> Result:

@@ -15,11 +15,11 @@ from normviz.models.catalogue import SIZE, read_classifier
 from normviz.models.photos import read_measured, read_weights
 from normviz.models.residual import ResidualNet
 from scripts import train_photos
+from scripts.confidence import auroc, best_threshold
 from scripts.train_photos import (
     STORED,
     Plan,
     augment,
-    auroc,
     blend_outliers,
     load_photos,
     main,
@@ -155,6 +155,18 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
     pairs = (known[:, None] > unknown).double() + 0.5 * (known[:, None] == unknown).double()
     assert auroc(known, unknown) == pytest.approx(float(pairs.mean()))
     assert auroc(torch.tensor([1.0, 2.0]), torch.tensor([0.0])) == 1.0
+
+
+def test_the_best_threshold_keeps_and_catches_most() -> None:
+    generator = torch.Generator().manual_seed(0)
+    known, unknown = torch.rand(40, generator=generator) ** 0.5, torch.rand(30, generator=generator) ** 2
+
+    def score(threshold: float) -> float:
+        return float((known >= threshold).double().mean() + (unknown < threshold).double().mean())
+
+    best = best_threshold(known, unknown)
+    assert score(best) == pytest.approx(max(score(float(value)) for value in [*known, *unknown]))
+    assert score(best) > 1.2  # 1 is what guessing reaches
 
 
 def test_measure(monkeypatch: pytest.MonkeyPatch) -> None:
