@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -15,6 +15,13 @@ if TYPE_CHECKING:  # the rest is imported where it is used: --help and a mistype
     from normviz.registry import Knob, Method, Value
 
 SHOWN = 8  # groups whose statistics are printed
+SECTIONS: dict[str, Callable[[Method], bool]] = {
+    "normalization of activations and data": lambda method: method.takes_activations,
+    "normalization of weights": lambda method: method.kind == "normalization" and method.acts_on == "weights",
+    "normalization in training": lambda method: method.kind == "normalization" and method.acts_on == "training",
+    "blocks with a normalization": lambda method: method.kind == "normalization" and method.acts_on == "blocks",
+    "attribution": lambda method: method.kind == "attribution",
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -72,7 +79,8 @@ def _parser() -> argparse.ArgumentParser:
     command = commands.add_parser(
         "norm",
         help="normalize an array, and print its statistics before and after",
-        description="Normalize an array from a file or a generated one: (N, C), (N, T, D) or (N, C, H, W).",
+        description="Normalize an array from a file or a generated one: (N, C), (N, T, D), (N, C, H, W) or "
+        "(N, C, D, H, W); or weights (out, in, ...), for a method that acts on weights.",
         epilog="example: python -m normviz norm --method group_norm --shape 8,32,16,16 --set num_groups=4 --out y.npy",
     )
     command.add_argument("--method", required=True, help="a normalization, as group_norm")
@@ -82,6 +90,13 @@ def _parser() -> argparse.ArgumentParser:
         "--shape", type=_shape, default=(8, 32, 16, 16), help="sizes of a generated array (default: 8,32,16,16)"
     )
     command.add_argument("--seed", type=_seed, default=0, help="seed of the generated array (default: 0)")
+    command.add_argument(
+        "--padding",
+        metavar="SHARE",
+        type=_share,
+        default=0.0,
+        help="of sequences (N, T, D), the share of padded frames",
+    )
     command.add_argument("--distribution", default="normal", help="distribution of the generated array: normal, ...")
     command.add_argument(
         "--running", metavar=("MEAN.NPY", "VAR.NPY"), nargs=2, type=Path,
@@ -115,6 +130,16 @@ def _seed(text: str) -> int:
     return int(text)
 
 
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0 <= share <= 0.9:
+        raise argparse.ArgumentTypeError(f"a share is a number from 0 to 0.9; received {text!r}")
+    return share
+
+
 def _registry() -> ModuleType:
     """The registry, with every method registered."""
     from normviz import attribution, normalization, registry  # noqa: F401
@@ -140,22 +165,22 @@ def _in_words(settings: Mapping[str, Value]) -> str:
 def _list(args: argparse.Namespace) -> None:
     import json
 
-    from normviz.normalization.statistics import describe_axes
+    from normviz.normalization.pattern import describe_axes
 
     methods: list[Method] = _registry().methods()
     if args.json:
         print(json.dumps([method.facts() for method in methods], indent=2))
         return
-    for kind in ("normalization", "attribution"):
-        print(f"{kind}:")
-        for method in methods:
-            if method.kind == kind:
-                print(f"  {method.name:<16} {method.title}: {method.summary}")
-                for key, pattern in method.axes.items():
-                    layout, _, condition = key.partition(" ")
-                    print(f"{'':21}{layout.upper()}{condition and f' with {condition}'}: {describe_axes(pattern)}")
-                for knob in method.knobs:
-                    print(f"{'':21}--set {knob.name}={knob.default} ({_domain(knob)}): {knob.help}")
+    for heading, belongs in SECTIONS.items():
+        print(f"{heading}:")
+        for method in filter(belongs, methods):
+            print(f"  {method.name:<16} {method.title}: {method.summary}")
+            for key, pattern in method.axes.items():
+                layout, _, condition = key.partition(" ")
+                shared = describe_axes(pattern) if pattern else "no groups that share"
+                print(f"{'':21}{layout.upper()}{condition and f' with {condition}'}: {shared}")
+            for knob in method.knobs:
+                print(f"{'':21}--set {knob.name}={knob.default} ({_domain(knob)}): {knob.help}")
 
 
 def _domain(knob: Knob) -> str:
@@ -224,56 +249,71 @@ def _reports(method: Method) -> dict[str, Any]:
     return reports
 
 
-def _read_array(path: Path) -> Tensor:
-    """The numbers in a .npy file, in float32, or float64 where they are; nothing in it is run.
-
-    Raises:
-        ValueError: it is no such file, or does not hold real numbers.
-    """
-    import numpy as np
-    import torch
-
-    try:
-        with path.open("rb") as file:
-            values = np.lib.format.read_array(file, allow_pickle=False)
-    except (ValueError, EOFError, MemoryError) as error:
-        reason = (str(error).splitlines() or ["it is too large"])[0]
-        raise ValueError(f"{path} cannot be read as a NumPy array of numbers (.npy): {reason}") from None
-    if values.dtype.kind not in "biuf" or values.size == 0:
-        raise ValueError(f"{path} must hold real numbers; received shape {values.shape} of {values.dtype}")
-    kept = np.float64 if values.dtype == np.float64 else np.float32
-    return torch.from_numpy(np.ascontiguousarray(values, dtype=kept))
-
-
 def _norm(args: argparse.Namespace) -> None:
-    from normviz.activations import generate, layout_of
+    from normviz.activations import generate, layout_of, padding_mask
+    from normviz.arrays import read_array
     from normviz.normalization import apply
-    from normviz.normalization.statistics import check_finite, sizes
+    from normviz.normalization.pattern import sizes
+    from normviz.normalization.sides import make_sides
+    from normviz.normalization.statistics import check_finite
 
     _check_ending(args.out, ".npy")
     method: Method = _registry().get(args.method, "normalization")
     settings = _settings(method, args.set)
+    if method.acts_on not in ("activations", "weights"):
+        raise ValueError(
+            f"{method.name} acts on {method.acts_on}, not on one array: see it run with "
+            f"python -m normviz demo {method.name}"
+        )
     if args.input:
-        x, source = _read_array(args.input), str(args.input)
+        x, source = read_array(args.input), str(args.input)
     else:
         x, source = generate(args.shape, args.distribution, args.seed), f"{args.distribution}, seed {args.seed}"
-    layout = layout_of(x.shape)
     check_finite(x)
-    running = None
-    if args.running:
-        mean, variance = (_read_array(path).to(x.dtype) for path in args.running)
-        running = mean, variance
-    y = apply(method, x, layout, running=running, **settings)
+    layout = layout_of(x.shape)
+    if method.acts_on == "weights":
+        made = method.function(x, **settings)
+        y: Tensor = made[0] if isinstance(made, tuple) else made  # spectral norm returns its vector, too
+    else:
+        running = None
+        if args.running:
+            mean, variance = (read_array(path).to(x.dtype) for path in args.running)
+            running = mean, variance
+        sides = make_sides(method, x)
+        if args.padding and layout == "ntd":
+            sides["mask"] = padding_mask(x.shape[0], x.shape[1], args.padding, args.seed)  # (N, T)
+            x = x * sides["mask"][..., None]  # (N, T, D)
+        y = apply(method, x, layout, running=running, sides=sides, **settings)
     _save_array(args.out, y)
     print(f"input    {tuple(x.shape)}, {source}")
     print(f"method   {method.title}{_in_words(settings)}")
-    _print_statistics(x, y, method.pattern(layout, settings), layout, sizes(method, settings))
+    if method.acts_on == "weights":
+        _print_weights(x, y)
+    else:
+        _print_statistics(x, y, method.pattern(layout, settings), layout, sizes(method, settings))
     print(f"wrote    {args.out}")
+
+
+def _print_weights(before: Tensor, after: Tensor) -> None:
+    """Norms and the largest singular value of a weight matrix, its rows the output units."""
+    import torch
+
+    print(f"\n{'':>24}{'before':>14}{'after':>14}")
+    rows = [weight.double().flatten(1) for weight in (before, after)]
+    for name, measure in (
+        ("largest singular value", lambda w: torch.linalg.matrix_norm(w, ord=2)),
+        ("mean norm of a row", lambda w: w.norm(dim=1).mean()),
+        ("mean of all", torch.mean),
+        ("std of all", lambda w: w.std(correction=0)),
+    ):
+        print(f"{name:>24}" + "".join(f"{float(measure(weight)):>14.6g}" for weight in rows))
+    print()
 
 
 def _print_statistics(x: Tensor, y: Tensor, pattern: str | None, layout: str, given: dict[str, int]) -> None:
     """The mean and standard deviation of everything and of the first groups, before and after."""
-    from normviz.normalization.statistics import describe_axes, group_statistics
+    from normviz.normalization.pattern import describe_axes
+    from normviz.normalization.statistics import group_statistics
 
     rows = [("all", *(float(v) for t in (x, y) for v in (t.double().mean(), t.double().std(correction=0))))]
     if pattern:

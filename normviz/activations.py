@@ -1,4 +1,4 @@
-"""Generated activations: seeded, in three layouts and seven distributions."""
+"""Generated activations: seeded, in four layouts and seven distributions; and the padding of sequences."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Layout = Literal["nc", "ntd", "nchw"]
+Layout = Literal["nc", "ntd", "nchw", "ncdhw"]
 Distribution = Literal["normal", "skewed", "heavy-tailed", "shifted", "outliers", "sparse", "constant"]
 LAYOUTS: tuple[Layout, ...] = get_args(Layout)
 DISTRIBUTIONS: tuple[Distribution, ...] = get_args(Distribution)
@@ -25,14 +25,16 @@ LARGEST = 2**25  # values: a generated tensor has at most this many (128 MB)
 
 
 def layout_of(shape: Sequence[int]) -> Layout:
-    """The layout that a shape has by its rank: (N, C), (N, T, D) or (N, C, H, W).
+    """The layout that a shape has by its rank: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W).
 
     Raises:
         ValueError: another rank.
     """
-    layouts: dict[int, Layout] = {2: "nc", 3: "ntd", 4: "nchw"}
+    layouts: dict[int, Layout] = {len(layout): layout for layout in LAYOUTS}
     if len(shape) not in layouts:
-        raise ValueError(f"the input must be (N, C), (N, T, D) or (N, C, H, W); received shape {tuple(shape)}")
+        raise ValueError(
+            f"the input must be (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W); received shape {tuple(shape)}"
+        )
     return layouts[len(shape)]
 
 
@@ -47,7 +49,7 @@ def generate(
     """Random activations; the same arguments give the same numbers on every machine.
 
     Args:
-        shape: (N, C), (N, T, D) or (N, C, H, W), each size at least 1.
+        shape: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W), each size at least 1.
         distribution: one of DISTRIBUTIONS.
         seed: the seed of the generator.
         device: where the result goes; the numbers are drawn on the CPU.
@@ -87,3 +89,24 @@ def generate(
     elif distribution == "constant":
         z = (torch.randn(*per_channel, generator=generator) * 3).expand(*shape).clone()
     return z.to(device)  # shape
+
+
+def padding_mask(examples: int, steps: int, share: float, seed: int = 0) -> Tensor:
+    """Which frames of a batch of sequences are real: each sequence is padded at its end, the longest not at all.
+
+    Args:
+        examples: the number of sequences, N.
+        steps: the length of the longest, T.
+        share: the share of all frames that is padding, about; 0 to below 1.
+        seed: the seed of the lengths.
+
+    Returns:
+        A bool tensor (N, T), True for a real frame; each sequence has at least one.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    uniform = torch.rand(examples, generator=generator)  # (N,)
+    low = max(0.0, 1 - 2 * share)  # lengths spread evenly from here to 1; beyond a half they crowd at the short end
+    lengths = low + (1 - low) * uniform ** max(1.0, share / (1 - share))  # (N,) shares of T
+    lengths = (lengths * steps).round().clamp(1, steps)  # (N,)
+    lengths[0] = steps
+    return torch.arange(steps) < lengths[:, None]  # (N, T)

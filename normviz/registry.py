@@ -18,6 +18,9 @@ from normviz.bibliography import BIBLIOGRAPHY, Source
 
 Kind = Literal["normalization", "attribution"]
 Level = Literal["layer", "input"]
+ActsOn = Literal["activations", "weights", "training", "blocks"]
+Centre = Literal["", "mean", "min", "median"]
+Scale = Literal["", "std", "rms", "norm", "power", "largest", "range", "iqr"]
 Value = bool | int | float | str
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -92,13 +95,24 @@ class Method:
 
     Attributes:
         name: the function's name, as in PyTorch and the papers.
-        axes: per layout of the input ("nc", "ntd", "nchw") an einops pattern; the axes on its right
+        axes: per layout of the input ("nc", "ntd", "nchw", "ncdhw") an einops pattern; the axes on its right
             keep a statistic of their own, all others share one. A key "nchw per_position" holds when
-            the knob `per_position` is true. The left side is in the order that the function expects.
+            the knob `per_position` is true. The left side is in the order that the function expects. None
+            for a layout that the method takes without a partition into groups (windows, mixtures).
         level: for attribution, whether the map is read at a layer or at the input.
         unit: for attribution, the unit of the raw map.
         weights: for attribution, what multiplies the activations before they are added up over the channels,
             where that is how the map is made.
+        acts_on: for normalization, what goes in: activations (or data), weights, the training (gradients,
+            losses), or a block of a network.
+        centre: for normalization, the statistic of a group that is subtracted, in a word.
+        scale: for normalization, the statistic of a group that divides, in a word: std is sqrt(variance + eps), rms
+            sqrt(mean square + eps), norm max(L2 norm, eps), power (mean |x|^p)^(1/p), largest max |x|.
+        use: for normalization, when to use it, in a sentence.
+        torch: for normalization, the same with PyTorch alone: an expression in the function's own arguments.
+        trap: for normalization, what goes wrong with that in practice, in a sentence.
+        batch_order: for normalization, where the batch is shuffled before it is cut into groups: the shuffled order
+            (N,) of N examples under the method's settings.
     """
 
     name: str
@@ -107,13 +121,25 @@ class Method:
     function: Callable[..., Any]
     source: Source
     formula: str
-    axes: Mapping[str, str]
+    axes: Mapping[str, str | None]
     aliases: tuple[str, ...]
     level: Level | None
     unit: str
     weights: Callable[..., Any] | None
+    acts_on: ActsOn
+    centre: Centre
+    scale: Scale
+    use: str
+    torch: str
+    trap: str
+    batch_order: Callable[..., Any] | None
     summary: str
     knobs: tuple[Knob, ...]
+
+    @property
+    def family(self) -> str:
+        """The module that holds the method: batch, layer, channel, ..."""
+        return self.function.__module__.rpartition(".")[2]
 
     def settings(self, given: Mapping[str, Value] | None = None) -> dict[str, Value]:
         """Every knob's value: the given ones, parsed and checked, and the defaults of the others.
@@ -151,6 +177,11 @@ class Method:
         conditions = [key.partition(" ") for key in self.axes]
         return {knob for _, _, knob in conditions if knob} - {knob for name, _, knob in conditions if name == layout}
 
+    @property
+    def takes_activations(self) -> bool:
+        """Whether it normalizes a tensor of activations or data, and so can be applied to any input of its layouts."""
+        return self.kind == "normalization" and self.acts_on == "activations"
+
     def facts(self) -> dict[str, Any]:
         """The facts as plain JSON values."""
         params = [
@@ -163,6 +194,7 @@ class Method:
             "name": self.name, "title": self.title, "kind": self.kind, "summary": self.summary,
             "axes": dict(self.axes) or None, "formula": self.formula, "params": params,
             "aliases": list(self.aliases), "level": self.level, "unit": self.unit,
+            "acts_on": self.acts_on, "family": self.family, "use": self.use, "torch": self.torch, "trap": self.trap,
             "source": self.source.text(), "url": self.source.url,
         }  # fmt: skip
 
@@ -200,11 +232,18 @@ def register(
     kind: Kind,
     cite: str,
     formula: str,
-    axes: Mapping[str, str] | None = None,
+    axes: Mapping[str, str | None] | None = None,
     aliases: Iterable[str] = (),
     level: Level | None = None,
     unit: str = "",
     weights: Callable[..., Any] | None = None,
+    acts_on: ActsOn = "activations",
+    centre: Centre = "",
+    scale: Scale = "",
+    use: str = "",
+    torch: str = "",
+    trap: str = "",
+    batch_order: Callable[..., Any] | None = None,
 ) -> Callable[[F], F]:
     """Record a function as a method under its own name, and return it untouched."""
 
@@ -215,7 +254,7 @@ def register(
         summary = (inspect.getdoc(function) or "").split("\n")[0]
         _METHODS[name] = Method(
             name, title, kind, function, BIBLIOGRAPHY[cite], formula, dict(axes or {}), tuple(aliases), level, unit,
-            weights, summary, _knobs(function),
+            weights, acts_on, centre, scale, use, torch, trap, batch_order, summary, _knobs(function),
         )  # fmt: skip
         return function
 

@@ -1,68 +1,32 @@
 """Normalize: which numbers share a mean and a variance, and what that does to them."""
 
+import numpy as np
 import streamlit as st
 import torch
+from torch import Tensor
 
-from normviz.figures import cube, distributions, formula, style, tensors
-from normviz.normalization import divisors, running_statistics
-from normviz.normalization.statistics import describe_axes
+from normviz.activations import channel_axis
+from normviz.figures import formula
+from normviz.normalization import divisors, identity_parameters, running_statistics
+from normviz.normalization.sides import make_sides
 from normviz.normalization.view import Before, View, look_before, view
 from normviz.registry import Method, Value, get, methods
-from normviz.ui import cache, frame, knobs, source, state
+from normviz.ui import cache, explorer, frame, knobs, source, state
 from normviz.ui.board import Panel, board, kept_board
 
 HELP = """
-**The cube** shows a block of the activations: examples going back, channels to the right, positions down. Cells of one
-colour share one mean and one variance. **Point at a cell** anywhere: its group lights up in the cube, in the slices
-and in the histogram, and the formula shows its numbers. **Before and after** share one colour scale, so a pale slice
-has small values. With *training* off, batch normalization uses stored running statistics instead of the batch's own:
-that is what `eval()` changes.
+**The cube** shows a block of the activations: examples going back, channels to the right, positions down. Drag it to
+turn it. Cells of one colour share one statistic. **Click a cell** anywhere: its group lights up in the cube, in the
+slices and in the histogram and stays lit, and the formula shows its numbers. **Before and after** share one colour
+scale, so a pale slice has small values. Where a method has no groups (a window of neighbours, a mixture), the coloured
+cells are those that the chosen cell's result reads. With *training* off, batch normalization uses stored running
+statistics instead of the batch's own: that is what `eval()` changes.
 """
 
 frame.page("Normalize", "Which numbers share a mean and a variance?")
 
 
-def panels(seen: View, chosen: source.Source, example: int, channel: int) -> list[Panel]:
-    """The pictures of one normalization."""
-    low, high = style.limits(seen.before, seen.after)
-    names, sizes = zip(*seen.block_axes, strict=True)
-    rows, columns = seen.slice_axes
-    place = {"nc": "all values", "ntd": f"example {example}", "nchw": f"example {example}, channel {channel}"}
-    where = place[chosen.layout]
-    share = "One colour, one statistic" if seen.live else "Stored: one pair a channel"
-    sampled = seen.histogram_before.sampled
-    note = "" if sampled == 1 else f"An even sample of {sampled:.0%} of the values. "
-    outside = max(seen.histogram_before.outside, seen.histogram_after.outside)
-    note += f"{outside:.1%} lie outside." if outside >= 0.0005 else ""
-    before = tensors.slice_heatmap(seen.before, low, high, seen.groups, (rows, columns), "before")
-    after = tensors.slice_heatmap(seen.after, low, high, seen.groups, (rows, columns), "after")
-    bars = distributions.before_after(
-        seen.histogram_before.counts.numpy(), seen.histogram_after.counts.numpy(), seen.histogram_before.low,
-        seen.histogram_before.high, seen.bars_before, seen.bars_after, seen.bars,
-    )  # fmt: skip
-    return [
-        Panel("cube", share, cube.shared_axes_cube(seen.block, names, sizes), alt=f"{seen.total} groups of cells"),
-        Panel("before", f"Before: {where}", before, alt=f"The values of {where} before"),
-        Panel("after", "After, on the same colours", after, alt=f"The values of {where} after"),
-        Panel("bars", "All values, before and after", bars, span=3, caption=note, height=250),
-    ]
-
-
-def readout(method: Method, seen: View, settings: dict[str, Value], gamma: float, beta: float) -> formula.Readout:
-    """The formula with the numbers of the cell under the pointer, and the table of statistics."""
-    rows = seen.rows
-    table = formula.GroupStatistics(
-        rows.ids, rows.labels, rows.mean_before, rows.std_before, rows.mean_after, rows.std_after, rows.centre,
-        rows.spread, seen.total,
-    )  # fmt: skip
-    what = f"{seen.total:,} statistics, {describe_axes(seen.pattern)}"
-    return formula.normalization(
-        table, float(settings["eps"]), gamma, beta, what if seen.live else f"{seen.total:,} stored statistics",
-        centred=r"\mu" in method.formula, shifted=method.takes("bias"),
-    )  # fmt: skip
-
-
-def running(chosen: source.Source) -> tuple[torch.Tensor, torch.Tensor]:
+def running(chosen: source.Source) -> tuple[Tensor, Tensor]:
     """The running mean and variance: the network's own, or those after some training steps on this batch."""
     if chosen.running is not None:
         st.caption("The running mean and variance are those that the network stored in its training.")
@@ -77,44 +41,101 @@ def running(chosen: source.Source) -> tuple[torch.Tensor, torch.Tensor]:
     return running_statistics(x, *start, 1 - (1 - momentum) ** steps)  # equal steps are one larger step
 
 
+def affine(method: Method, chosen: source.Source, cell: tuple[int, ...], settings: dict[str, Value]) -> explorer.Affine:
+    """Draw the widgets of gamma and beta, or of what a conditional method makes them from."""
+    if method.name == "batch_norm" and settings["training"]:
+        undo = state.toggle("γ and β that undo it", False, "undo", help="γ = √(σ² + ε) and β = μ give x back.")
+        if undo:
+            x = chosen.x.movedim(2, 1) if chosen.layout == "ntd" else chosen.x  # (N, C, ...)
+            weight, bias = identity_parameters(x, float(settings["eps"]))  # (C,), (C,)
+            shown = slice(None) if len(chosen.layout) < 4 else slice(cell[1], cell[1] + 1)
+            gamma, beta = (tensor[None, shown].cpu().numpy() for tensor in (weight, bias))  # (1, columns or 1)
+            return explorer.Affine(gamma, beta, {"weight": weight, "bias": bias})
+    if method.takes("style"):
+        st.caption("Style: each example takes the mean and deviation of the one before it.")
+        return explorer.Affine(1.0, 0.0, make_sides(method, chosen.x))
+    if method.takes("scale"):
+        strength = state.slider("Strength of the condition", 0.0, 2.0, 0.5, "condition", step=0.1)
+        sides = make_sides(method, chosen.x, strength)
+        scale, shift = (sides[name].cpu() for name in ("scale", "shift"))  # (N, D), or shape of x
+        place = () if chosen.layout == "nc" else cell[: max(1, scale.ndim - 2)]
+        gamma, beta = (np.atleast_2d(tensor[place].numpy()) for tensor in (1 + scale, shift))
+        return explorer.Affine(gamma, beta, sides)
+    return explorer.Affine(
+        state.slider(r"Scale $\gamma$", -3.0, 3.0, 1.0, "gamma", step=0.1) if method.takes("weight") else 1.0,
+        state.slider(r"Shift $\beta$", -3.0, 3.0, 0.0, "beta", step=0.1) if method.takes("bias") else 0.0,
+    )
+
+
+def about(method: Method) -> None:
+    """What is said of a method below its pictures."""
+    if not method.scale:  # the others' formula stands above, with the cell's numbers
+        st.latex(method.formula)
+    st.markdown(f"{method.summary} **When:** {method.use} **Trap:** {method.trap}")
+    with st.expander("In PyTorch, and the source"):
+        if method.torch:
+            st.code(method.torch, language="python", wrap_lines=True)
+        st.markdown(f"[{method.source.text()}]({method.source.url})")
+
+
 @st.fragment
 def work() -> None:
     """The part that answers to every knob."""
     left, right = frame.columns()
     with left, frame.guard():
         chosen = source.choose()
-        names = [m.name for m in methods("normalization") if chosen.layout in m.layouts()]
+        names = [m.name for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
         method = get(state.select("Normalization", names, names[0], "method", text=lambda name: get(name).title))
-        n, c = chosen.x.shape[0], chosen.x.shape[-1 if chosen.layout == "ntd" else 1]
-        offer = {"num_groups": [groups for groups in divisors(c) if groups <= 64]}
+        n, c = chosen.x.shape[0], chosen.x.shape[channel_axis(chosen.layout)]
+        offer = {
+            "num_groups": [groups for groups in divisors(c) if groups <= 64],
+            "batch_size": divisors(n),
+            "size": [size for size in divisors(n) if size > 1 or n == 1] if method.batch_order else [*range(1, 16, 2)],
+        }
         settings = knobs.knobs(method, offer=offer, hide=method.idle(chosen.layout))
-        stored = running(chosen) if settings.get("training") is False else None
-        gamma = state.slider(r"Scale $\gamma$", -3.0, 3.0, 1.0, "gamma", step=0.1) if method.takes("weight") else 1.0
-        beta = state.slider(r"Shift $\beta$", -3.0, 3.0, 0.0, "beta", step=0.1) if method.takes("bias") else 0.0
-        example = state.slider("Example shown", 0, n - 1, 0, "example") if n > 1 and chosen.layout != "nc" else 0
-        channel = state.slider("Channel shown", 0, c - 1, 0, "channel") if c > 1 and chosen.layout == "nchw" else 0
+        stored = running(chosen) if settings.get("training") is False or method.takes("running_sq") else None
+        cell, pinned, where = explorer.place(chosen)
+        after = affine(method, chosen, cell, settings)
         with right, frame.guard():
+            if chosen.mask is not None and not method.takes("mask") and padded_axes(method, settings):
+                frame.sentence(f"{method.title} counts the padded zeros: recurrent batch norm leaves them out.", "hint")
 
             def before() -> Before:
-                return look_before(method, chosen.x, chosen.layout, settings)
+                return look_before(method, chosen.x, chosen.layout, settings, chosen.mask)
 
             def look() -> View:
                 known = cache.memo(("before", *groups), before) if chosen.key else before()
-                where = {"example": example, "channel": channel}
-                return view(method, chosen.x, chosen.layout, settings, gamma, beta, stored, **where, known=known)
+                return view(
+                    method, chosen.x, chosen.layout, settings, *after.scalars, running=stored, cell=cell,
+                    mask=chosen.mask, sides=after.sides, known=known,
+                )  # fmt: skip
 
             def draw() -> tuple[list[Panel], formula.Readout]:
                 seen = cache.compute(look)
-                return panels(seen, chosen, example, channel), readout(method, seen, settings, gamma, beta)
+                return explorer.panels(seen, where), explorer.readout(method, seen, settings, after, pinned)
+
+            windowed = None in [p for key, p in method.axes.items() if key.partition(" ")[0] == chosen.layout]
+
+            def click(what: str) -> None:
+                explorer.clicked(what, chosen, cell if windowed else None)
 
             groups = (chosen.key, method.name, *(value for name, value in settings.items() if name != "eps"))
             statistics = [tuple(numbers.tolist()) for numbers in stored or ()]
             if chosen.key:
-                kept_board(draw, "norm-board", (*groups, settings["eps"], gamma, beta, *statistics, example, channel))
+                kept_board(
+                    draw, "norm-board", (*groups, settings.get("eps"), after.key, *statistics, cell, pinned), click
+                )
             else:
                 drawn = draw()
-                board(drawn[0], "norm-board", drawn[1])
+                board(drawn[0], "norm-board", drawn[1], click)
+            about(method)
             frame.how_to_read(HELP)
+
+
+def padded_axes(method: Method, settings: dict[str, Value]) -> str:
+    """The axes that share a statistic over which padding would be counted."""
+    pattern = method.pattern("ntd", settings)
+    return "".join(letter for letter in "nt" if pattern and letter not in pattern.split("->")[1])
 
 
 work()

@@ -203,8 +203,85 @@ def _score_cam(called: str, model: nn.Module, image: Tensor, layer: str, repetit
     ]  # fmt: skip
 
 
+# Normalization
+
+KERNELS: dict[str, Callable[[Tensor], Tensor]] = {  # on what the method itself is given
+    "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
+    "layer_norm": lambda x: F.layer_norm(x, x.shape[2 if x.ndim == 3 else 1 :]),
+    "rms_norm": lambda x: F.rms_norm(x, x.shape[2 if x.ndim == 3 else 1 :], eps=1e-6),
+    "instance_norm": lambda x: F.instance_norm(x),
+    "group_norm": lambda x: F.group_norm(x, 8),
+}
+REPORTED = ("robust_scaling", "zca_whitening", "local_contrast_norm", "switchable_norm")  # without a target
+SHAPES = {"nchw": (32, 64, 56, 56), "ntd": (32, 128, 768)}
+
+
+def norms() -> list[Row]:
+    """Every normalization of activations against PyTorch's kernel, or against copying the tensor."""
+    rows = []
+    for layout, shape in SHAPES.items():
+        x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device())
+        for method in methods("normalization"):
+            if method.takes_activations and layout in method.layouts():
+                rows.append(_norm(method, x, layout))
+    return rows
+
+
+def _norm(method: Method, x: Tensor, layout: str) -> Row:
+    """One method on one input, in the order of axes that it expects, as it comes from the layer before."""
+    letters = expected_order(method, layout)
+    given = x.permute([layout.index(letter) for letter in letters]).contiguous()
+    channels = x.new_zeros(given.shape[1]), x.new_ones(given.shape[1])  # (C,), (C,)
+    arguments = tensors(method, layout, channels, make_sides(method, x))
+    settings = method.settings()
+    kernel = KERNELS.get(method.name)
+
+    def ours() -> Tensor:
+        result: Tensor = method.function(given, **arguments, **settings)
+        return result
+
+    with torch.no_grad():
+        taken = interleaved({"ours": ours, "theirs": lambda: kernel(given) if kernel else given.clone()}, 11)
+    target = "" if method.name in REPORTED else "≤ 1.1" if kernel else "≤ 6"
+    what = f"{method.title} / {'PyTorch kernel' if kernel else 'x.clone()'}, {'×'.join(map(str, x.shape))}"
+    return Row(what, ms(taken["ours"]), ms(taken["theirs"]), ratio(taken["ours"], taken["theirs"]), target)
+
+
+def explorer() -> list[Row]:
+    """What the explorer computes and sends for one change that nobody has asked for before, without Streamlit."""
+    from normviz.normalization.view import look_before, view
+    from normviz.ui import board
+    from normviz.ui import explorer as drawing
+
+    rows = []
+    for shape in ((8, 16, 16, 16), (32, 64, 56, 56)):
+        x, method = generate(shape, "shifted").to(device()), get("batch_norm")
+        settings = method.settings()
+        known = look_before(method, x, "nchw", settings)  # kept while gamma, beta and epsilon move
+
+        def change(x: Tensor = x, known: Any = known) -> int:
+            seen = view(method, x, "nchw", settings, 1.1, 0.2, known=known)
+            readout = drawing.readout(method, seen, settings, drawing.Affine(1.1, 0.2), False)
+            return len(board.packed(board.payload(drawing.panels(seen, "all"), readout)))
+
+        taken = interleaved({"change": change}, 15)["change"]
+        size = "×".join(map(str, shape))
+        rows.append(Row(f"One change in the explorer, ms ({size})", ms(taken), "", 1000 * statistics.median(taken), "≤ 60"))
+        rows.append(Row(f"… bytes sent, KB ({size})", "", "", change() / 1000, "≤ 60"))
+    return rows
+
+
+def comparing() -> list[Row]:
+    """Twelve methods side by side, as the page Compare computes them."""
+    x = generate((8, 16, 28, 28), "shifted").to(device())
+    chosen = [m for m in methods("normalization") if m.takes_activations and "nchw" in m.layouts()][:12]
+    taken = interleaved({"all": lambda: [compare(m, x, "nchw") for m in chosen]}, 9)["all"]
+    return [Row("Compare, 12 methods, ms (8×16×28×28)", ms(taken), "", 1000 * statistics.median(taken), "≤ 300")]
+
+
 SECTIONS: dict[str, list[Measurement]] = {
     "attribution": [one_pass, libraries, many_passes, many_large_passes],
+    "normalization": [norms, explorer, comparing],
 }
 
 

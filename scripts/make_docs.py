@@ -16,11 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import normviz.attribution
 import normviz.normalization  # noqa: F401
-from normviz.normalization.statistics import describe_axes
+from normviz.normalization.pattern import describe_axes
 from normviz.registry import Kind, Knob, Method, methods
 
 ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods:begin -->", "<!-- methods:end -->"
+ACTS_ON = {"weights": "weights", "training": "gradients or losses", "blocks": "a block of a network"}
 HEADINGS: dict[Kind, str] = {"normalization": "Normalization", "attribution": "Attribution"}
 
 
@@ -30,7 +31,7 @@ def axes_in_words(method: Method) -> str:
     for key, pattern in method.axes.items():
         layout, _, condition = key.partition(" ")
         place = f"({', '.join(layout.upper())}){f' with {condition}' if condition else ''}"
-        said.setdefault(describe_axes(pattern), []).append(place)
+        said.setdefault(describe_axes(pattern) if pattern else "no groups that share", []).append(place)
     return "<br>".join(f"{', '.join(places)}: {words}" for words, places in said.items()) or "nothing is shared"
 
 
@@ -45,7 +46,7 @@ def _knob(knob: Knob) -> str:
 def _read(method: Method) -> str:
     """What the method reads, in words: its shared axes, or where its map lies and in which unit."""
     if method.kind == "normalization":
-        return axes_in_words(method)
+        return axes_in_words(method) if method.axes else f"acts on {ACTS_ON[method.acts_on]}"
     return f"{'a layer' if method.level == 'layer' else 'the input'}, in {method.unit}"
 
 
@@ -86,22 +87,23 @@ def methods_page() -> str:
             lines += ["", f"### {method.title}", method.summary]
             lines += [""] if method.knobs else []
             lines += [f"- `{knob.name}`: {knob.help}" for knob in method.knobs]
+            lines += ["", f"When: {method.use}"] if method.use else []
+            lines += ["", f"In PyTorch: `{method.torch}`"] if method.torch else []
+            lines += ["", f"Trap: {method.trap}"] if method.trap else []
     return "\n".join(lines) + "\n"
 
 
 def readme_table() -> str:
-    """The short table between the markers of README.md."""
+    """The short table between the markers of README.md: the methods of each family."""
+    families: dict[str, list[Method]] = {}
+    for kind in HEADINGS:
+        for method in methods(kind):
+            families.setdefault(f"{HEADINGS[kind]}: {method.family}", []).append(method)
     rows = [
-        [
-            f"`{method.name}`",
-            method.title,
-            _read(method),
-            f"[{method.source.authors} {method.source.year}]({method.source.url})",
-        ]
-        for kind in HEADINGS
-        for method in methods(kind)
+        [family, ", ".join(f"[{method.title}]({method.source.url}) `{method.name}`" for method in members)]
+        for family, members in families.items()
     ]
-    return "\n".join(_table(("name", "method", "shared axes, or where the map lies", "source"), rows))
+    return "\n".join(_table(("family", "methods, with their sources"), rows))
 
 
 def pages(root: Path = ROOT) -> dict[Path, str]:

@@ -17,9 +17,12 @@ from normviz.activations import (
     channel_axis,
     generate,
     layout_of,
+    padding_mask,
 )
 
-SHAPES: dict[Layout, tuple[int, ...]] = {"nc": (400, 100), "ntd": (40, 10, 100), "nchw": (20, 100, 4, 5)}
+SHAPES: dict[Layout, tuple[int, ...]] = {
+    "nc": (400, 100), "ntd": (40, 10, 100), "nchw": (20, 100, 4, 5), "ncdhw": (10, 100, 2, 4, 5),
+}  # fmt: skip
 # mean and variance
 MOMENTS: dict[Distribution, tuple[float, float]] = {
     "normal": (0.0, 1.0),
@@ -90,9 +93,9 @@ def test_every_distribution_is_described() -> None:
 
 def test_layouts_follow_the_rank() -> None:
     assert [layout_of(shape) for shape in SHAPES.values()] == list(SHAPES)
-    assert [SHAPES[layout][channel_axis(layout)] for layout in LAYOUTS] == [100, 100, 100]
-    for shape in [(3,), (1, 2, 3, 4, 5)]:
-        with pytest.raises(ValueError, match=r"must be \(N, C\), \(N, T, D\) or \(N, C, H, W\); received shape"):
+    assert [SHAPES[layout][channel_axis(layout)] for layout in LAYOUTS] == [100] * 4
+    for shape in [(3,), (1, 2, 3, 4, 5, 6)]:
+        with pytest.raises(ValueError, match=r"must be \(N, C\), \(N, T, D\), .* or \(N, C, D, H, W\); received shape"):
             layout_of(shape)
 
 
@@ -103,3 +106,12 @@ def test_what_cannot_be_generated_is_refused_in_words() -> None:
         generate((LARGEST, 2))
     with pytest.raises(ValueError, match=r"the distribution must be one of normal, .* received 'uniform'"):
         generate((2, 3), "uniform")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.25, 0.5, 0.7])
+def test_about_the_asked_share_is_padding_at_the_end(share: float) -> None:
+    mask = padding_mask(400, 50, share, seed=1)
+    assert mask.shape == (400, 50) and mask[:, 0].all() and mask[0].all()
+    assert (mask[:, :-1] | ~mask[:, 1:]).all()  # a real frame never follows padding
+    assert float(1 - mask.float().mean()) == pytest.approx(share, abs=0.04)
+    assert torch.equal(mask, padding_mask(400, 50, share, seed=1))

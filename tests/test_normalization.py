@@ -21,8 +21,19 @@ from normviz.normalization import (
     rms_norm,
     running_statistics,
 )
-from normviz.registry import get, methods
-from tests.cases import CASES, SHAPES, Case, apply_case, arguments_of, input_of, random
+from normviz.registry import get
+from tests.cases import (
+    CASES,
+    SHAPES,
+    Case,
+    apply_case,
+    arguments_of,
+    input_of,
+    plain,
+    random,
+    sides_of,
+    with_eps,
+)  # fmt: skip
 from tests.reference import normalization as reference
 
 
@@ -41,9 +52,9 @@ def _cast(arguments: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_agrees_with_the_reference(case: Case, eps: float) -> None:
     x = input_of(case, mean=1, scale=2)
-    arguments = arguments_of(case, x)
-    expected = getattr(reference, case.name)(x, **arguments, **case.settings, eps=eps)
-    actual = case.method.function(x, **arguments, **case.settings, eps=eps)
+    arguments, settings = arguments_of(case, x), with_eps(case, eps)
+    expected = getattr(reference, case.name)(x, **arguments, **settings)
+    actual = case.method.function(x, **arguments, **settings)
     _same(actual, expected)
 
 
@@ -219,12 +230,19 @@ def test_apply_moves_the_axes_scales_and_shifts(case: Case) -> None:
     x = random(*SHAPES[case.layout]) + 1
     copy = x.clone()
     running = (torch.full((6,), 0.5, dtype=x.dtype), torch.full((6,), 2.0, dtype=x.dtype))
-    state = dict(zip(("running_mean", "running_var"), running, strict=True)) if case.name == "batch_norm" else {}
-    expected = case.method.function(x.transpose(1, 2) if case.channels_second else x, **state, **case.settings, eps=0.5)
-    expected = expected.transpose(1, 2) if case.channels_second else expected
+    known = {"running_mean": running[0], "running_var": running[1], "running_sq": running[1] + 0.25}
+    state: dict[str, Tensor] = {**known, **sides_of(x)}
     beta = -1.5 if case.method.takes("bias") else 0.0
-    y = apply_case(case, x, 0.5, running, 2.0, beta)
-    _same(y, 2 * expected + beta)
+    gamma = 2.0 if case.method.takes("weight") else 1.0
+    affine = {"weight": torch.full((6,), gamma, dtype=x.dtype), "bias": torch.full((6,), beta, dtype=x.dtype)}
+    inside = {} if case.method.scale else affine  # what is no scaled and shifted x takes them as its own arguments
+    given = {name: tensor for name, tensor in (state | inside).items() if case.method.takes(name)}
+    given = {k: t.transpose(1, 2) if case.channels_second and k == "style" else t for k, t in given.items()}
+    settings = with_eps(case, 0.5)
+    expected = case.method.function(x.transpose(1, 2) if case.channels_second else x, **given, **settings)
+    expected = expected.transpose(1, 2) if case.channels_second else expected
+    y = apply_case(case, x, 0.5, running, gamma, beta)
+    _same(y, gamma * expected + beta if case.method.scale else expected)
     assert torch.equal(x, copy)
 
 
@@ -235,7 +253,11 @@ def test_apply_refuses_what_the_method_does_not_have() -> None:
         ("layer_norm has no knob 'groups'", lambda: apply(get("layer_norm"), x, "nc", groups=2)),
         ("eps must be a number from 1e-12 to 1", lambda: apply(get("layer_norm"), x, "nc", eps=2.0)),
         (r"the layout nchw needs 4 axes; received shape \(4, 6\)", lambda: apply(get("layer_norm"), x, "nchw")),
-        ("instance_norm needs an input of at least 3 axes", lambda: apply(get("instance_norm"), x, "nc")),
+        (
+            r"instance_norm takes inputs \(N, T, D\) or .*; received \(N, C\)",
+            lambda: apply(get("instance_norm"), x, "nc"),
+        ),
+        ("weight_norm acts on weights, not on a tensor", lambda: apply(get("weight_norm"), x, "nc")),
     ]
     for sentence, call in refused:
         with pytest.raises(ValueError, match=sentence):
@@ -275,14 +297,17 @@ def test_what_cannot_be_normalized_is_refused_in_words(call: Callable[[], object
         call()
 
 
-def test_a_group_of_one_value_and_a_constant_input_leave_as_beta() -> None:
+@pytest.mark.parametrize("case", plain(CASES), ids=str)
+def test_a_constant_input_leaves_as_0_or_1(case: Case) -> None:
+    constant = torch.full(SHAPES[case.layout], 3.0)
+    y = apply(case.method, constant, case.layout, **case.settings)
+    expected = torch.full_like(y, 1.0 if case.method.scale == "rms" else 0.0)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-4)
+
+
+def test_a_group_of_one_value_leaves_as_beta() -> None:
     x, bias = random(1, 6), random(6, seed=1)
     torch.testing.assert_close(group_norm(x, 6, None, bias), bias[None], rtol=0, atol=1e-9)
-    constant = torch.full((4, 6, 2, 2), 3.0)
-    for method in methods("normalization"):
-        y = method.function(constant, **({"num_groups": 3} if method.takes("num_groups") else {}))
-        expected = torch.full_like(y, 1.0 if method.name == "rms_norm" else 0.0)
-        torch.testing.assert_close(y, expected, rtol=0, atol=1e-4)
 
 
 def test_divisors() -> None:

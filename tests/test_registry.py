@@ -6,7 +6,7 @@ import inspect
 import json
 import math
 import re
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import pytest
 
@@ -14,7 +14,7 @@ import normviz.attribution
 import normviz.normalization  # noqa: F401
 from normviz import registry
 from normviz.bibliography import BIBLIOGRAPHY
-from normviz.normalization.statistics import count, sizes
+from normviz.normalization.pattern import count, sizes
 from normviz.registry import Knob, Method, Range, Value, get, methods, register
 from tests.reference import attribution as attribution_reference
 from tests.reference import normalization as normalization_reference
@@ -27,14 +27,35 @@ each_knob = pytest.mark.parametrize(("method", "knob"), KNOBS, ids=lambda value:
 
 def test_the_methods_of_today_are_there() -> None:
     """In the order in which pages and lists show them."""
-    assert [method.name for method in methods("normalization")] == [
-        "batch_norm", "layer_norm", "rms_norm", "instance_norm", "group_norm",
-    ]  # fmt: skip
+    names = [method.name for method in methods("normalization")]
+    assert names[0] == "batch_norm"  # what the explorer opens with
+    assert set(names) == {
+        "ada_layer_norm", "ada_layer_norm_zero", "adaptive_gradient_clipping", "adaptive_instance_norm",
+        "affine_decay", "batch_group_norm", "batch_norm", "batch_norm_lstm", "batch_norm_rnn", "deep_norm",
+        "divisive_norm", "dynamic_tanh", "filter_response_norm", "fix_norm", "ghost_batch_norm",
+        "global_response_norm", "grad_norm", "group_norm", "inference_example_weighing", "instance_norm", "l2_norm",
+        "layer_norm", "local_contrast_norm", "local_response_norm", "lp_norm", "max_abs_scaling", "min_max_scaling",
+        "ngpt_step", "norm_placement", "normalizer_free_block", "post_norm", "pre_norm", "qk_norm",
+        "recurrent_batch_norm", "rms_norm", "robust_scaling", "sandwich_norm", "scale_norm",
+        "scaled_weight_standardization", "spade", "spectral_norm", "switchable_norm", "unit_length", "weight_norm",
+        "weight_standardization", "z_score", "zca_whitening",
+    }  # fmt: skip
     assert {method.name for method in methods("attribution")} >= {
         "saliency", "deconvnet", "guided_backprop", "cam", "grad_cam", "guided_grad_cam", "grad_cam_pp", "score_cam",
         "layer_cam",
     }  # fmt: skip
     assert len(methods()) == len(methods("normalization")) + len(methods("attribution"))
+
+
+@pytest.mark.parametrize("method", methods("normalization"), ids=lambda method: method.name)
+def test_a_normalization_says_when_to_use_it_and_what_goes_wrong(method: Method) -> None:
+    for text in (method.use, method.trap):
+        assert text.endswith(".") and len(text) < 240 and "\n" not in text
+    assert len(method.torch) <= 160
+    assert bool(method.axes) == method.takes_activations
+    assert method.scale in get_args(registry.Scale) and method.centre in get_args(registry.Centre)
+    if method.scale:  # the words speak of groups
+        assert any(method.axes.values())
 
 
 @each_method
@@ -153,13 +174,14 @@ def test_settings_fill_in_the_defaults_and_refuse_strangers(method: Method) -> N
 
 @pytest.mark.parametrize("method", methods("normalization"), ids=lambda method: method.name)
 def test_the_axes_are_patterns_of_their_layouts(method: Method) -> None:
-    shapes = {"nc": (2, 8), "ntd": (2, 3, 8), "nchw": (2, 8, 3, 5)}
-    assert method.axes and set(method.layouts()) <= set(shapes)
+    shapes = {"nc": (16, 8), "ntd": (16, 3, 8), "nchw": (16, 8, 3, 5), "ncdhw": (16, 8, 2, 3, 5)}
+    assert set(method.layouts()) <= set(shapes)
     for key, pattern in method.axes.items():
         layout, _, condition = key.partition(" ")
         settings: dict[str, Value] = {condition: True} if condition else {}
         assert method.pattern(layout, settings) == pattern
-        assert count(pattern, shapes[layout], **sizes(method, method.settings(settings))) >= 1
+        if pattern:
+            assert count(pattern, shapes[layout], **sizes(method, method.settings(settings))) >= 1
 
 
 def test_conditions_choose_the_pattern() -> None:
@@ -169,7 +191,7 @@ def test_conditions_choose_the_pattern() -> None:
     assert layer.pattern("ntd", {"per_position": True}) == "n t d -> n t"
     assert batch.pattern("nchw") == "n c h w -> c"
     assert batch.pattern("nchw", {"training": False}) is None
-    assert get("instance_norm").pattern("nc") is None and get("instance_norm").layouts() == ("ntd", "nchw")
+    assert get("instance_norm").pattern("nc") is None and get("instance_norm").layouts() == ("ntd", "nchw", "ncdhw")
 
 
 def test_tensors_are_arguments_but_no_knobs() -> None:

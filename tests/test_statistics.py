@@ -11,20 +11,8 @@ import torch
 from torch import Tensor
 
 from normviz.normalization import statistics
-from normviz.normalization.statistics import (
-    check_finite,
-    count,
-    describe_axes,
-    group_histograms,
-    group_index,
-    group_statistics,
-    histogram,
-    kept_axes,
-    order,
-    shared_axes,
-    sizes,
-    value_range,
-)
+from normviz.normalization.pattern import count, describe_axes, group_index, kept_axes, order, shared_axes, sizes
+from normviz.normalization.statistics import check_finite, group_histograms, group_statistics, histogram, value_range
 from normviz.registry import Value, get
 from tests.cases import random
 

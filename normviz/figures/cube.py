@@ -13,13 +13,15 @@ from numpy.typing import NDArray
 from normviz.figures import link, style
 
 LARGEST = 16  # cells along an axis: more would be too small to point at
+COLOURS = (*style.GROUP_COLOURS, link.PADDING)
 
 
-def group_colours(groups: NDArray[Any]) -> dict[int, int]:
-    """A colour for each group number, as an index into `style.GROUP_COLOURS`; touching groups differ.
+def group_colours(groups: NDArray[Any], padding: int | None = None) -> dict[int, int]:
+    """A colour for each group number, as an index into `COLOURS`; touching groups differ, the last one is padding's.
 
     Args:
         groups: (n, c, p) group numbers.
+        padding: the number of the cells that belong to no group.
     """
     touching: dict[int, set[int]] = {int(g): set() for g in np.unique(groups)}
     for axis in range(groups.ndim):
@@ -33,18 +35,25 @@ def group_colours(groups: NDArray[Any]) -> dict[int, int]:
         taken = {chosen[other] for other in others if other in chosen}
         wanted = [(group + i) % size for i in range(size)]
         chosen[group] = next((colour for colour in wanted if colour not in taken), wanted[0])
-    return chosen
+    return chosen | ({padding: size} if padding in chosen else {})
+
+
+def _sides(groups: NDArray[Any]) -> list[NDArray[Any]]:
+    """The groups on the six sides: the first and the last layer across N (p, c), C (p, n) and positions (n, c)."""
+    layers = [(axis, groups.take(end, axis)) for axis in range(3) for end in (0, -1)]
+    return [layer if axis == 2 else layer.T for axis, layer in layers]
 
 
 def _faces(groups: NDArray[Any]) -> list[tuple[NDArray[Any], tuple[int, int], tuple[int, int], tuple[int, int]]]:
-    """The visible faces: their groups, and origin, direction of columns and direction of rows in the plane."""
+    """The faces of the drawing: their groups, and origin, direction of columns and direction of rows in the plane."""
     n, c, p = groups.shape
+    sides = _sides(groups)
     if p == 1:
-        return [(groups[:, :, 0], (0, n), (1, 0), (0, -1))]
+        return [(sides[4], (0, n), (1, 0), (0, -1))]
     return [
-        (groups[0].T, (0, 2 * p), (1, -1), (0, -2)),  # (p, c): the front
-        (groups[:, -1].T, (c, 2 * p - c), (1, 1), (0, -2)),  # (p, n): the side
-        (groups[:, :, 0], (0, 2 * p), (1, -1), (1, 1)),  # (n, c): the top
+        (sides[0], (0, 2 * p), (1, -1), (0, -2)),  # (p, c): the front
+        (sides[3], (c, 2 * p - c), (1, 1), (0, -2)),  # (p, n): the side
+        (sides[4], (0, 2 * p), (1, -1), (1, 1)),  # (n, c): the top
     ]
 
 
@@ -60,31 +69,11 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in points)
 
 
-def shared_axes_cube(groups: NDArray[Any], names: Sequence[str], sizes: Sequence[int]) -> go.Figure:
-    """An isometric drawing of a block of cells, one colour for the cells that share one statistic.
-
-    Args:
-        groups: (n, c, p) number of the statistic of each cell shown; p = 1 draws a flat sheet.
-        names: the names of the three axes, as ("N", "C", "H, W"); the last is not used on a sheet.
-        sizes: the sizes of the three axes of the whole tensor.
-
-    Returns:
-        A figure of flat paths, no WebGL: three visible faces with N going back, C to the right and the third axis down.
-
-    Raises:
-        ValueError: not three axes, an empty one, or one with more than 16 cells.
-
-    Source: Wu & He 2018, Figure 2.
-    """
-    groups = np.asarray(groups)
-    if groups.ndim != 3 or not 1 <= min(groups.shape) <= max(groups.shape) <= LARGEST:
-        raise ValueError(f"the cube needs a block (n, c, p) of 1 to {LARGEST} cells an axis; received {groups.shape}")
-    n, c, p = groups.shape
-    flat = p == 1
-    colour_of = group_colours(groups)
+def _shapes(groups: NDArray[Any], colour_of: dict[int, int]) -> list[dict[str, Any]]:
+    """The cells, the shade of each face and the lines between the cells, as few paths."""
     paths: dict[int, list[str]] = {}
     lines: list[str] = []
-    faces, shades = [], []
+    shades: list[str] = []
     for cells, origin, along, down in _faces(groups):
         rows, columns = cells.shape
 
@@ -97,48 +86,72 @@ def shared_axes_cube(groups: NDArray[Any], names: Sequence[str], sizes: Sequence
         lines += [_path([at(i, 0), at(i, columns)]) for i in range(rows + 1)]
         lines += [_path([at(0, j), at(rows, j)]) for j in range(columns + 1)]
         shades.append(_path([at(0, 0), at(0, columns), at(rows, columns), at(rows, 0)]) + "Z")
-        faces.append(link.face(rows, columns, cells, origin, along, down))
 
     def shape(path: str, fill: str = "rgba(0,0,0,0)", line: float = 0) -> dict[str, Any]:
-        return {
-            "type": "path",
-            "path": path,
-            "fillcolor": fill,
-            "line": {"width": line, "color": "rgba(29,39,51,0.55)"},
-        }
+        pen = {"width": line, "color": "rgba(29,39,51,0.55)"}
+        return {"type": "path", "path": path, "fillcolor": fill, "line": pen}
 
-    shapes = [shape("".join(parts), style.GROUP_COLOURS[colour]) for colour, parts in sorted(paths.items())]
+    shapes = [shape("".join(parts), COLOURS[colour]) for colour, parts in sorted(paths.items())]
     shapes += [shape(path, f"rgba(20,25,35,{dark})") for path, dark in zip(shades, (0.06, 0.2), strict=False)]
-    shapes.append(shape("".join(lines), line=1))
+    return [*shapes, shape("".join(lines), line=1)]
 
-    def label(axis: int, x: float, y: float, angle: float, dx: float, dy: float) -> dict[str, Any]:
-        shown, size = groups.shape[axis], sizes[axis]
-        text = f"{names[axis]} = {size:,}" if shown == size else f"{names[axis]}: {shown} of {size:,}"
-        return {"x": x, "y": y, "text": text, "textangle": angle, "showarrow": False, "xshift": dx, "yshift": dy}
 
-    if flat:
-        labels = [label(0, 0, n / 2, -90, -16, 0), label(1, c / 2, 0, 0, 0, -16)]
+def shared_axes_cube(
+    groups: NDArray[Any], names: Sequence[str], sizes: Sequence[int], padding: int | None = None
+) -> go.Figure:
+    """A drawing of a block of cells, one colour for the cells that share one statistic; the board can turn it.
+
+    Args:
+        groups: (n, c, p) number of the statistic of each cell shown; p = 1 draws a flat sheet.
+        names: the names of the three axes, as ("N", "C", "H, W"); the last is not used on a sheet.
+        sizes: the sizes of the three axes of the whole tensor.
+        padding: the number of the cells that belong to no statistic; they are grey.
+
+    Returns:
+        A figure of flat paths, no WebGL: three visible faces with N going back, C to the right and the third axis down.
+        Its link holds the groups on all six sides.
+
+    Raises:
+        ValueError: not three axes, an empty one, or one with more than 16 cells.
+
+    Source: Wu & He 2018, Figure 2.
+    """
+    groups = np.asarray(groups)
+    if groups.ndim != 3 or not 1 <= min(groups.shape) <= max(groups.shape) <= LARGEST:
+        raise ValueError(f"the cube needs a block (n, c, p) of 1 to {LARGEST} cells an axis; received {groups.shape}")
+    n, c, p = groups.shape
+    colour_of = group_colours(groups, padding)
+    texts = [
+        f"{name} = {size:,}" if shown == size else f"{name}: {shown} of {size:,}"
+        for name, shown, size in zip(names, groups.shape, sizes, strict=True)
+    ]
+    spec: dict[str, Any] = {
+        "kind": "cells",
+        "role": "cube",
+        "axes": [],
+        "padding": padding,
+        "ids": link.typed(link.whole(np.array(list(colour_of)))),
+        "colours": link.typed(np.array(list(colour_of.values()), dtype=np.uint8)),
+    }
+    if p == 1:
+        ((cells, origin, along, down),) = _faces(groups)
+        spec["faces"] = [link.face(n, c, cells, origin, along, down)]
+        labels = [(0, 0, n / 2, -90, -16, 0), (1, c / 2, 0, 0, 0, -16)]
         extent, ratio = (0, c, 0, n), 1.0
     else:
-        labels = [
-            label(0, c + n / 2, n / 2 - c, -30, 10, -17),
-            label(1, c / 2, -c / 2, 30, -10, -17),
-            label(2, 0, p, -90, -16, 0),
-        ]
+        sides = [link.group_matrix(cells) for cells in _sides(groups)]
+        spec["block"] = {"sizes": [n, c, p], "names": list(names), "labels": texts, "sides": sides}
+        labels = [(0, c + n / 2, n / 2 - c, -30, 10, -17), (1, c / 2, -c / 2, 30, -10, -17), (2, 0, p, -90, -16, 0)]
         extent, ratio = (0, c + n, -c, 2 * p + n), 3**-0.5
     hidden = {"visible": False, "fixedrange": True, "constrain": "domain"}
     return style.figure(
         [],
-        {
-            "kind": "cells",
-            "role": "cube",
-            "axes": [],
-            "faces": faces,
-            "ids": link.typed(link.whole(np.array(list(colour_of)))),
-            "colours": link.typed(np.array(list(colour_of.values()), dtype=np.uint8)),
-        },
-        shapes=shapes,
-        annotations=labels,
+        spec,
+        shapes=_shapes(groups, colour_of),
+        annotations=[
+            {"x": x, "y": y, "text": texts[axis], "textangle": angle, "showarrow": False, "xshift": dx, "yshift": dy}
+            for axis, x, y, angle, dx, dy in labels
+        ],
         margin={"l": 30, "r": 30, "t": 8, "b": 30},
         xaxis=hidden | {"range": list(extent[:2])},
         yaxis=hidden | {"range": list(extent[2:]), "scaleanchor": "x", "scaleratio": ratio},

@@ -14,8 +14,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normviz.figures import link
+from normviz.registry import Centre, Scale
 
-SYMBOLS = {"x": "x", "mu": "μ", "var": "σ²", "ms": "mean x²", "eps": "ε", "gamma": "γ", "beta": "β", "y": "y"}
+_X, _GAP = "<mi>x</mi>", '<mspace width=".2em"/>'
+_SIZE = f"<mrow><mo>|</mo>{_X}<mo>|</mo></mrow>"
+# What is subtracted and what divides, in letters. Under a root: σ² or the mean square, beside ε.
+CENTRES: dict[Centre, str] = {
+    "mean": "<mi>μ</mi>",
+    "min": f"<mi>min</mi>{_GAP}{_X}",
+    "median": f"<mi>median</mi>{_GAP}{_X}",
+}
+SCALES: dict[Scale, str] = {
+    "std": "<msup><mi>σ</mi><mn>2</mn></msup>",
+    "rms": f"<mi>mean</mi><mo>(</mo><msup>{_X}<mn>2</mn></msup><mo>)</mo>",
+    "norm": f"<msub><mrow><mo>‖</mo>{_X}<mo>‖</mo></mrow><mn>2</mn></msub>",
+    "power": f"<msup><mrow><mo>(</mo><mi>mean</mi>{_GAP}<msup>{_SIZE}<mi>p</mi></msup><mo>)</mo></mrow>"
+    "<mrow><mn>1</mn><mo>/</mo><mi>p</mi></mrow></msup>",
+    "largest": f"<mi>max</mi>{_GAP}{_SIZE}",
+    "range": f"<mi>max</mi>{_GAP}{_X}<mo>−</mo><mi>min</mi>{_GAP}{_X}",
+    "iqr": "<msub><mi>Q</mi><mn>3</mn></msub><mo>−</mo><msub><mi>Q</mi><mn>1</mn></msub>",
+}
+ROOTS = ("std", "rms")
 
 
 @dataclass(frozen=True)
@@ -27,8 +46,8 @@ class GroupStatistics:
         labels: G short names, as "n 3, group 2".
         mean_before, std_before, mean_after, std_after: (G,) numbers.
         centre: (G,) what is subtracted; by default mean_before (inference subtracts the running mean).
-        spread: (G,) what stands under the root beside ε; by default std_before² (RMS: the mean square).
-        total: how many statistics there are, where not all are given.
+        spread: (G,) what stands under the root beside ε (by default std_before²; RMS: the mean square), or the divisor.
+        total: how many statistics there are, where not all are given. Groups that are not among all belong to none.
     """
 
     ids: NDArray[Any]
@@ -61,6 +80,7 @@ class Readout:
         statistics: the groups' numbers.
         unit: what a map's values are counted in.
         title: a line above the numbers.
+        cell: row and column of the slice's cell that is pinned when the page opens; a new value moves the pin.
     """
 
     kind: Literal["normalization", "map"]
@@ -72,54 +92,76 @@ class Readout:
     statistics: GroupStatistics | None = None
     unit: str = ""
     title: str = ""
+    cell: tuple[int, int] | None = None
 
 
-def _template(centred: bool, scaled: bool, shifted: bool, numbers: bool) -> str:
-    """MathML of y = γ (x − μ)/√(σ² + ε) + β with or without its parts, in letters or with places for numbers."""
-    spread = "var" if centred else "ms"
+def _template(centre: Centre, scale: Scale, scaled: bool, shifted: bool, power: float, numbers: bool) -> str:
+    """MathML of y = γ (x − centre)/scale + β with or without its parts, in letters or with places for numbers."""
 
-    def term(name: str) -> str:
-        place = "var" if name == "ms" else name
-        if numbers:
-            return f'<mn data-term="{place}"></mn>'
-        letters = {
-            "var": "<msup><mi>σ</mi><mn>2</mn></msup>",
-            "ms": "<mrow><mi>mean</mi><mo>(</mo><msup><mi>x</mi><mn>2</mn></msup><mo>)</mo></mrow>",
-        }
-        return f'<mrow data-term="{place}">{letters.get(name, f"<mi>{SYMBOLS[name]}</mi>")}</mrow>'
+    def term(name: str, letters: str) -> str:
+        return f'<mn data-term="{name}"></mn>' if numbers else f'<mrow data-term="{name}">{letters}</mrow>'
 
-    top = f"<mrow>{term('x')}<mo>−</mo>{term('mu')}</mrow>" if centred else term("x")
-    right = f"<mfrac>{top}<msqrt>{term(spread)}<mo>+</mo>{term('eps')}</msqrt></mfrac>"
-    if scaled:
-        right = f"{term('gamma')}<mo>{'·' if numbers else '&#8290;'}</mo>{right}"
-    if shifted:
-        right = f"{right}<mo>+</mo>{term('beta')}"
-    left, end = ("", f"<mo>=</mo>{term('y')}") if numbers else (term("y"), "")
+    x, y = term("x", _X), term("y", "<mi>y</mi>")
+    right = f"<mrow>{x}<mo>−</mo>{term('mu', CENTRES[centre])}</mrow>" if centre else x
+    if scale:
+        divisor = term("var", SCALES[scale])
+        if scale in ROOTS:
+            divisor = f"<msqrt>{divisor}<mo>+</mo>{term('eps', '<mi>ε</mi>')}</msqrt>"
+        right = f"<mfrac>{right}{divisor}</mfrac>"
+    elif centre and scaled:
+        right = f"<mrow><mo>(</mo>{right}<mo>)</mo></mrow>"
+    if not centre and not scale:
+        right = f"<mi>f</mi><mo>(</mo>{x}<mo>)</mo>"
+    else:
+        right = f"{term('gamma', '<mi>γ</mi>')}<mo>{'·' if numbers else '&#8290;'}</mo>{right}" if scaled else right
+        right = f"{right}<mo>+</mo>{term('beta', '<mi>β</mi>')}" if shifted else right
+    left, end = ("", f"<mo>=</mo>{y}") if numbers else (y, "")
+    if scale == "power" and not numbers:
+        end = f'<mo>,</mo><mspace width="1em"/><mi>p</mi><mo>=</mo><mn>{power:g}</mn>'
     return f'<math display="block"><mrow>{left}<mo>=</mo>{right}{end}</mrow></math>'
 
 
 def normalization(
-    statistics: GroupStatistics,
+    statistics: GroupStatistics | None,
     eps: float,
     gamma: NDArray[Any] | float = 1.0,
     beta: NDArray[Any] | float = 0.0,
     title: str = "",
-    centred: bool = True,
+    centre: Centre = "mean",
+    scale: Scale = "std",
     shifted: bool = True,
+    cell: tuple[int, int] | None = None,
+    power: float = 2.0,
+    scaled: bool = True,
 ) -> Readout:
-    """The readout of a normalization: y = γ (x − μ)/√(σ² + ε) + β, or without μ, or without β.
+    """The readout of a normalization: y = γ (x − centre)/scale + β, or y = f(x) without centre and scale.
 
     Args:
-        statistics: the numbers of the groups that the panels show.
-        eps: ε, inside the root.
-        gamma: one number, or an array that broadcasts to the slice's (rows, columns).
-        beta: the same.
+        statistics: the numbers of the groups that the panels show; None where there are none.
+        eps: ε, inside the root of "std" and "rms"; not shown elsewhere.
+        gamma: γ, one number, or an array that broadcasts to the slice's (rows, columns); where it is not 1 it is shown.
+        beta: β, the same; where it is not 0 it is shown.
         title: a line above the formula, as "16 statistics over N, H, W".
-        centred: whether a mean is subtracted; else the root holds the mean square.
-        shifted: whether β is added.
+        centre: what is subtracted: "mean", "min", "median" of the group, or "" for nothing.
+        scale: what divides: "std" √(σ² + ε), "rms" √(mean x² + ε), "norm" ‖x‖₂, "power" (mean |x|^p)^(1/p),
+            "largest" max |x|, "range" max x − min x, "iqr" Q₃ − Q₁, or "" for nothing.
+        shifted: whether the method adds a β.
+        cell: row and column of the slice's cell that is pinned when the page opens.
+        power: p, where `scale` is "power".
+        scaled: whether the method multiplies by a γ.
+
+    Raises:
+        ValueError: an unknown centre or scale, or statistics without the column that holds it.
     """
-    symbols, numbers = (_template(centred, True, shifted, numbers) for numbers in (False, True))
-    return Readout("normalization", symbols, numbers, eps, gamma, beta, statistics, "", title)
+    for word, known, value in (("centre", [*CENTRES], centre), ("scale", [*SCALES], scale)):
+        if value and value not in known:
+            raise ValueError(f"{word} must be one of {', '.join(known)}, or empty; received {value!r}")
+    for column, value, usual in (("centre", centre, "mean"), ("spread", scale, "std")):
+        if value not in ("", usual) and (statistics is None or getattr(statistics, column) is None):
+            raise ValueError(f"{value!r} needs the statistics' column {column}; received none")
+    parts = scaled or bool(np.any(np.asarray(gamma) != 1)), shifted or bool(np.any(np.asarray(beta) != 0))
+    symbols, numbers = (_template(centre, scale, *parts, power, numbers) for numbers in (False, True))
+    return Readout("normalization", symbols, numbers, eps, gamma, beta, statistics, "", title, cell)
 
 
 def attribution(unit: str = "", title: str = "") -> Readout:
@@ -140,7 +182,7 @@ def payload(readout: Readout) -> dict[str, Any]:
     """The readout as plain JSON values."""
     packed: dict[str, Any] = {
         "kind": readout.kind, "symbols": readout.symbols, "numbers": readout.numbers, "eps": readout.eps,
-        "unit": readout.unit, "title": readout.title,
+        "unit": readout.unit, "title": readout.title, "cell": list(readout.cell) if readout.cell else None,
     }  # fmt: skip
     for name in ("gamma", "beta"):
         value = np.atleast_2d(np.asarray(getattr(readout, name)))  # (rows or 1, columns or 1)
@@ -150,7 +192,7 @@ def payload(readout: Readout) -> dict[str, Any]:
         packed["statistics"] = {
             "ids": link.typed(link.whole(np.asarray(table.ids))),
             "labels": list(table.labels)[:64],
-            "total": table.total or len(table.ids),
+            "total": len(table.ids) if table.total is None else table.total,
             "mean_before": _numbers(table.mean_before), "std_before": _numbers(table.std_before),
             "mean_after": _numbers(table.mean_after), "std_after": _numbers(table.std_after),
         }  # fmt: skip

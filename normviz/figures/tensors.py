@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
@@ -64,6 +67,37 @@ def heatmap(
     return trace, levels
 
 
+def _rectangles(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
+    """First and end row, first and end column of rectangles that cover the true cells, each once."""
+    row = 0
+    for same, rows in itertools.groupby(mask.tolist()):
+        end, column = row + len(list(rows)), 0
+        for inside, cells in itertools.groupby(same):
+            stop = column + len(list(cells))
+            if inside:
+                yield row, end, column, stop
+            column = stop
+        row = end
+
+
+def _padding_shapes(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
+    """Grey with diagonal lines over the true cells of a grid: what stands there is not a number of the data."""
+    fill, lines = [], []
+    apart = math.ceil(max(mask.shape) / 24)  # cells from one diagonal to the next
+    for top, end, left, right in _rectangles(mask):
+        a, b, c, d = (edge - 0.5 for edge in (left, right, top, end))
+        fill.append(f"M{a:g},{c:g}H{b:g}V{d:g}H{a:g}Z")
+        first = math.ceil((left + top + 0.5) / apart) * apart
+        for place in range(first, right + end, apart):  # the line x + y = place − 1, clipped to the rectangle
+            x, y = max(a, place - 1 - d), max(c, place - 1 - b)
+            lines.append(f"M{x:g},{place - 1 - x:g}L{place - 1 - y:g},{y:g}")
+    return [
+        {"type": "path", "path": "".join(path), "fillcolor": colour, "line": {"width": width, "color": link.HATCH}}
+        for path, colour, width in ((fill, link.PADDING, 0), (lines, "rgba(0,0,0,0)", 1))
+        if path
+    ]
+
+
 def slice_heatmap(
     values: NDArray[Any],
     low: float,
@@ -75,6 +109,7 @@ def slice_heatmap(
     unit: str = "",
     bar: bool = True,
     space: str = "slice",
+    padding: int | None = None,
 ) -> go.Figure:
     """A two-dimensional slice of a tensor, its values kept to three digits for the readout.
 
@@ -89,6 +124,7 @@ def slice_heatmap(
         unit: what the numbers are counted in.
         bar: whether to draw the colour bar.
         space: figures of one space show the same cells.
+        padding: the number, among the groups, of cells that belong to no statistic; they are grey and hatched.
 
     Raises:
         ValueError: not a matrix, a value that is not finite, or groups of another shape.
@@ -99,6 +135,8 @@ def slice_heatmap(
     colour_map: style.ColourMap = "blue-white-orange" if scale == "diverging" else "viridis"
     trace, levels = heatmap(values, low, high, colour_map, unit, bar)
     square = 1 / 4 <= rows / columns <= 4
+    face = link.face(rows, columns, groups)
+    padded = np.broadcast_to(padding is not None and np.asarray(groups) == padding, values.shape)
     return style.figure(
         [trace],
         {
@@ -108,7 +146,9 @@ def slice_heatmap(
             "axes": list(axes),
             "unit": unit,
             "values": {"start": levels.start, "step": levels.step},
-            "faces": [link.face(rows, columns, groups)],
+            "padding": padding,
+            "faces": [face],
         },
+        shapes=_padding_shapes(padded),
         **grid_axes(rows, columns, 1.0 if square else None, 88 if unit else 60),
     )

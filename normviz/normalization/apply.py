@@ -1,11 +1,14 @@
-"""Run any registered normalization on activations in their own layout."""
+"""Run any registered normalization of activations on a tensor in its own layout."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from normviz.normalization.statistics import order
+from normviz.normalization.pattern import order
 from normviz.registry import Method, Value
 
 
@@ -16,18 +19,22 @@ def apply(
     layout: str,
     gamma: float = 1.0,
     beta: float = 0.0,
+    /,
     running: tuple[Tensor, Tensor] | None = None,
+    sides: Mapping[str, Tensor] | None = None,
     **settings: Value,
 ) -> Tensor:
     """Normalize activations: move the axes as the method expects, call it, move them back, then scale and shift.
 
     Args:
-        method: a registered normalization.
-        x: the activations, (N, C), (N, T, D) or (N, C, H, W); they are not changed.
-        layout: "nc", "ntd" or "nchw".
+        method: a registered normalization of activations.
+        x: the activations, (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W); they are not changed.
+        layout: "nc", "ntd", "nchw" or "ncdhw".
         gamma: one scale for all values.
         beta: one shift for all values.
         running: running mean and variance, (C,) each, for a method that reads them.
+        sides: further tensors by the name of the argument: mask (N, T), style in the layout of `x`, scale and shift.
+            Those that the method does not take are left out.
         **settings: the method's knobs; the others have their defaults.
 
     Returns:
@@ -36,24 +43,61 @@ def apply(
     Raises:
         ValueError: a setting, shape or layout that the method does not take; a gamma or beta where it has none.
     """
+    if not method.takes_activations:
+        raise ValueError(f"{method.name} acts on {method.acts_on}, not on a tensor of activations")
     if x.ndim != len(layout):
         raise ValueError(f"the layout {layout} needs {len(layout)} axes; received shape {tuple(x.shape)}")
     for argument, symbol, value, neutral in (("weight", "gamma", gamma, 1.0), ("bias", "beta", beta, 0.0)):
         if value != neutral and not method.takes(argument):
             raise ValueError(f"{method.name} has no {symbol}; leave it at {neutral:g}, received {value:g}")
-    state = {}
-    if running is not None and method.takes("running_mean"):
-        state = {"running_mean": running[0], "running_var": running[1]}
-    letters = _order(method, layout)
-    y = method.function(x.permute([layout.index(letter) for letter in letters]), **state, **method.settings(settings))
-    y = y.permute([letters.index(letter) for letter in layout])
-    if (gamma, beta) != (1.0, 0.0):
+    given = method.settings(settings)
+    y = run(method, x, layout, _affine(method, x, layout, gamma, beta) | tensors(method, layout, running, sides), given)
+    if method.scale and (gamma, beta) != (1.0, 0.0):
         y = torch.add(torch.tensor(beta, dtype=y.dtype, device=y.device), y, alpha=gamma, out=y)  # one pass, in place
+    return y  # shape of x
+
+
+def run(method: Method, x: Tensor, layout: str, given: Mapping[str, Tensor], settings: Mapping[str, Value]) -> Tensor:
+    """Call a method on `x` in its own layout, with gradients if they are asked for; the rest as the method wants it."""
+    letters = expected_order(method, layout)
+    y = method.function(x.permute([layout.index(letter) for letter in letters]), **given, **settings)
+    y = y.permute([letters.index(letter) for letter in layout])
     assert isinstance(y, Tensor)
     return y  # shape of x
 
 
-def _order(method: Method, layout: str) -> str:
-    """The layout's letters in the order that the method expects, with and without shared axes."""
+def tensors(
+    method: Method, layout: str, running: tuple[Tensor, Tensor] | None, sides: Mapping[str, Tensor] | None
+) -> dict[str, Tensor]:
+    """The method's tensor arguments besides `x`: running statistics and side inputs, as far as it takes them."""
+    known: dict[str, Any] = dict(sides or {})
+    if running is not None:
+        mean, variance = running
+        known |= {"running_mean": mean, "running_var": variance, "running_sq": variance + mean.square()}
+    letters = expected_order(method, layout)
+    for name in ("style", "train"):
+        if name in known:
+            known[name] = known[name].permute([layout.index(letter) for letter in letters])
+    return {name: tensor for name, tensor in known.items() if method.takes(name)}
+
+
+def expected_order(method: Method, layout: str) -> str:
+    """The layout's letters in the order that the method expects.
+
+    Raises:
+        ValueError: the method does not take this layout.
+    """
     patterns = [pattern for key, pattern in method.axes.items() if key.split(" ")[0] == layout]
-    return order(patterns[0]) if patterns else layout
+    if not patterns:
+        shapes = " or ".join(f"({', '.join(name.upper())})" for name in method.layouts())
+        raise ValueError(f"{method.name} takes inputs {shapes}; received ({', '.join(layout.upper())})")
+    return next((order(pattern) for pattern in patterns if pattern), layout)
+
+
+def _affine(method: Method, x: Tensor, layout: str, gamma: float, beta: float) -> dict[str, Tensor]:
+    """Gamma and beta as tensors (C,), for a method that does something else with them than scaling its result."""
+    if method.scale:
+        return {}
+    channels = x.shape[2 if layout == "ntd" else 1]
+    values = (("weight", gamma), ("bias", beta))
+    return {name: x.new_full((channels,), value) for name, value in values if method.takes(name)}

@@ -1,4 +1,4 @@
-"""Batch normalization, and the running statistics that stand in for a batch at inference."""
+"""Batch normalization, the running statistics that stand in for a batch at inference, and batches of other sizes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
-from normviz.registry import Range, register
+from normviz.registry import Range, Value, register
 
 
 @register(
@@ -20,8 +20,19 @@ from normviz.registry import Range, register
         "BN", "BatchNorm", "BatchNorm1d", "BatchNorm2D", "Spatial BatchNorm", "per-channel BatchNorm",
         "input normalization",
     ),
-    axes={"nc training": "n c -> c", "ntd training": "n d t -> d", "nchw training": "n c h w -> c"},
+    axes={
+        "nc training": "n c -> c",
+        "ntd training": "n d t -> d",
+        "nchw training": "n c h w -> c",
+        "ncdhw training": "n c d h w -> c",
+    },
     formula=r"y = \gamma_c\,\frac{x - \mu_c}{\sqrt{\sigma^2_c + \epsilon}} + \beta_c",
+    centre="mean",
+    scale="std",
+    use="Convolutional networks that train on batches of 16 examples and more.",
+    torch="F.batch_norm(x, running_mean, running_var, weight, bias, training, eps=eps)",
+    trap="nn.BatchNorm1d on (N, T, D) normalizes the time steps without a word where T equals num_features: "
+    "give it (N, D, T).",
 )  # fmt: skip
 def batch_norm(
     x: Tensor,
@@ -72,6 +83,29 @@ def batch_norm(
     return F.batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=eps)  # (N, C, ...)
 
 
+def identity_parameters(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
+    """The weight and the bias with which `batch_norm` in training gives back what it was given.
+
+    Args:
+        x: the batch, (N, C) or (N, C, ...).
+        eps: the same as in `batch_norm`.
+
+    Returns:
+        Weight (C,), the root of variance + eps, and bias (C,), the mean of each channel.
+
+    Raises:
+        ValueError: an unfit shape, or one value per channel.
+
+    Source:
+        Ioffe & Szegedy 2015, section 3: gamma and beta can restore the original activations.
+    """
+    check_input("identity_parameters", x)
+    _check_batch("identity_parameters", x)
+    shared = [axis for axis in range(x.ndim) if axis != 1]
+    variance, mean = torch.var_mean(x, dim=shared, correction=0)  # (C,), (C,)
+    return (variance + eps).sqrt(), mean  # (C,), (C,)
+
+
 def running_statistics(
     x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float = 0.1
 ) -> tuple[Tensor, Tensor]:
@@ -105,6 +139,232 @@ def running_statistics(
         (keep * running_mean + momentum * mean).to(running_mean.dtype),  # (C,)
         (keep * running_var + momentum * variance).to(running_var.dtype),  # (C,)
     )
+
+
+def ghost_order(examples: int, seed: int = 0, **settings: Value) -> Tensor:
+    """The order in which `ghost_batch_norm` takes the examples before it cuts them into sub-batches.
+
+    Args:
+        examples: the number of examples, N.
+        seed: the seed of the permutation.
+        **settings: the method's other knobs, which do not matter here.
+
+    Returns:
+        The number of the example at each place, (N,), int64.
+    """
+    return torch.randperm(examples, generator=torch.Generator().manual_seed(seed))  # (N,)
+
+
+@register(
+    title="Ghost Batch Normalization",
+    kind="normalization",
+    cite="hoffer2017train",
+    aliases=("ghost batching", "GhostBatchNorm", "GBN"),
+    axes={
+        "nc": "(n g) c -> n c",
+        "ntd": "(n g) d t -> n d",
+        "nchw": "(n g) c h w -> n c",
+        "ncdhw": "(n g) c d h w -> n c",
+    },
+    formula=r"y = \gamma_c\,\frac{x - \mu_{kc}}{\sqrt{\sigma^2_{kc} + \epsilon}} + \beta_c,"
+    r" \quad k = \lfloor \pi_s(n) / g \rfloor",
+    centre="mean",
+    scale="std",
+    use="Very large batches: the noise of small batches comes back, and with it the accuracy on new data.",
+    trap="PyTorch has none; without the shuffling, examples that lie together in the data always share a sub-batch.",
+    batch_order=ghost_order,
+)
+def ghost_batch_norm(
+    x: Tensor,
+    size: Annotated[int, Range(1, 1024, symbol="g", log=True)] = 16,
+    seed: Annotated[int, Range(0, 9999, symbol="s")] = 0,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    """Shuffle the batch, cut it into small batches, normalize each alone, and undo the shuffling.
+
+    Args:
+        x: (N, C) or (N, C, ...); the channels of a sequence come second: (N, D, T).
+        size: the examples in a sub-batch; the last one may be smaller, but not a single example.
+        seed: the seed of the permutation that deals the examples out.
+        weight: (C,), the scale gamma, or None for 1.
+        bias: (C,), the shift beta, or None for 0.
+        eps: added to the variance under the root.
+
+    Returns:
+        The normalized activations, shape and dtype of `x`; with a size of N or more, as `batch_norm`.
+
+    Raises:
+        ValueError: an unfit shape, one example left over, or one value per channel in a sub-batch.
+
+    Source:
+        Hoffer, Hubara & Soudry 2017, Algorithm 1 (the normalization in training).
+    """
+    check_input("ghost_batch_norm", x)
+    check_parameters("ghost_batch_norm", (x.shape[1],), weight=weight, bias=bias)
+    examples = len(x)
+    if size < 1:
+        raise ValueError(f"ghost_batch_norm needs sub-batches of at least one example; received size {size}")
+    if 1 < size < examples and examples % size == 1:
+        raise ValueError(
+            f"ghost_batch_norm cannot leave a single example over; {examples} examples in sub-batches of {size} "
+            "leave one: choose another size"
+        )
+    if min(size, examples) * x[0, 0].numel() == 1:
+        raise ValueError(
+            "ghost_batch_norm needs more than one value per channel in each sub-batch; "
+            f"shape {tuple(x.shape)} in sub-batches of {size} has one: choose a larger size or add examples"
+        )
+    place = ghost_order(examples, seed).argsort()  # (N,)
+    return _in_batches(x, place // size, x.shape[1], weight, bias, eps)  # (N, C, ...)
+
+
+@register(
+    title="Batch Group Normalization",
+    kind="normalization",
+    cite="summers2019four",
+    aliases=("BatchNorm x GroupNorm", "batch norm and group norm combined"),
+    axes={
+        "nc": "(n b) (g c) -> n g",
+        "ntd": "(n b) (g d) t -> n g",
+        "nchw": "(n b) (g c) h w -> n g",
+        "ncdhw": "(n b) (g c) d h w -> n g",
+    },
+    formula=r"y = \gamma_c\,\frac{x - \mu_{kg}}{\sqrt{\sigma^2_{kg} + \epsilon}} + \beta_c,"
+    r" \quad B \text{ examples}, \; g = 1, \dots, G \text{ groups}",
+    centre="mean",
+    scale="std",
+    use="Batches of 2 to 8 examples: a few neighbours steady the statistics of group normalization.",
+    trap="PyTorch has none; the output still depends on the examples beside it, as with batch normalization.",
+)
+def batch_group_norm(
+    x: Tensor,
+    batch_size: Annotated[int, Range(1, 1024, symbol="B", log=True)] = 4,
+    num_groups: Annotated[int, Range(1, 1024, symbol="G", log=True)] = 4,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    """Normalize each group of channels with the mean and variance of a few neighbouring examples.
+
+    Args:
+        x: (N, C) or (N, C, ...); the channels of a sequence come second: (N, D, T).
+        batch_size: the examples that share a statistic; it must divide N. 1 gives group norm.
+        num_groups: the groups of channels; it must divide C. C, with all examples, gives batch norm.
+        weight: (C,), the scale gamma, or None for 1.
+        bias: (C,), the shift beta, or None for 0.
+        eps: added to the variance under the root.
+
+    Returns:
+        The normalized activations, shape and dtype of `x`; where a group holds a single value, beta.
+
+    Raises:
+        ValueError: an unfit shape, or examples or channels that cannot be divided so.
+
+    Source:
+        Summers & Dinneen 2019, section 3.4.
+    """
+    check_input("batch_group_norm", x)
+    check_parameters("batch_group_norm", (x.shape[1],), weight=weight, bias=bias)
+    for knob, parts, axis in (("batch_size", batch_size, "N"), ("num_groups", num_groups, "C")):
+        size = x.shape["NC".index(axis)]
+        if parts < 1 or size % parts:
+            raise ValueError(
+                f"batch_group_norm needs a {knob} that divides {axis}; shape {tuple(x.shape)} has {axis} = {size}, "
+                f"received {parts}: choose a divisor of {size}"
+            )
+    return _in_batches(x, torch.arange(len(x)) // batch_size, num_groups, weight, bias, eps)  # (N, C, ...)
+
+
+@register(
+    title="Inference Example Weighing",
+    kind="normalization",
+    cite="summers2019four",
+    aliases=("IEW", "example weighing"),
+    axes={"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d h w -> n c"},
+    formula=r"y = \gamma_c\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta_c, \quad"
+    r" \mu = \alpha\,E[x] + (1 - \alpha)\,m_x, \quad"
+    r" \sigma^2 = \alpha\,E[x^2] + (1 - \alpha)\,m_{x^2} - \mu^2",
+    use="A trained network with batch normalization that does worse at inference; alpha is chosen on held-out data.",
+    trap="nn.BatchNorm keeps a variance, not the running mean of x squared: add the square of running_mean to it.",
+)
+def inference_example_weighing(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_sq: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    alpha: Annotated[float, Range(0.0, 1.0, symbol=r"\alpha")] = 0.5,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    r"""Normalize at inference with a mixture of the running statistics and those of the example itself.
+
+    The published variance, \alpha E[x^2] + (1 - \alpha) m_{x^2} - \mu^2, is written as
+    \alpha V + (1 - \alpha) (m_{x^2} - m_x^2) + \alpha (1 - \alpha) (E - m_x)^2, V the example's own
+    variance: the same number, without a small difference of large ones.
+
+    Args:
+        x: (N, C, ...) with more than one position; the channels of a sequence come second: (N, D, T).
+        running_mean: (C,), the running mean m_x.
+        running_sq: (C,), the running mean of the squares; best in float64 where the mean is large.
+        weight: (C,), the scale gamma, or None for 1.
+        bias: (C,), the shift beta, or None for 0.
+        alpha: the weight of the example's own statistics: 0 is batch norm at inference, 1 is instance norm.
+        eps: added to the variance under the root.
+
+    Returns:
+        The normalized activations, shape and dtype of `x`.
+
+    Raises:
+        ValueError: an unfit shape, no running statistics, or a running_sq below the square of running_mean.
+
+    Source:
+        Summers & Dinneen 2019, Eq. 3.
+    """
+    check_input("inference_example_weighing", x, lowest_rank=3)
+    check_parameters(
+        "inference_example_weighing", (x.shape[1],),
+        running_mean=running_mean, running_sq=running_sq, weight=weight, bias=bias,
+    )  # fmt: skip
+    if running_mean is None or running_sq is None:
+        raise ValueError(
+            "inference_example_weighing needs running_mean and running_sq: keep the running means of x and of x squared"
+        )
+    values = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    axes, parameter = tuple(range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
+    old = running_mean.to(values).view(parameter)  # (C, 1, ...)
+    stored = running_sq.double() - running_mean.double().square()  # (C,)
+    own = values.mean(axes, keepdim=True)  # (N, C, 1, ...)
+    centred = values - own  # (N, C, ...)
+    spread = centred.square().mean(axes, keepdim=True)  # (N, C, 1, ...)
+    between = own - old  # (N, C, 1, ...)
+    rest = stored.clamp_min(0).to(values).view(parameter) + alpha * between.square()  # (N, C, 1, ...)
+    gain = (alpha * spread + (1 - alpha) * rest + eps).rsqrt()  # (N, C, 1, ...)
+    gain = gain if weight is None else gain * weight.view(parameter)  # (N, C, 1, ...)
+    shift = (1 - alpha) * between * gain  # (N, C, 1, ...): what is subtracted is alpha own + (1 - alpha) old
+    return (centred * gain).add_(shift if bias is None else shift + bias.view(parameter)).to(x.dtype)  # (N, C, ...)
+
+
+def _in_batches(
+    x: Tensor, batch: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
+) -> Tensor:
+    """Normalize each group of channels over the examples that have the same batch number; `batch` is (N,)."""
+    batch = batch.to(x.device)  # (N,)
+    counts = batch.bincount().view(-1, *[1] * x.ndim)  # (batches, 1, ...)
+
+    def over_batch(statistic: Tensor) -> Tensor:
+        """The mean of (N, G, 1, ...) over the examples of each batch, for each example."""
+        total = statistic.new_zeros(len(counts), *statistic.shape[1:]).index_add(0, batch, statistic)
+        return (total / counts)[batch]  # (N, G, 1, ...)
+
+    values = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    values = values.unflatten(1, (num_groups, -1))  # (N, G, C/G, ...)
+    axes, parameter = tuple(range(2, values.ndim)), (num_groups, -1, *[1] * (x.ndim - 2))
+    centred = values - over_batch(values.mean(axes, keepdim=True))  # (N, G, C/G, ...)
+    gain = (over_batch(centred.square().mean(axes, keepdim=True)) + eps).rsqrt()  # (N, G, 1, ...)
+    y = centred * (gain if weight is None else gain * weight.view(parameter))  # (N, G, C/G, ...)
+    return (y if bias is None else y.add_(bias.view(parameter))).flatten(1, 2).to(x.dtype)  # (N, C, ...)
 
 
 def _check_batch(name: str, x: Tensor) -> None:

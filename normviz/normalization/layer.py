@@ -1,9 +1,10 @@
-"""Normalization within one example: layer norm and RMS norm."""
+"""Normalization within one example: layer norm, RMS norm, and division by other norms."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -15,6 +16,8 @@ _AXES = {
     "ntd": "n t d -> n t",
     "nchw": "n c h w -> n",
     "nchw per_position": "n c h w -> n h w",
+    "ncdhw": "n c d h w -> n",
+    "ncdhw per_position": "n c d h w -> n d h w",
 }
 
 
@@ -25,6 +28,12 @@ _AXES = {
     aliases=("LN", "LayerNorm"),
     axes=_AXES,
     formula=r"y_i = \gamma_i\,\frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta_i",
+    centre="mean",
+    scale="std",
+    use="The norm of transformers and recurrent networks: it works at any batch size, the same in training and in use.",
+    torch="F.layer_norm(x, x.shape[1:], weight, bias, eps)",
+    trap="nn.LayerNorm works on the last axes and has one gamma for each element: on maps it is neither per pixel nor "
+    "the same as nn.GroupNorm(1, C), whose gamma is one for each channel.",
 )
 def layer_norm(
     x: Tensor,
@@ -65,6 +74,10 @@ def layer_norm(
     aliases=("RMSNorm", "root mean square layer normalization"),
     axes=_AXES,
     formula=r"y_i = \gamma_i\,\frac{x_i}{\sqrt{\operatorname{mean}_j x_j^2 + \epsilon}}",
+    scale="rms",
+    use="The norm of most large language models: like layer norm, without the cost of a mean.",
+    torch="F.rms_norm(x, x.shape[1:], weight, eps)",
+    trap="F.rms_norm without eps takes 1.2e-7 in bfloat16 too, and 2.2e-16 in float64: always write the eps you mean.",
 )
 def rms_norm(
     x: Tensor,
@@ -93,6 +106,94 @@ def rms_norm(
     check_parameters("rms_norm", shape, weight=weight)
     y = F.rms_norm(x, shape, weight, eps)  # shape of x
     return y.movedim(-1, 1) if moved else y
+
+
+@register(
+    title="Lp Normalization",
+    kind="normalization",
+    cite="zhang2019rms",
+    aliases=("power normalization", "Lp norm"),
+    axes=_AXES,
+    formula=r"y_i = \gamma_i\,\frac{x_i}{\max\bigl((\operatorname{mean}_j |x_j|^p)^{1/p},\, \epsilon\bigr)}",
+    scale="power",
+    use="To choose how much large values count for the scale: p = 1 is calm about outliers, p = 2 is RMS norm, "
+    "a large p nearly divides by the largest value.",
+    torch="weight * F.normalize(x.flatten(1), p, eps=eps).view_as(x) * x[0].numel() ** (1 / p)",
+    trap="F.normalize divides by the sum and not by the mean of |x|^p, so its result shrinks as the width grows.",
+)
+def lp_norm(
+    x: Tensor,
+    p: Annotated[float, Range(1.0, 8.0, symbol="p")] = 2.0,
+    weight: Tensor | None = None,
+    per_position: bool = False,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-12,
+) -> Tensor:
+    """Divide each example, or each token or pixel of it, by the p-th root of its mean p-th power.
+
+    Args:
+        x: (N, C), (N, T, D) or (N, C, ...) with at least two axes of positions.
+        p: the power, at least 1.
+        weight: the scale gamma in the shape of what is normalized together, or None for 1.
+        per_position: for maps, normalize the channels of each pixel alone instead of channels and pixels together.
+        eps: the least divisor.
+
+    Returns:
+        The normalized activations, shape and dtype of `x`, over the same axes as `layer_norm`.
+
+    Raises:
+        ValueError: an unfit shape, or a power below 1.
+
+    Source:
+        Zhang & Sennrich 2019, Eq. 4, with p in place of 2.
+    """
+    x, shape, moved = _feature_axes_last("lp_norm", x, per_position)
+    check_parameters("lp_norm", shape, weight=weight)
+    if p < 1:
+        raise ValueError(f"lp_norm needs a power p of at least 1; received {p:g}: p = 2 is RMS norm")
+    shared = tuple(range(x.ndim - len(shape), x.ndim))
+    size = x.detach().square().mean(shared, keepdim=True).sqrt()  # (N, ..., 1), the RMS
+    parts = x / torch.where(size > 0, size, 1)  # shape of x; of RMS 1, so that no power of them runs out of range
+    power = parts.abs().pow(p).mean(shared, keepdim=True).pow(1 / p) * size  # (N, ..., 1)
+    y = x / power.clamp_min(eps)  # shape of x
+    y = y if weight is None else y * weight  # shape of x
+    return y.movedim(-1, 1) if moved else y
+
+
+@register(
+    title="L2 Normalization",
+    kind="normalization",
+    cite="zhang2019rms",
+    aliases=("L2Norm",),
+    axes={"nc": "n c -> n", "ntd": "n t d -> n t", "nchw": "n c h w -> n h w", "ncdhw": "n c d h w -> n d h w"},
+    formula=r"y_i = \frac{x_i}{\max(\lVert x \rVert_2,\, \epsilon)}",
+    scale="norm",
+    use="For embeddings that are compared by their direction: the dot product of two results is their cosine.",
+    torch="F.normalize(x, dim=1, eps=eps)",
+    trap="F.normalize works on dim=1 unless told otherwise, which for tokens (N, T, D) is the time axis: write dim=-1.",
+)
+def l2_norm(
+    x: Tensor,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-12,
+) -> Tensor:
+    """Divide each example, or each token or pixel of it, by its length: RMS norm divided by the root of the width.
+
+    Args:
+        x: (N, C), (N, T, D) or (N, C, ...) with at least two axes of positions.
+        eps: the least divisor.
+
+    Returns:
+        The vectors along C (along D for tokens) at length 1; shape and dtype of `x`. A vector of zeros stays.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Zhang & Sennrich 2019, Eq. 4, with the sum in place of the mean.
+    """
+    check_input("l2_norm", x)
+    values = x if x.dtype in (torch.float32, torch.float64) else x.float()  # shape of x
+    squares = values.square().sum(2 if x.ndim == 3 else 1, keepdim=True)  # (N, 1) or (N, T, 1) or (N, 1, ...)
+    return (values / squares.clamp_min(eps**2).sqrt()).to(x.dtype)  # shape of x; four times as fast as F.normalize
 
 
 def _feature_axes_last(name: str, x: Tensor, per_position: bool) -> tuple[Tensor, tuple[int, ...], bool]:

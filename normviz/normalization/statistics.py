@@ -1,29 +1,17 @@
-"""Who shares a statistic with whom, from a method's pattern alone; and the statistics themselves.
-
-A pattern such as "n (g c) h w -> n g" names the axes of the input on its left, in the order that the
-method expects; those on its right keep a statistic of their own, all others share one. Each axis has
-one letter of the layout (n, c, t, d, h, w). A second letter in parentheses splits it, and the number
-of parts is the value of the method's knob with that symbol: g is the value of the knob with symbol G.
-`sizes` reads it: pass its result on to the functions here.
-
-The groups, one per statistic, are numbered row by row in the order of the pattern's right side.
-"""
+"""The statistics of the groups that a pattern makes, and histograms of all values or of some groups."""
 
 from __future__ import annotations
 
-import functools
 import math
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from normviz.activations import layout_of
-from normviz.registry import Method, Value
+from normviz.normalization.pattern import group_index, parse, split
+from normviz.registry import Centre, Scale
 
-LETTERS = "nctdhw"
 MOST_COUNTED = 2**21  # values: a histogram of more counts an even sample of them
 MOST_PER_GROUP = 2**14  # values: group_histograms counts an even sample of larger groups
 MOST_HISTOGRAMS = 64  # groups: group_histograms draws at most so many at once
@@ -71,130 +59,14 @@ class Histogram:
         return 1 - int(self.counts.sum()) / self.seen
 
 
-@functools.lru_cache(maxsize=256)
-def _parse(pattern: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """The names in each axis of the left side, and the names on the right side."""
-    left, right = pattern.split("->")
-    axes = tuple(tuple(names.strip("()").split()) for names in re.findall(r"\([^)]*\)|\w+", left))
-    return axes, tuple(right.split())
-
-
-def sizes(method: Method, settings: Mapping[str, Value]) -> dict[str, int]:
-    """The sizes that a method's patterns may ask for: the value of each whole-number knob by its symbol's letter."""
-    return {knob.symbol.lower(): int(settings[knob.name]) for knob in method.knobs if knob.type is int}
-
-
-def order(pattern: str) -> str:
-    """The layout's letters in the order that the method expects: "ndt" for "n (g d) t -> n g"."""
-    return "".join(name for names in _parse(pattern)[0] for name in names if name in LETTERS)
-
-
-def shared_axes(pattern: str) -> tuple[str, ...]:
-    """The names of the axes whose values share a statistic: ("c", "h", "w") for "n (g c) h w -> n g"."""
-    axes, kept = _parse(pattern)
-    return tuple(name for names in axes for name in names if name not in kept)
-
-
-def describe_axes(pattern: str) -> str:
-    """The shared axes in words: "shared over N, H, W", or "shared over C/G, H, W" where an axis is split."""
-    axes, kept = _parse(pattern)
-    words = []
-    for names in axes:
-        shared = [name.upper() for name in names if name in LETTERS and name not in kept]
-        words += ["/".join([*shared, *(name.upper() for name in names if name in kept)])] if shared else []
-    return f"shared over {', '.join(words)}" if words else "nothing is shared"
-
-
-def _split(pattern: str, shape: Sequence[int], layout: str, given: Mapping[str, int]) -> list[dict[str, int]]:
-    """For each axis of the input, in the input's own order, the names in it and their sizes.
-
-    Raises:
-        ValueError: the shape does not fit the layout or the pattern, or cannot be split evenly.
-    """
-    axes, _ = _parse(pattern)
-    if sorted(order(pattern)) != sorted(layout) or len(shape) != len(layout):
-        raise ValueError(
-            f"the pattern {pattern!r} and the layout {layout} need {len(layout)} axes; received shape {tuple(shape)}"
-        )
-    result = []
-    for letter, length in zip(layout, shape, strict=True):
-        names = next(names for names in axes if letter in names)
-        missing = [name for name in names if name != letter and name not in given]
-        if missing:
-            raise ValueError(f"the pattern {pattern!r} needs the size {missing[0]}")
-        parts = math.prod(given[name] for name in names if name != letter)
-        if parts < 1 or length % parts:
-            raise ValueError(
-                f"the size of axis {letter.upper()}, {length} in shape {tuple(shape)}, must be divisible by {parts}"
-            )
-        result.append({name: length // parts if name == letter else given[name] for name in names})
-    return result
-
-
-def count(pattern: str, shape: Sequence[int], **sizes: int) -> int:
-    """How many statistics of each kind there are.
-
-    Args:
-        pattern: the method's pattern.
-        shape: the input's shape, in its own layout.
-        **sizes: the sizes that the pattern asks for.
-
-    Returns:
-        The number of groups.
-
-    Raises:
-        ValueError: the shape does not fit the pattern.
-    """
-    return math.prod(kept_axes(pattern, shape, layout_of(shape), **sizes).values())
-
-
-def kept_axes(pattern: str, shape: Sequence[int], layout: str, **sizes: int) -> dict[str, int]:
-    """The axes that keep a statistic of their own and their sizes, in the order in which groups are numbered."""
-    lengths = {name: size for axis in _split(pattern, shape, layout, sizes) for name, size in axis.items()}
-    return {name: lengths[name] for name in _parse(pattern)[1]}
-
-
-def group_index(
-    pattern: str, shape: Sequence[int], layout: str, index: tuple[int | slice, ...] = (), **sizes: int
-) -> Tensor:
-    """The number of the group to which each value belongs; only for the part that is asked for.
-
-    Args:
-        pattern: the method's pattern.
-        shape: the whole input's shape, in its own layout.
-        layout: the input's layout.
-        index: as in x[index]: an int or a slice for each of the first axes; the others are whole.
-        **sizes: the sizes that the pattern asks for.
-
-    Returns:
-        An int64 tensor in the shape of x[index].
-
-    Raises:
-        ValueError: the shape does not fit the pattern.
-    """
-    axes = _split(pattern, shape, layout, sizes)
-    lengths = {name: size for axis in axes for name, size in axis.items()}
-    kept = _parse(pattern)[1]
-    stride = {name: math.prod(lengths[later] for later in kept[i + 1 :]) for i, name in enumerate(kept)}
-    groups = torch.zeros((), dtype=torch.int64)
-    for number, axis in enumerate(axes):
-        coordinate = torch.arange(math.prod(axis.values()))
-        part = torch.zeros_like(coordinate)
-        for name in reversed(axis):
-            part += coordinate % lengths[name] * stride.get(name, 0)
-            coordinate = coordinate // lengths[name]
-        part = part[index[number]] if number < len(index) else part  # () or (length,)
-        groups = groups[..., None] + part if part.ndim else groups + part  # the axes so far
-    return groups  # shape of x[index]
-
-
-def group_statistics(x: Tensor, pattern: str, layout: str, **sizes: int) -> Statistics:
+def group_statistics(x: Tensor, pattern: str, layout: str, real: Tensor | None = None, **sizes: int) -> Statistics:
     """The mean and the biased standard deviation of each group.
 
     Args:
         x: the values, in their own layout.
         pattern: the method's pattern.
         layout: the layout of `x`.
+        real: bool, broadcasts to `x`: which values count; None for all. A group without any has mean 0 and deviation 0.
         **sizes: the sizes that the pattern asks for.
 
     Returns:
@@ -203,12 +75,64 @@ def group_statistics(x: Tensor, pattern: str, layout: str, **sizes: int) -> Stat
     Raises:
         ValueError: the shape does not fit the pattern.
     """
+    if real is not None:
+        index = group_index(pattern, x.shape, layout, (), **sizes).to(x.device)  # shape of x
+        return _counted_statistics(x, index, real.expand_as(x))
     values, names = _named(x, pattern, layout, sizes)
-    kept = _parse(pattern)[1]
+    kept = parse(pattern)[1]
     variance, mean = _var_mean(values, [axis for axis, name in enumerate(names) if name not in kept])
     left = [name for name in names if name in kept]
     order = [left.index(name) for name in kept]
     return Statistics(mean.permute(order).flatten(), variance.sqrt().permute(order).flatten())
+
+
+def group_terms(
+    x: Tensor,
+    pattern: str,
+    layout: str,
+    centre: Centre,
+    scale: Scale,
+    eps: float = 0.0,
+    power: float = 2.0,
+    **sizes: int,
+) -> tuple[Tensor, Tensor]:
+    """What a method subtracts from each group and what it divides by, by the registry's words for them.
+
+    Args:
+        x: the values, in their own layout.
+        pattern: the method's pattern.
+        layout: the layout of `x`.
+        centre: the word for what is subtracted; "" for nothing.
+        scale: the word for what divides; "" for nothing.
+        eps: the method's epsilon: the least divisor where the word is "norm" or "power".
+        power: the exponent p where the word is "power".
+        **sizes: the sizes that the pattern asks for.
+
+    Returns:
+        Two tensors (groups,): the centre, and the divisor; for "std" and "rms" its square without eps, the variance
+        or the mean square.
+    """
+    values, names = _named(x, pattern, layout, sizes)
+    kept = parse(pattern)[1]
+    rows = values.permute([names.index(name) for name in (*kept, *(n for n in names if n not in kept))])
+    rows = rows.reshape(math.prod(rows.shape[: len(kept)]), -1)  # (groups, values in a group)
+    centres: dict[str, Callable[[Tensor], Tensor]] = {
+        "": lambda t: t.new_zeros(len(t)),  # (groups,), like all below
+        "mean": lambda t: t.mean(1),
+        "min": lambda t: t.amin(1),
+        "median": lambda t: t.quantile(0.5, 1),
+    }
+    scales: dict[str, Callable[[Tensor], Tensor]] = {
+        "": lambda t: t.new_ones(len(t)),  # (groups,), like all below
+        "std": lambda t: _var_mean(t, [1])[0],
+        "rms": lambda t: t.square().mean(1),
+        "norm": lambda t: t.norm(dim=1).clamp_min(eps),
+        "power": lambda t: t.abs().pow(power).mean(1).pow(1 / power).clamp_min(eps),
+        "largest": lambda t: t.abs().amax(1),
+        "range": lambda t: t.amax(1) - t.amin(1),
+        "iqr": lambda t: t.quantile(0.75, 1) - t.quantile(0.25, 1),
+    }
+    return centres[centre](rows), scales[scale](rows)
 
 
 def histogram(x: Tensor, low: float, high: float, bins: int = 64) -> Histogram:
@@ -239,6 +163,7 @@ def group_histograms(
     high: float,
     bins: int = 64,
     groups: Sequence[int] | None = None,
+    real: Tensor | None = None,
     **sizes: int,
 ) -> Histogram:
     """Count the values of each of some groups in equal bins; of large groups, an even sample of them.
@@ -251,6 +176,7 @@ def group_histograms(
         high: the last bin's upper edge, above `low`.
         bins: the number of bins.
         groups: the numbers of at most MOST_HISTOGRAMS groups; None for the first ones.
+        real: bool, broadcasts to `x`: which values count; None for all.
         **sizes: the sizes that the pattern asks for.
 
     Returns:
@@ -261,7 +187,7 @@ def group_histograms(
     """
     _check_bins(x, low, high, bins)
     values, names = _named(x, pattern, layout, sizes)
-    kept = _parse(pattern)[1]
+    kept = parse(pattern)[1]
     values = values.permute([names.index(name) for name in (*kept, *(n for n in names if n not in kept))])
     lengths = values.shape[: len(kept)]
     if groups is None:
@@ -270,6 +196,11 @@ def group_histograms(
         raise ValueError(
             f"choose 1 to {MOST_HISTOGRAMS} of the groups 0 to {lengths.numel() - 1}; received {list(groups)[:8]}"
         )
+    if real is not None:
+        index = group_index(pattern, x.shape, layout, (), **sizes).to(x.device)  # shape of x
+        counted = [x[(index == group) & real] for group in groups]  # each (values seen,)
+        counts = torch.stack([_counts(seen, low, high, bins) for seen in counted])  # (groups, bins)
+        return Histogram(low, high, counts.cpu(), sum(map(len, counted)), sum(map(len, counted)))
     where = torch.unravel_index(torch.tensor(groups, device=x.device), lengths)  # one (groups,) for each kept axis
     rows = values[where].reshape(len(groups), -1)  # (groups, values in a group)
     rows = rows[:, :: _step(rows.shape[1], MOST_PER_GROUP)]  # (groups, values seen)
@@ -322,9 +253,20 @@ def check_finite(x: Tensor) -> None:
 
 def _named(x: Tensor, pattern: str, layout: str, given: Mapping[str, int]) -> tuple[Tensor, list[str]]:
     """A view of `x`, in float32 or float64, with one axis for each name of the pattern, and these names."""
-    axes = _split(pattern, x.shape, layout, given)
+    axes = split(pattern, x.shape, layout, given)
     values = x if x.dtype in (torch.float32, torch.float64) else x.float()
     return values.reshape([size for axis in axes for size in axis.values()]), [name for axis in axes for name in axis]
+
+
+def _counted_statistics(x: Tensor, groups: Tensor, real: Tensor) -> Statistics:
+    """Mean and biased standard deviation of the values that count, in two passes."""
+    values, places = x[real].double(), groups[real]  # (V,), (V,)
+    empty = values.new_zeros(int(groups.max()) + 1)  # (groups,)
+    number = empty.index_add(0, places, torch.ones_like(values)).clamp_min(1)  # (groups,)
+    mean = empty.index_add(0, places, values) / number  # (groups,)
+    variance = empty.index_add(0, places, (values - mean[places]).square()) / number  # (groups,)
+    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return Statistics(mean.to(kind), variance.sqrt().to(kind))
 
 
 def _var_mean(values: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:

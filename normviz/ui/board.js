@@ -1,10 +1,12 @@
 // The board: Plotly charts that keep their elements, are redrawn by Plotly.react, and light up together.
-// A figure's layout.meta.link says what its cells mean (normviz/figures/link.py). Four small modules: this one loads,
-// lays out and listens; board_paint.js draws the highlight; board_readout.js writes the formula and the table;
-// board_numbers.js decodes.
+// A figure's layout.meta.link says what its cells mean (normviz/figures/link.py). Small modules: this one loads and lays
+// out; board_layout.js adapts a figure to the page; board_cube.js turns a block; board_pointer.js listens;
+// board_paint.js draws the highlight; board_readout.js writes the formula and the table; board_numbers.js decodes.
 
-import { groupAt } from "./board_numbers.js";
+import { Cube } from "./board_cube.js";
+import { config, fit, readTheme, themed } from "./board_layout.js";
 import { paint } from "./board_paint.js";
+import { again, listen, listenBeyond, placeAt } from "./board_pointer.js";
 import { make, Readout } from "./board_readout.js";
 
 // ---- 1. Loading, once per page ------------------------------------------------------------------------------------
@@ -24,46 +26,7 @@ function loadStyle(address) {
   document.head.append(Object.assign(document.createElement("link"), { rel: "stylesheet", href: address }));
 }
 
-// ---- 2. Theme: what the page's own colours make of a neutral figure -------------------------------------------------
-
-function readTheme(element) {
-  const style = getComputedStyle(element);
-  const get = (name, otherwise) => style.getPropertyValue(`--st-${name}`).trim() || otherwise;
-  return {
-    text: get("text-color", "#1D2733"),
-    paper: get("background-color", "#FBFAF7"),
-    line: get("border-color", "#D8D3C7"),
-    font: get("font", "sans-serif"),
-  };
-}
-
-/** A finger scrolls the page, it does not zoom a chart. */
-const isTouch = () => window.matchMedia("(pointer: coarse)").matches;
-
-function themed(layout, theme) {
-  const axis = {
-    gridcolor: theme.line, linecolor: theme.line, tickcolor: theme.line, zerolinecolor: theme.line,
-    tickfont: { color: theme.text, size: 16 },
-  };
-  const template = {
-    font: { color: theme.text, family: theme.font, size: 16 }, xaxis: axis, yaxis: axis,
-    modebar: { bgcolor: "rgba(0,0,0,0)", color: theme.text, activecolor: theme.text },
-    hoverlabel: { bgcolor: theme.paper, bordercolor: theme.text, font: { color: theme.text, size: 16 } },
-  };
-  return { ...layout, template: { layout: template }, dragmode: isTouch() ? false : (layout.dragmode ?? "zoom") };
-}
-
-/** The height that cells of a fixed shape need at this width, at most the one asked for: no empty band on a phone. */
-function fit({ xaxis, yaxis, margin }, width, most) {
-  if (!yaxis?.scaleanchor) return most;
-  const span = (axis) => Math.abs(axis.range[1] - axis.range[0]);
-  const plot = ((width - margin.l - margin.r) * span(yaxis) * yaxis.scaleratio) / span(xaxis);
-  return Math.min(most, Math.ceil(plot + margin.t + margin.b));
-}
-
-// ---- 3. The board -------------------------------------------------------------------------------------------------
-
-const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
+// ---- 2. The board -------------------------------------------------------------------------------------------------
 
 class Board {
   constructor(parent) {
@@ -72,21 +35,21 @@ class Board {
     this.spoken.setAttribute("aria-live", "polite");
     this.panels = new Map();
     this.zooms = new Map(); // space or panel -> ranges that a person chose
-    this.hover = null; // {group, space, row, column, panel, face, role}
+    this.hover = null; // the place under the pointer, see board_pointer.js
+    this.pin = null; // the place that was clicked: it stays lit
     this.cell = null; // the last cell of a slice or map that was pointed at
+    this.asked = []; // clicks that the server has not answered yet
+    this.told = ""; // the cell that the server pinned last
     this.readout = new Readout(this);
     this.observer = new ResizeObserver(() => this.soon("redraw", () => this.draw()));
     this.observer.observe(this.root);
-    this.outside = (event) => {
-      if (event.pointerType !== "mouse" && !this.root.contains(event.target)) this.point(null);
-    };
-    document.addEventListener("pointerdown", this.outside);
+    this.ending = new AbortController();
+    listenBeyond(this, this.ending.signal);
   }
 
   destroy() {
-    this.gone = true;
+    this.ending.abort();
     this.observer.disconnect();
-    document.removeEventListener("pointerdown", this.outside);
     for (const panel of this.panels.values()) window.Plotly?.purge(panel.chart);
   }
 
@@ -96,7 +59,7 @@ class Board {
     if (this.waiting[name]) return;
     this.waiting[name] = requestAnimationFrame(() => {
       this.waiting[name] = 0;
-      if (!this.gone) work();
+      if (!this.ending.signal.aborted) work();
     });
   }
 
@@ -110,30 +73,41 @@ class Board {
       panel.element.remove();
       this.panels.delete(id);
     }
-    data.panels.forEach((spec, index) => {
-      const panel = this.panels.get(spec.id) ?? this.addPanel(spec.id);
-      panel.spec = spec;
-      panel.link = spec.figure.layout.meta?.link ?? {};
-      panel.values = null;
-      panel.title.textContent = spec.title;
-      panel.caption.textContent = spec.caption;
-      panel.caption.hidden = !spec.caption;
-      panel.element.style.gridColumn = `span ${Math.min(spec.span, data.columns)}`;
-      if (!panel.drawn) panel.plot.style.height = `${spec.height}px`;
-      panel.plot.setAttribute("aria-label", spec.alt);
-      const linked = panel.link.kind === "cells" || panel.link.kind === "choices";
-      panel.plot.setAttribute("role", linked ? "application" : "img");
-      panel.plot.tabIndex = linked ? 0 : -1;
-      if (this.root.children[index] !== panel.element) this.root.insertBefore(panel.element, this.root.children[index]);
-    });
+    data.panels.forEach((spec, index) => this.show(spec, index));
     this.readout.build(data.readout);
+    this.hover = again(this, this.hover);
+    this.follow(data.readout?.cell);
     try {
       await loadPlotly(data.plotly);
     } catch (error) {
       make("p", "nv-failed", this.root, `The charts cannot be shown: ${error.message}.`);
       throw error;
     }
-    if (!this.gone && this.data === data) this.draw();
+    if (!this.ending.signal.aborted && this.data === data) this.draw();
+  }
+
+  /** Give a panel its figure and its words; an element is made for a new one. */
+  show(spec, index) {
+    const panel = this.panels.get(spec.id) ?? this.addPanel(spec.id);
+    panel.spec = spec;
+    panel.link = spec.figure.layout.meta?.link ?? {};
+    panel.values = null;
+    if (panel.link.block) {
+      if (!panel.cube) window.Plotly?.purge(panel.chart);
+      panel.cube ??= new Cube(panel.plot);
+      panel.cube.show(panel.link, this.data.colours);
+    } else panel.cube = panel.cube?.remove();
+    panel.faces = panel.cube?.faces ?? panel.link.faces ?? [];
+    panel.title.textContent = spec.title;
+    panel.caption.textContent = spec.caption;
+    panel.caption.hidden = !spec.caption;
+    panel.element.style.gridColumn = `span ${Math.min(spec.span, this.data.columns)}`;
+    if (!panel.drawn) panel.plot.style.height = `${spec.height}px`;
+    panel.plot.setAttribute("aria-label", spec.alt);
+    const linked = panel.link.kind === "cells" || panel.link.kind === "choices";
+    panel.plot.setAttribute("role", linked ? "application" : "img");
+    panel.plot.tabIndex = linked ? 0 : -1;
+    if (this.root.children[index] !== panel.element) this.root.insertBefore(panel.element, this.root.children[index]);
   }
 
   addPanel(id) {
@@ -144,13 +118,7 @@ class Board {
     panel.canvas = make("canvas", "nv-over", panel.plot);
     panel.badge = make("div", "nv-badge", panel.plot);
     panel.caption = make("p", "nv-caption", element);
-    const locate = (event) => this.point(this.locate(panel, event));
-    panel.plot.addEventListener("pointermove", locate);
-    panel.plot.addEventListener("pointerdown", locate);
-    panel.plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.point(null));
-    panel.plot.addEventListener("click", (event) => this.choose(panel, this.locate(panel, event)));
-    panel.plot.addEventListener("keydown", (event) => this.key(panel, event));
-    panel.plot.addEventListener("blur", () => this.point(null));
+    listen(this, panel);
     this.panels.set(id, panel);
     return panel;
   }
@@ -161,36 +129,36 @@ class Board {
     this.theme = readTheme(this.root);
     let changed = false;
     for (const panel of this.panels.values()) {
-      const width = panel.plot.clientWidth;
+      const width = panel.plot.clientWidth, { figure, height: most } = panel.spec;
       if (!width) continue;
-      const height = fit(panel.spec.figure.layout, width, panel.spec.height);
-      const key = JSON.stringify([panel.spec.figure, height, width, this.theme]);
+      const height = panel.cube ? panel.cube.size(width, most) : fit(figure.layout, width, most);
+      const key = JSON.stringify([figure, height, width, this.theme]);
       if (key === panel.drawn) continue;
       panel.drawn = key;
       changed = true;
       panel.plot.style.height = `${height}px`;
-      const { data, layout: bare } = structuredClone(panel.spec.figure);
-      const layout = { ...themed(bare, this.theme), width, height };
-      const zoom = this.zooms.get(panel.link.space ?? panel.id);
-      if (zoom && zoom.revision === layout.uirevision && panel.link.space) {
-        layout.xaxis.range = [...zoom.x];
-        layout.yaxis.range = [...zoom.y];
-      }
-      const fixed = layout.xaxis?.fixedrange && layout.yaxis?.fixedrange;
-      const config = {
-        displaylogo: false, responsive: false, showTips: false, doubleClick: "reset",
-        displayModeBar: fixed || isTouch() ? false : "hover", modeBarButtons: [["resetScale2d"]],
-      };
-      window.Plotly.react(panel.chart, data, layout, config);
-      if (!panel.plot.classList.contains("nv-ready")) {
-        panel.plot.classList.add("nv-ready");
-        panel.chart.on("plotly_afterplot", () => this.soon("paint", () => paint(this)));
-        panel.chart.on("plotly_relayout", (change) => this.zoomed(panel, change));
-      }
+      if (panel.cube) panel.cube.paint(this.theme);
+      else this.chart(panel, width, height);
     }
     if (changed) this.root.dataset.drawn = String(Number(this.root.dataset.drawn ?? 0) + 1);
     paint(this);
     this.readout.fill();
+  }
+
+  chart(panel, width, height) {
+    const { data, layout: bare } = structuredClone(panel.spec.figure);
+    const layout = { ...themed(bare, data, this.theme), width, height };
+    const zoom = this.zooms.get(panel.link.space ?? panel.id);
+    if (zoom && zoom.revision === layout.uirevision && panel.link.space) {
+      layout.xaxis.range = [...zoom.x];
+      layout.yaxis.range = [...zoom.y];
+    }
+    const fresh = !panel.chart._fullLayout;
+    window.Plotly.react(panel.chart, data, layout, config(bare, data));
+    panel.plot.classList.add("nv-ready");
+    if (!fresh) return;
+    panel.chart.on("plotly_afterplot", () => this.soon("paint", () => paint(this)));
+    panel.chart.on("plotly_relayout", (change) => this.zoomed(panel, change));
   }
 
   /** A zoom in one panel of a space is a zoom in all of them. */
@@ -209,72 +177,85 @@ class Board {
     }
   }
 
-  // ---- 4. Pointing: from a place on the screen to a cell and its group ---------------------------------------------
-
-  locate(panel, event) {
-    const full = panel.chart._fullLayout;
-    if (!full) return null;
-    const box = panel.plot.getBoundingClientRect();
-    const { xaxis, yaxis } = full;
-    const across = event.clientX - box.left - xaxis._offset, below = event.clientY - box.top - yaxis._offset;
-    if (panel.link.kind === "choices") {
-      const row = Math.floor(yaxis.p2l(below) + 0.5);
-      return panel.link.values[row] === undefined ? null : { panel, row, column: 0, choice: panel.link.values[row] };
-    }
-    if (across < 0 || below < 0 || across > xaxis._length || below > yaxis._length) return null;
-    const x = xaxis.p2l(across), y = yaxis.p2l(below);
-    for (const face of panel.link.faces ?? []) {
-      const [dx, dy] = [x - face.origin[0], y - face.origin[1]];
-      const [ux, uy] = face.along, [vx, vy] = face.down;
-      const determinant = ux * vy - uy * vx;
-      const column = Math.floor((dx * vy - dy * vx) / determinant), row = Math.floor((ux * dy - uy * dx) / determinant);
-      if (row >= 0 && column >= 0 && row < face.rows && column < face.columns) return this.at(panel, face, row, column);
-    }
-    return null;
+  /** A cube was turned: paint it anew, and its highlight. */
+  turned(panel, work) {
+    work();
+    this.soon("turn", () => {
+      panel.cube.paint(this.theme);
+      paint(this, [panel]);
+    });
   }
 
-  at(panel, face, row, column) {
-    return { panel, face, row, column, space: panel.link.space, role: panel.link.role, group: groupAt(face, row, column) };
+  // ---- 3. What is lit: the place under the pointer, else the pinned one ----------------------------------------------
+
+  get active() {
+    return this.hover ?? this.pin;
+  }
+
+  /** The group that is lit; a cell that belongs to none leaves the pinned one lit, padding nothing. */
+  get group() {
+    return this.hover?.padded ? null : (this.hover?.group ?? this.pin?.group ?? null);
+  }
+
+  /** The panel that plays a role, as "before". */
+  find(role) {
+    return [...this.panels.values()].find((panel) => panel.link.role === role);
   }
 
   point(hover, spoken = false) {
-    const same = (a, b) => ["panel", "face", "row", "column", "group", "role"].every((name) => a?.[name] === b?.[name]);
+    const same = (a, b) => ["panel", "side", "row", "column", "group", "role"].every((name) => a?.[name] === b?.[name]);
     if (same(hover, this.hover)) return;
     this.hover = hover;
     if (hover?.space) this.cell = { row: hover.row, column: hover.column };
+    this.changed(spoken);
+  }
+
+  changed(spoken = false) {
     this.soon("paint", () => paint(this));
     this.readout.fill();
     if (spoken) this.spoken.textContent = this.readout.line?.textContent ?? "";
   }
 
-  choose(panel, hover) {
-    if (hover?.choice !== undefined) this.send("clicked", hover.choice);
+  /** Pin a place and report it, or release it if it is the pinned one. */
+  toggle(place, spoken = false) {
+    const spot = ({ role, space, cell, panel, group, row, column }) =>
+      [space ?? panel?.id ?? role, ...(cell ?? (panel ? [row, column] : [group]))].join();
+    if (this.pin && spot(this.pin) === spot(place)) return this.release(spoken);
+    this.pin = place;
+    if (place.space) this.cell = { row: place.row, column: place.column };
+    const slice = place.role === "before" || place.role === "after";
+    const text = slice ? `slice:${place.row},${place.column}` : place.role === "cube" ? `cube:${place.cell}` : null;
+    if (text && this.data.clicks) {
+      this.asked = [...this.asked.slice(-9), text];
+      this.send("clicked", text);
+    }
+    return this.changed(spoken);
   }
 
-  key(panel, event) {
-    const here = this.hover?.panel === panel ? this.hover : null;
-    if (event.key === "Escape") return this.point(null);
-    if (event.key === "Enter" || event.key === " ") {
-      if (panel.link.kind !== "choices") return undefined;
-      event.preventDefault();
-      return this.choose(panel, here);
-    }
-    const step = ARROWS[event.key];
-    if (!step) return undefined;
-    event.preventDefault();
-    const clip = (value, size) => Math.min(Math.max(value, 0), size - 1);
-    if (panel.link.kind === "choices") {
-      const row = clip((here?.row ?? -1) + step[0], panel.link.values.length);
-      return this.point({ panel, row, column: 0, choice: panel.link.values[row] }, true);
-    }
-    const face = here?.face ?? panel.link.faces[0];
-    const from = here ?? (panel.link.space && this.cell) ?? { row: -1, column: 0 };
-    const [row, column] = [clip(from.row + step[0], face.rows), clip(from.column + step[1], face.columns)];
-    return this.point(this.at(panel, face, row, column), true);
+  release(spoken = false) {
+    if (!this.pin) return;
+    this.pin = null;
+    this.changed(spoken);
+  }
+
+  /** Keep the pin over new figures, and move it where the server says so: not for the echo of a click made here. */
+  follow(cell) {
+    const told = cell ? `slice:${cell}` : "", before = this.find("before"), slice = before?.spec.figure.data[0].z.bdata;
+    const old = this.pin, here = this.asked.indexOf(told), cube = told && this.asked.some((text) => text.startsWith("cube"));
+    this.pin = again(this, old);
+    if (this.pin && old.mark?.slice === slice) this.pin.mark = old.mark;
+    if (told === this.told && !cube) return;
+    this.told = told;
+    this.asked = here < 0 ? [] : this.asked.slice(here + 1);
+    if (here >= 0 || (cube && !old)) return; // an echo, or released in the meantime
+    const face = cell && before?.faces[0], inside = face && cell[0] < face.rows && cell[1] < face.columns;
+    this.pin = inside ? placeAt(this, before, face, ...cell) : null;
+    if (inside) this.cell = { row: cell[0], column: cell[1] };
+    if (cube && this.pin?.group === old.group) this.pin.mark = { cell: old.cell, slice };
   }
 }
 
-// ---- 5. Streamlit calls this at every change of data or theme ------------------------------------------------------
+// ---- 4. Streamlit calls this at every change of data or theme ------------------------------------------------------
 
 const boards = new WeakMap();
 

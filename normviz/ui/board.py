@@ -1,7 +1,8 @@
 """The board: several linked charts in one element that stays while its numbers change.
 
 Panels are laid out in a grid, side by side on a wide screen and stacked on a phone. A cell under the pointer lights up
-its group in all panels, in the browser. Where the element cannot be used, `st.plotly_chart` draws the same figures.
+its group in all panels, in the browser; a click pins it. Cubes turn when they are dragged. Where the element cannot be
+used, `st.plotly_chart` draws the same figures.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import streamlit as st
 from plotly.offline import get_plotlyjs_version
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from normviz.figures import formula, style
+from normviz.figures import cube, formula
 from normviz.figures.formula import Readout
 from normviz.ui import cache
 
@@ -125,11 +126,14 @@ export default async function (component) {
 _component = st.components.v2.component("normviz_board", js=_LOADER, isolate_styles=False)
 
 
-def payload(panels: Sequence[Panel], readout: Readout | None = None, columns: int = COLUMNS) -> dict[str, Any]:
-    """What the board sends to the browser: plain JSON values."""
+def payload(
+    panels: Sequence[Panel], readout: Readout | None = None, columns: int = COLUMNS, clicks: bool = False
+) -> dict[str, Any]:
+    """What the board sends to the browser: plain JSON values; `clicks` asks it to report cells that are clicked."""
     return {
         "columns": columns,
-        "colours": [*style.GROUP_COLOURS],
+        "clicks": clicks,
+        "colours": [*cube.COLOURS],
         "panels": [
             {
                 "id": panel.id, "title": panel.title, "span": panel.span, "alt": panel.alt or panel.title,
@@ -159,32 +163,45 @@ def board(
         panels: the charts, in reading order.
         key: names the board; the same key keeps the elements on the page.
         readout: the formula with its numbers and the table of statistics, or the value of a map.
-        on_click: called with the name of a row that was clicked (figures with choices), before the script runs again.
+        on_click: called with what was clicked, before the script runs again: the name of a row (figures with choices),
+            "slice:ROW,COLUMN" for a cell of a slice, or "cube:N,C,P" for a cell of the block that a cube shows. Without
+            it cells are pinned in the browser alone.
         columns: of the grid on a wide screen.
 
     Returns:
-        The name of the row that was clicked just now, or None.
+        What was clicked just now, or None.
     """
     addresses = _usable()
     if addresses is None:
         return _plain(panels, key, readout, on_click, columns)
-    return _send(packed(payload(panels, readout, columns) | addresses), key, on_click)
+    return _send(packed(payload(panels, readout, columns, on_click is not None) | addresses), key, on_click)
 
 
-def kept_board(draw: Callable[[], tuple[Sequence[Panel], Readout | None]], key: str, values: Hashable) -> None:
+def kept_board(
+    draw: Callable[[], tuple[Sequence[Panel], Readout | None]],
+    key: str,
+    values: Hashable,
+    on_click: Callable[[str], None] | None = None,
+) -> None:
     """Draw a board whose panels follow from `values` alone; what is sent is kept for all visitors.
 
     Args:
         draw: makes the panels and the readout, if nothing is kept for these values.
         key: names the board; the same key keeps the elements on the page.
         values: everything that the panels follow from; nothing that comes from an uploaded picture.
+        on_click: as in `board`.
     """
     addresses = _usable()
     if addresses is None:
         panels, readout = draw()
-        _plain(panels, key, readout, None, COLUMNS)
-    else:
-        _send(cache.memo(("board", key, values), lambda: packed(payload(*draw()) | addresses)), key, None)
+        _plain(panels, key, readout, on_click, COLUMNS)
+        return
+    clicks = on_click is not None
+
+    def pack() -> bytes:
+        return packed(payload(*draw(), clicks=clicks) | addresses)
+
+    _send(cache.memo(("board", key, clicks, values), pack), key, on_click)
 
 
 def _usable() -> dict[str, str] | None:
@@ -193,7 +210,7 @@ def _usable() -> dict[str, str] | None:
 
 
 def _send(data: bytes, key: str, on_click: Callable[[str], None] | None) -> str | None:
-    """Give the element its data; the name of the row that was clicked just now, or None."""
+    """Give the element its data; what was clicked just now, or None."""
 
     def clicked() -> None:
         value = st.session_state[key].get("clicked")

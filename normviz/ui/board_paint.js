@@ -1,64 +1,61 @@
 // The highlight, painted on a canvas above each chart: veil what does not belong, outline what does.
 
+import { brushOf, frame } from "./board_layout.js";
 import { decode, format, groupAt, valueAt } from "./board_numbers.js";
 
 const BEFORE = "#7C8DA6", AFTER = "#D9622B";
 
 /** Pixels of the point origin + j·along + i·down of a face. */
 function pixel(panel, face, i, j) {
-  const { xaxis, yaxis } = panel.chart._fullLayout;
   const x = face.origin[0] + j * face.along[0] + i * face.down[0];
   const y = face.origin[1] + j * face.along[1] + i * face.down[1];
-  return [xaxis._offset + xaxis.l2p(x), yaxis._offset + yaxis.l2p(y)];
+  return frame(panel).pixel(x, y);
 }
 
-export function paint(board) {
-  for (const panel of board.panels.values()) {
-    const full = panel.chart._fullLayout;
-    if (!full?.xaxis || !board.theme) continue;
-    const { canvas } = panel, ratio = window.devicePixelRatio || 1;
-    const [width, height] = [full.width, full.height];
-    if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-      Object.assign(canvas, { width: Math.round(width * ratio), height: Math.round(height * ratio) });
-      Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
-    }
-    const brush = canvas.getContext("2d");
-    brush.setTransform(ratio, 0, 0, ratio, 0, 0);
-    brush.clearRect(0, 0, width, height);
+/** Paint what is lit, in all panels or in some. */
+export function paint(board, panels = board.panels.values()) {
+  for (const panel of panels) {
+    const window = frame(panel);
     panel.badge.textContent = "";
-    brush.save();
-    if (board.hover) paintPanel(board, panel, brush, full, board.hover);
-    brush.restore();
+    if (!window || !board.theme) continue;
+    const brush = brushOf(panel.canvas, window);
+    if (board.active) paintPanel(board, panel, brush, window);
   }
 }
 
-function paintPanel(board, panel, brush, full, hover) {
-  const { xaxis, yaxis } = full, { link } = panel;
+function paintPanel(board, panel, brush, window) {
+  const { hover, pin, group } = board, { link } = panel;
   if (link.kind === "choices") {
-    if (hover.panel !== panel) return;
-    const [top, end] = [yaxis._offset + yaxis.l2p(hover.row - 0.5), yaxis._offset + yaxis.l2p(hover.row + 0.5)];
-    stroke(board.theme, brush, () => brush.rect(2, top + 2, full.width - 4, end - top - 4));
+    if (hover?.panel !== panel) return;
+    const [[, top], [, end]] = [hover.row - 0.5, hover.row + 0.5].map((row) => window.pixel(0, row));
+    stroke(board.theme, brush, () => brush.rect(2, top + 2, window.width - 4, end - top - 4));
     return;
   }
+  if (link.kind !== "cells" && link.kind !== "bars") return;
+  brush.save();
   brush.beginPath();
-  brush.rect(xaxis._offset - 2, yaxis._offset - 2, xaxis._length + 4, yaxis._length + 4);
+  brush.rect(window.left - 2, window.top - 2, window.across + 4, window.down + 4);
   brush.clip();
-  if (link.kind === "bars") paintBars(board, panel, brush, full, hover);
-  if (link.kind !== "cells") return;
-  if (hover.group !== null && hover.group !== undefined) paintGroup(board, panel, brush, hover.group);
-  const same = link.space && link.space === hover.space;
-  if (same || hover.panel === panel) paintCell(board, panel, brush, same ? link.faces[0] : hover.face, hover, full);
+  if (group !== null) (link.kind === "bars" ? paintBars : paintGroup)(board, panel, brush, window, group);
+  if (hover && pin) paintCell(board, panel, brush, window, pin, 1.5);
+  const middle = paintCell(board, panel, brush, window, board.active, 2.5);
+  brush.restore();
+  if (middle) paintValue(board, panel, brush, window, board.active, middle);
 }
 
 /** Veil the cells of other groups, outline the cells of this one. */
-function paintGroup(board, panel, brush, group) {
-  let found = false;
+function paintGroup(board, panel, brush, window, group) {
+  let found = false, hidden = false;
   const outline = new Path2D(), veil = new Path2D();
-  for (const face of panel.link.faces) {
+  for (const face of panel.faces) {
     if (face.groups === null) return;
+    const inside = (i, j) => i >= 0 && j >= 0 && i < face.rows && j < face.columns && groupAt(face, i, j) === group;
+    if (face.hidden) {
+      for (let i = 0; i < face.rows && !hidden; i++) for (let j = 0; j < face.columns; j++) hidden ||= inside(i, j);
+      continue;
+    }
     const corner = (path, first, i, j) => path[first ? "moveTo" : "lineTo"](...pixel(panel, face, i, j));
     const edge = (i, j, k, l) => (corner(outline, true, i, j), corner(outline, false, k, l));
-    const inside = (i, j) => i >= 0 && j >= 0 && i < face.rows && j < face.columns && groupAt(face, i, j) === group;
     for (let i = 0; i < face.rows; i++) {
       for (let j = 0, start = 0; j <= face.columns; j++) {
         const here = inside(i, j);
@@ -75,9 +72,8 @@ function paintGroup(board, panel, brush, group) {
       }
     }
   }
-  if (!found) {
-    panel.badge.textContent = `${board.readout.label(group)} is not in this ${panel.link.role === "cube" ? "block" : "slice"}`;
-  }
+  const where = panel.link.role === "cube" ? "block" : "slice";
+  if (!found) panel.badge.textContent = `${board.readout.label(group)} is ${hidden ? "on a side turned away" : `not in this ${where}`}`;
   brush.globalAlpha = 0.78;
   brush.fillStyle = board.theme.paper;
   brush.fill(veil);
@@ -85,68 +81,81 @@ function paintGroup(board, panel, brush, group) {
   stroke(board.theme, brush, outline);
 }
 
-/** Mark one cell, and write its value beside it. */
-function paintCell(board, panel, brush, face, hover, full) {
-  if (!face) return;
-  const corners = [[0, 0], [0, 1], [1, 1], [1, 0]].map(([i, j]) => pixel(panel, face, hover.row + i, hover.column + j));
-  const middle = [0, 1].map((k) => corners.reduce((sum, corner) => sum + corner[k], 0) / 4);
-  const size = Math.hypot(corners[1][0] - corners[0][0], corners[1][1] - corners[0][1]);
-  const grow = Math.max(1, 11 / size); // a cell of two pixels is marked by a frame that can be seen
+/** Mark a place where it lies in this panel; returns the middle of it, or undefined where it is not here. */
+function paintCell(board, panel, brush, window, place, width) {
+  const same = panel.link.space && panel.link.space === place.space, own = place.panel === panel;
+  const cell = panel.cube && (own ? place.cell : place.mark?.cell);
+  const marks = []; // the corners of each parallelogram
+  const add = (face, i, j) => marks.push([[0, 0], [0, 1], [1, 1], [1, 0]].map(([k, l]) => pixel(panel, face, i + k, j + l)));
+  if (cell) {
+    for (const face of panel.faces) {
+      const on = face.hidden ? null : panel.cube.on(face, cell);
+      if (on) add(face, ...on);
+    }
+  } else if (same || (own && !panel.cube)) add(panel.faces[same ? 0 : place.side], place.row, place.column);
+  if (!marks.length || panel.link.kind !== "cells") return undefined;
+  const middle = [0, 1].map((k) => marks[0].reduce((sum, corner) => sum + corner[k], 0) / 4);
+  const size = Math.hypot(marks[0][1][0] - marks[0][0][0], marks[0][1][1] - marks[0][0][1]);
+  const grow = cell ? 1 : Math.max(1, 11 / size); // a cell of two pixels is marked by a frame that can be seen
   const path = new Path2D();
-  corners.forEach((corner, k) => {
-    const [x, y] = [0, 1].map((axis) => middle[axis] + (corner[axis] - middle[axis]) * grow);
-    path[k ? "lineTo" : "moveTo"](x, y);
-  });
-  path.closePath();
+  for (const corners of marks) {
+    corners.forEach((corner, k) => {
+      path[k ? "lineTo" : "moveTo"](...[0, 1].map((axis) => middle[axis] + (corner[axis] - middle[axis]) * grow));
+    });
+    path.closePath();
+  }
   if (panel.link.space === "image" || panel.link.axes?.[0] === "row") {
-    const { xaxis, yaxis } = full, gap = (size * grow) / 2;
-    const cross = new Path2D();
+    const { left, top, across, down } = window, gap = (size * grow) / 2, cross = new Path2D();
     for (const [a, b, c, d] of [
-      [xaxis._offset, middle[1], middle[0] - gap, middle[1]], [middle[0] + gap, middle[1], xaxis._offset + xaxis._length, middle[1]],
-      [middle[0], yaxis._offset, middle[0], middle[1] - gap], [middle[0], middle[1] + gap, middle[0], yaxis._offset + yaxis._length],
+      [left, middle[1], middle[0] - gap, middle[1]], [middle[0] + gap, middle[1], left + across, middle[1]],
+      [middle[0], top, middle[0], middle[1] - gap], [middle[0], middle[1] + gap, middle[0], top + down],
     ]) (cross.moveTo(a, b), cross.lineTo(c, d));
     stroke(board.theme, brush, cross, 1);
   }
-  stroke(board.theme, brush, path, 2.5);
-  const value = valueAt(panel, hover.row, hover.column);
-  if (value === null) return;
-  const text = format(value);
-  brush.font = `600 16px ${board.theme.font}`;
+  stroke(board.theme, brush, path, width);
+  return middle;
+}
+
+/** Write a cell's value beside it, or that it is padding. */
+function paintValue({ theme }, panel, brush, window, place, [x, y]) {
+  const value = place.padded ? null : valueAt(panel, place.row, place.column);
+  if (value === null && !place.padded) return;
+  const text = place.padded ? "padding: not counted" : format(value);
+  brush.font = `600 16px ${theme.font}`;
   const width = brush.measureText(text).width + 12;
-  const left = middle[0] + 12 + width > full.width ? middle[0] - 12 - width : middle[0] + 12;
-  const top = Math.max(middle[1] - 36, full.yaxis._offset);
-  brush.fillStyle = board.theme.text;
+  const beside = x + 12 + width > window.width ? x - 12 - width : x + 12;
+  const left = Math.max(beside, 0), top = Math.max(y - 36, window.top);
+  brush.fillStyle = theme.text;
   brush.beginPath();
   brush.roundRect(left, top, width, 26, 4);
   brush.fill();
-  brush.fillStyle = board.theme.paper;
+  brush.fillStyle = theme.paper;
   brush.textBaseline = "middle";
   brush.fillText(text, left + 6, top + 14);
 }
 
-/** The hovered group's own histograms over the faded ones of all values. */
-function paintBars(board, panel, brush, full, hover) {
-  const { link } = panel, { group } = hover;
-  if (!link.ids || group === null || group === undefined) return;
+/** The lit group's own histograms over the faded ones of all values. */
+function paintBars(board, panel, brush, window, group) {
+  const { link } = panel, { left, top, across, down } = window, bottom = top + down;
+  if (!link.ids) return;
   link.decoded ??= { ids: decode(link.ids), before: decode(link.before), after: decode(link.after) };
   const index = link.decoded.ids.indexOf(group);
   if (index < 0) {
     panel.badge.textContent = `${board.readout.label(group)} has no histogram here`;
     return;
   }
-  const { xaxis, yaxis } = full, bottom = yaxis._offset + yaxis._length;
   brush.globalAlpha = 0.78;
   brush.fillStyle = board.theme.paper;
-  brush.fillRect(xaxis._offset, yaxis._offset, xaxis._length, yaxis._length);
-  const width = (link.high - link.low) / link.bins;
+  brush.fillRect(left, top, across, down);
+  const width = (link.high - link.low) / link.bins, at = (x) => window.pixel(x, 0)[0];
   for (const [name, colour] of [["before", BEFORE], ["after", AFTER]]) {
     const path = new Path2D();
-    path.moveTo(xaxis._offset + xaxis.l2p(link.low), bottom);
+    path.moveTo(at(link.low), bottom);
     for (let b = 0; b < link.bins; b++) {
-      const y = bottom - (link.decoded[name][index * link.bins + b] / 255) * 0.92 * yaxis._length;
-      for (const x of [link.low + b * width, link.low + (b + 1) * width]) path.lineTo(xaxis._offset + xaxis.l2p(x), y);
+      const y = bottom - (link.decoded[name][index * link.bins + b] / 255) * 0.92 * down;
+      for (const x of [link.low + b * width, link.low + (b + 1) * width]) path.lineTo(at(x), y);
     }
-    path.lineTo(xaxis._offset + xaxis.l2p(link.high), bottom);
+    path.lineTo(at(link.high), bottom);
     brush.globalAlpha = 0.45;
     brush.fillStyle = colour;
     brush.fill(path);

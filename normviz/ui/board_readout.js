@@ -1,6 +1,7 @@
 // The readout below the charts: the numbers of the cell under the pointer, the formula with them, the table.
 
-import { decode, format, groupAt, valueAt } from "./board_numbers.js";
+import { decode, format, valueAt } from "./board_numbers.js";
+import { placeAt } from "./board_pointer.js";
 
 const LIT = { x: ["before"], y: ["after"], mu: ["cube", "bars"], var: ["cube", "bars"] }; // term -> panels
 const TERMS = { before: ["x"], after: ["y"], cube: ["mu", "var"], table: ["mu", "var"] }; // panel -> terms
@@ -18,10 +19,15 @@ export class Readout {
     this.board = board;
   }
 
+  /** A group's name; empty for what belongs to none. */
   label(group) {
-    const table = this.table;
-    const at = table ? table.ids.indexOf(group) : -1;
-    return at >= 0 && table.labels[at] ? table.labels[at] : `statistic ${group}`;
+    if (group === null || group === undefined) return "";
+    return this.table?.labels[this.table.ids.indexOf(group)] ?? `statistic ${group}`;
+  }
+
+  /** Whether a group is one of the statistics: where all of them are in the table, it must be among them. */
+  counts(group) {
+    return !this.table || this.table.ids.length < this.table.total || this.table.ids.includes(group);
   }
 
   /** Make the elements that are missing and fill the table. */
@@ -49,11 +55,11 @@ export class Readout {
       table.innerHTML = `<thead><tr><th scope="col" rowspan="2" aria-label="statistic"></th><th scope="colgroup" colspan="2">mean</th>
         <th scope="colgroup" colspan="2">std</th></tr><tr>${"<th scope=col>before</th><th scope=col>after</th>".repeat(2)}</tr></thead>`;
       this.rows = make("tbody", "", table);
-      this.rows.addEventListener("pointerover", (event) => {
-        const row = event.target.closest("tr");
-        if (row) this.board.point({ group: Number(row.dataset.group), role: "table", row: -1, column: -1 });
-      });
-      this.rows.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && this.board.point(null));
+      this.rows.addEventListener("pointerover", (event) => this.board.point(this.place(event.target.closest("tr"))));
+      this.rows.addEventListener("pointerleave", () => this.board.point(null));
+      this.rows.addEventListener("click", (event) => this.board.toggle(this.place(event.target.closest("tr"))));
+      scroll.addEventListener("keydown", (event) => this.key(event));
+      scroll.addEventListener("blur", () => this.board.point(null));
     }
     if (!spec.statistics) this.tableBox = this.tableBox?.remove() ?? null;
     this.board.root.append(this.section);
@@ -67,10 +73,28 @@ export class Readout {
     this.fillTable(spec.statistics);
   }
 
+  /** A row of the table as a place. */
+  place(row) {
+    const group = Number(row.dataset.group);
+    return { group, role: "table", label: this.label(group), row: -1, column: -1 };
+  }
+
+  /** Up and down go through the table's rows, Enter pins one. */
+  key(event) {
+    const { hover } = this.board, rows = [...this.rows.children], step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
+    const at = hover?.role === "table" ? rows.findIndex((row) => Number(row.dataset.group) === hover.group) : -1;
+    if (!step && !(event.key === "Enter" && at >= 0)) return;
+    event.preventDefault();
+    if (!step) return void this.board.toggle(hover, true);
+    const row = rows[Math.min(Math.max(at + step, 0), rows.length - 1)];
+    row.scrollIntoView({ block: "nearest" });
+    this.board.point(this.place(row), true);
+  }
+
   fillTable(spec) {
     this.table = null;
     if (!spec) return;
-    this.table = { ids: Array.from(decode(spec.ids)), labels: spec.labels };
+    this.table = { ids: Array.from(decode(spec.ids)), labels: spec.labels, total: spec.total };
     for (const name of ["mean_before", "std_before", "mean_after", "std_after", "centre", "spread"]) {
       if (spec[name]) this.table[name] = decode(spec[name]);
     }
@@ -103,7 +127,7 @@ export class Readout {
       const at = decode(link.ids).indexOf(group);
       if (at >= 0) return decode(link.colours)[at];
     }
-    return group % this.board.data.colours.length;
+    return group % (this.board.data.colours.length - 1); // the last one is that of padding
   }
 
   /** A term of the formula is pointed at: light it, and the panels it comes from. */
@@ -114,11 +138,11 @@ export class Readout {
       const role = panel.link.kind === "bars" ? "bars" : panel.link.role;
       panel.element.classList.toggle("nv-lit", roles.includes(role));
     }
-    const group = ["mu", "var"].includes(name) ? this.shown?.group : undefined;
+    const group = ["mu", "var"].includes(name) ? (this.shown?.group ?? null) : null;
     const cell = ["x", "y"].includes(name) ? this.shown?.cell : undefined;
-    const slice = [...this.board.panels.values()].find((panel) => panel.link.role === (name === "y" ? "after" : "before"));
-    if (cell && slice) this.board.point({ ...this.board.at(slice, slice.link.faces[0], cell.row, cell.column), term: name });
-    else this.board.point(group === undefined ? null : { group, role: "term", row: -1, column: -1 });
+    const slice = this.board.find(name === "y" ? "after" : "before");
+    if (cell && slice) this.board.point(placeAt(this.board, slice, slice.faces[0], cell.row, cell.column));
+    else this.board.point(group === null ? null : { group, role: "term", label: this.label(group), row: -1, column: -1 });
     this.light(name ? [name] : []);
   }
 
@@ -128,20 +152,20 @@ export class Readout {
     }
   }
 
-  /** Write the numbers of the cell under the pointer, or of the last one. */
+  /** Write the numbers of the cell under the pointer, of the pinned one, or of the last one. */
   fill() {
-    const { spec } = this;
+    const { spec, board } = this;
     if (!spec || !this.section) return;
-    const find = (role) => [...this.board.panels.values()].find((panel) => panel.link.role === role);
-    const [before, after, map] = [find("before"), find("after"), find("map")];
-    const grid = (spec.kind === "map" ? map : before)?.link.faces[0];
+    const [before, after, map] = ["before", "after", "map"].map((role) => board.find(role));
+    const grid = (spec.kind === "map" ? map : before)?.faces[0];
     if (!grid) return;
-    let cell = this.board.cell ?? { row: Math.floor(grid.rows / 2), column: Math.floor(grid.columns / 2) };
+    const { active } = board, chosen = [active, board.pin].find((place) => place?.space) ?? board.cell;
+    let cell = chosen ?? { row: Math.floor(grid.rows / 2), column: Math.floor(grid.columns / 2) };
     if (cell.row >= grid.rows || cell.column >= grid.columns) cell = { row: 0, column: 0 };
     if (spec.kind === "map") return this.fillMap(spec, map, grid, cell);
-    const own = groupAt(grid, cell.row, cell.column);
-    const group = this.board.hover?.group ?? own;
-    const there = group === own;
+    const own = placeAt(board, before, grid, cell.row, cell.column);
+    const there = !active || Boolean(active.space) || (!active.padded && board.group === own.group);
+    const group = there ? own.group : board.group;
     this.shown = { group, cell };
     const index = this.table ? this.table.ids.indexOf(group) : -1;
     const column = (name) => (index >= 0 && this.table[name] ? this.table[name][index] : undefined);
@@ -152,9 +176,10 @@ export class Readout {
       const [rows, columns] = values.shape;
       return values.decoded[(rows > 1 ? cell.row : 0) * columns + (columns > 1 ? cell.column : 0)];
     };
+    const known = there && !own.padded;
     const numbers = {
-      x: there ? valueAt(before, cell.row, cell.column) : null,
-      y: there ? valueAt(after, cell.row, cell.column) : null,
+      x: known ? valueAt(before, cell.row, cell.column) : null,
+      y: known ? valueAt(after, cell.row, cell.column) : null,
       mu: column("centre") ?? column("mean_before"),
       var: column("spread") ?? column("std_before") ** 2,
       eps: spec.eps, gamma: broadcast("gamma"), beta: broadcast("beta"),
@@ -164,14 +189,23 @@ export class Readout {
       const text = value === null ? name : format(value);
       place.textContent = text.startsWith("−") && !["x", "y", "gamma"].includes(name) ? `(${text})` : text;
     }
-    const [rowName, columnName] = before.link.axes;
-    const where = there ? `${rowName} ${cell.row}, ${columnName} ${cell.column}: ` : "";
-    this.line.textContent = `${where}${this.label(group)}`;
-    this.line.style.setProperty("--nv-colour", this.board.data.colours[this.colourOf(group)]);
+    const [rowName, columnName] = before.link.axes, padded = active?.padded || (there && own.padded);
+    if (this.formula.lastElementChild) this.formula.lastElementChild.style.visibility = padded ? "hidden" : "";
+    const words = [there ? `${rowName} ${cell.row}, ${columnName} ${cell.column}` : "", padded ? "padding: not counted" : this.label(group)];
+    this.line.textContent = words.filter(Boolean).join(": ");
+    if (group === null) this.line.style.removeProperty("--nv-colour");
+    else this.line.style.setProperty("--nv-colour", board.data.colours[this.colourOf(group)]);
+    this.sayPinned();
     for (const row of this.rows?.children ?? []) {
-      row.classList.toggle("nv-lit", this.board.hover !== null && Number(row.dataset.group) === group);
+      row.classList.toggle("nv-lit", active !== null && Number(row.dataset.group) === board.group);
     }
-    this.light(this.board.hover ? (TERMS[this.board.hover.role] ?? []) : []);
+    this.light(TERMS[active?.role] ?? []);
+  }
+
+  /** Say, after the line, that the place is pinned and how to release it. */
+  sayPinned() {
+    const { board } = this;
+    if (board.pin && !board.hover) make("span", "nv-pinned", this.line, "pinned: click it again or press Escape to release it");
   }
 
   fillMap(spec, map, grid, cell) {
@@ -181,5 +215,6 @@ export class Readout {
     make("span", "", this.line, `Row ${cell.row + 1} of ${grid.rows}, column ${cell.column + 1} of ${grid.columns}`);
     make("strong", "", this.line, `${format(value)} ${spec.unit}`.trim());
     make("span", "", this.line, `${share} of all positive evidence`);
+    this.sayPinned();
   }
 }

@@ -44,7 +44,7 @@ def as_image(pixels: NDArray[np.uint8]) -> Tensor:
     return torch.tensor(pixels).permute(2, 0, 1)  # (3, H, W)
 
 
-def _pixels(data: bytes) -> NDArray[np.uint8]:
+def decoded(data: bytes) -> NDArray[np.uint8]:
     """Decode a file; the result is upright and at most 1,024 pixels long."""
     pixels = decode(data).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     pixels.flags.writeable = False
@@ -53,7 +53,7 @@ def _pixels(data: bytes) -> NDArray[np.uint8]:
 
 def sample_pixels(name: str) -> NDArray[np.uint8]:
     """A sample photograph, uint8 (H, W, 3), decoded once for all."""
-    return cache.memo(("sample", name), lambda: _pixels(load_sample(name)))
+    return cache.memo(("sample", name), lambda: decoded(load_sample(name)))
 
 
 def pick() -> Photo:
@@ -67,7 +67,7 @@ def pick() -> Photo:
     sample = state.select("Or a sample", list(SAMPLES), next(iter(SAMPLES)), "sample", text=SAMPLES.__getitem__)
     if uploaded is not None:
         try:
-            pixels = cache.private("photo", uploaded.file_id, lambda: _pixels(uploaded.getvalue()))
+            pixels = cache.private("photo", uploaded.file_id, lambda: decoded(uploaded.getvalue()))
             return Photo("your photo", pixels, uploaded.file_id, None)
         except ValueError as error:
             frame.sentence(f"{error}. The sample is shown instead.")

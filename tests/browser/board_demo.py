@@ -1,6 +1,8 @@
-"""A small app for the browser test of the board: numbers like a batch norm's, a photo with its map, and classes."""
+"""A small app for the browser test of the board: numbers like a batch norm's, a photo with its map, classes, padded
+sequences, and beside them charts without axes."""
 
 import numpy as np
+import plotly.graph_objects as go
 import streamlit as st
 
 from normviz.figures import cube, distributions, formula, maps, style, tensors
@@ -34,8 +36,9 @@ def normalize() -> None:
     gain = st.slider("γ", 0.5, 2.0, 1.0, 0.01, key="gain")
     x, (mean, var) = activations(), moments()
     channels = np.arange(C)
-    before, ids = (x[0, 3], 3) if view == "H × W" else (x[:, :, 28, 28], np.broadcast_to(channels, (N, C)))
-    at = 3 if view == "H × W" else channels
+    shown = st.session_state.get("channel", 3)
+    before, ids = (x[0, shown], shown) if view == "H × W" else (x[:, :, 28, 28], np.broadcast_to(channels, (N, C)))
+    at = shown if view == "H × W" else channels
     after = gain * (before - mean[at]) / np.sqrt(var[at] + eps)
     low, high = style.limits(before, after)
     sample = x[0, :, ::4, ::4].reshape(C, -1)
@@ -61,7 +64,19 @@ def normalize() -> None:
     table = formula.GroupStatistics(
         channels, [f"channel {c}" for c in channels], mean, std, 0 * mean, gain * std / np.sqrt(var + eps)
     )
-    board(panels, "norm", formula.normalization(table, eps, gain, title="64 statistics over N, H, W"))
+
+    def pick(text: str) -> None:
+        kind, _, place = text.partition(":")
+        numbers = [int(number) for number in place.split(",")]
+        st.session_state["clicked"] = text
+        if kind == "cube":
+            st.session_state["channel"] = numbers[1]
+        st.session_state["cell"] = tuple(numbers) if kind == "slice" else (7 * numbers[2], 5)
+
+    linked = st.query_params.get("cell")
+    cell = st.session_state.get("cell", tuple(map(int, linked.split(","))) if linked else None)
+    board(panels, "norm", formula.normalization(table, eps, gain, title="64 statistics over N, H, W", cell=cell), pick)
+    st.write(f"Clicked: {st.session_state.get('clicked')}")
 
 
 @st.fragment
@@ -88,6 +103,41 @@ def attribution() -> None:
     st.write(f"Chosen: {chosen}")
 
 
+@st.fragment
+def sequences() -> None:
+    real = np.arange(20)[None, :] < np.array([20, 13, 6, 17])[:, None]  # (n, t)
+    values = np.where(real[1][:, None], np.random.default_rng(1).normal(size=(20, 8)), 0.0)  # (t, d)
+    groups = np.where(real[1][:, None], np.arange(8), 8)  # (t, d)
+    block = np.where(real[:, None, ::4], np.arange(8)[None, :, None], 8)  # (n, d, t)
+    size = st.slider("Largest", 1.0, 4.0, 3.0, key="largest")
+    slices = {
+        role: tensors.slice_heatmap(values, -size, size, groups, ("T", "D"), role, padding=8)  # type: ignore[arg-type]
+        for role in ("before", "after")
+    }
+    table = formula.GroupStatistics(np.arange(8), [f"feature {d}" for d in range(8)], *np.ones((4, 8)))
+    figures = {"cube": cube.shared_axes_cube(block, ("N", "D", "T"), (4, 8, 20), padding=8), **slices}
+    panels = [Panel(f"padded-{name}", name, figure, height=260) for name, figure in figures.items()]
+    board(panels, "padded", formula.normalization(table, 1e-5), columns=2)
+
+
+@st.fragment
+def others() -> None:
+    bend = st.slider("Bend", 0.5, 2.0, 1.0, key="bend")
+    grid = np.linspace(-1, 1, 12)
+    surface = go.Surface(x=grid, y=grid, z=bend * (grid[:, None] ** 2 - grid[None] ** 2), showscale=False)
+    slices = go.Pie(labels=["cat", "dog"], values=[bend, 1])
+    panels = [
+        Panel("surface", "A surface", style.figure([surface]), height=260),
+        Panel("pie", "Shares", go.Figure(slices), height=260),
+    ]
+    board(panels, "others", columns=2)
+
+
 st.title("Board")
 normalize()
 attribution()
+left, right = st.columns(2)
+with left:
+    sequences()
+with right:
+    others()

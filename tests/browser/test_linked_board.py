@@ -1,4 +1,5 @@
-"""The board in a real browser: linked hover, kept elements, keyboard, touch, themes, no foreign request."""
+"""The board in a real browser: linked hover, pins, turned cubes, kept elements, keyboard, touch, themes, no foreign
+request."""
 
 import os
 import re
@@ -49,7 +50,7 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         server.wait(30)
 
 
-def _open(browser: Browser, address: str, **context: Any) -> tuple[Page, list[str]]:
+def _open(browser: Browser, address: str, path: str = "", **context: Any) -> tuple[Page, list[str]]:
     page = browser.new_context(**({"viewport": {"width": 1440, "height": 1900}} | context)).new_page()
     page.set_default_timeout(60_000)
     page.add_init_script(COUNT_FRAMES)
@@ -64,8 +65,8 @@ def _open(browser: Browser, address: str, **context: Any) -> tuple[Page, list[st
             else None
         ),
     )
-    page.goto(address, wait_until="commit")
-    page.wait_for_selector("[data-panel=classes] .nv-ready")
+    page.goto(f"{address}/{path}", wait_until="commit")
+    page.wait_for_selector("[data-panel=pie] .nv-ready")
     page.wait_for_function("document.querySelectorAll('.nv-plot:not(.nv-ready)').length === 0")
     return page, troubles
 
@@ -87,7 +88,7 @@ COUNT_FRAMES = """window.framesSent = 0; window.bytesReceived = 0;
         window.bytesReceived += m.data.byteLength ?? m.data.size; });
     }
   };"""
-INK = """name => { const c = document.querySelector(`[data-panel=${name}] canvas`);
+INK = """name => { const c = document.querySelector(`[data-panel=${name}] .nv-over`);
   if (!c.width) return 0;
   const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
   let n = 0; for (let i = 3; i < d.length; i += 4) n += d[i] > 0; return n; }"""
@@ -111,7 +112,8 @@ def _plot(panel: str) -> str:
 
 def _terms(page: Page) -> list[float]:
     """The numbers of x, μ, σ², γ and y that the formula shows."""
-    places = [page.locator(f".nv-formula mn[data-term={name}]") for name in ("x", "mu", "var", "gamma", "y")]
+    formula = page.locator(".nv-formula").first
+    places = [formula.locator(f"mn[data-term={name}]") for name in ("x", "mu", "var", "gamma", "y")]
     texts = [place.text_content() or "" for place in places]  # MathML has no inner text
     return [float(text.strip("()").replace("−", "-")) for text in texts]
 
@@ -129,7 +131,7 @@ def test_a_cell_under_the_pointer_lights_up_everywhere_and_in_the_formula(deskto
     assert gamma * (x - mean) / (variance + 1e-5) ** 0.5 == pytest.approx(y, abs=0.03)
     page.hover(_plot("cube"), position={"x": 110, "y": 150})
     expect(page.locator("tr.nv-lit th")).to_have_text(re.compile("channel [01]$"))
-    page.hover(".nv-table tbody tr:nth-child(6)")
+    page.locator(".nv-table").first.locator("tbody tr:nth-child(6)").hover()
     expect(page.locator(".nv-line").first).to_have_text("channel 5")
     _lit(page, "cube", "bars")
     page.mouse.move(2, 2)
@@ -186,7 +188,7 @@ def test_a_slider_changes_the_picture_keeps_the_elements_and_is_fast(desktop: tu
     page, troubles = desktop
     page.evaluate("document.querySelectorAll('.nv-chart, .nv-chart .main-svg').forEach(e => (e.dataset.mine = '1'))")
     mine = page.locator(".nv-chart[data-mine]").count()
-    assert mine == 8
+    assert mine == 13
     slider = page.locator(".st-key-gain input")
     slider.focus()
     waits = []
@@ -244,11 +246,299 @@ def test_a_click_on_a_class_reports_it(desktop: tuple[Page, list[str]]) -> None:
     page.mouse.move(2, 2)
     page.click(_plot("classes"), position={"x": 200, "y": 70})
     page.wait_for_selector("text=Chosen: dog")
+    page.mouse.move(2, 2)
     page.focus(_plot("classes"))
     for key in ("ArrowDown", "ArrowDown", "ArrowDown", "Enter"):
         page.keyboard.press(key)
     page.wait_for_selector("text=Chosen: tench")
     assert not troubles
+
+
+def _row(page: Page, board: int = 0) -> str:
+    """The lit row of a board's table."""
+    row = page.locator(".nv-board").nth(board).locator("tr.nv-lit th")
+    expect(row).to_have_count(1)
+    return row.inner_text()
+
+
+def _block(page: Page, panel: str = "cube") -> str:
+    """The painted block, as an address of its pixels."""
+    drawn: str = page.evaluate("name => document.querySelector(`[data-panel=${name}] .nv-block`).toDataURL()", panel)
+    return drawn
+
+
+def _drag(page: Page, across: float, below: float, start: tuple[float, float] = (0.5, 0.5)) -> tuple[float, float]:
+    """Drag the cube from a place given in shares of its size; returns the place of the pointer."""
+    box = page.locator(_plot("cube")).bounding_box()
+    assert box is not None
+    x, y = box["x"] + start[0] * box["width"], box["y"] + start[1] * box["height"]
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + across, y + below, steps=12)
+    page.wait_for_timeout(60)  # a frame
+    return x + across, y + below
+
+
+@pytest.fixture
+def fresh(chromium: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
+    page, troubles = _open(chromium, address)
+    yield page, troubles
+    page.context.close()
+
+
+COLOURS = """([x, y]) => { const c = document.querySelector('[data-panel=cube] .nv-block'), box = c.getBoundingClientRect();
+  const line = document.querySelector('.nv-line'), words = document.createElement('i');
+  words.style.color = line.style.getPropertyValue('--nv-colour');
+  document.body.append(words);
+  const named = getComputedStyle(words).color.match(/[0-9]+/g).map(Number);
+  words.remove();
+  return [[...c.getContext('2d').getImageData((x - box.x) * devicePixelRatio, (y - box.y) * devicePixelRatio, 1, 1).data],
+          named, document.querySelectorAll('.nv-board')[0].querySelectorAll('tr.nv-lit').length]; }"""
+
+
+def test_a_drag_turns_the_cube_and_the_same_group_stays_lit(fresh: tuple[Page, list[str]]) -> None:
+    page, troubles = fresh
+    start, button = _block(page), page.locator("[data-panel=cube] button")
+    expect(button).to_be_hidden()
+    _drag(page, 0, 0)
+    lit = _row(page)
+    page.mouse.up()  # no move: a click pins, a second one releases
+    page.mouse.down()
+    page.mouse.up()
+    _drag(page, -90, 40)
+    assert _row(page) == lit and _block(page) != start
+    page.mouse.up()
+    expect(button).to_be_visible()
+    button.click()
+    expect(button).to_be_hidden()
+    assert _block(page) == start
+    _drag(page, 200, -120)
+    page.mouse.up()
+    page.mouse.dblclick(*_drag(page, 0, 0))
+    page.mouse.up()
+    expect(button).to_be_hidden()
+    assert _block(page) == start
+    assert not troubles
+
+
+def test_in_every_view_a_cell_is_where_it_is_painted(fresh: tuple[Page, list[str]]) -> None:
+    page, troubles = fresh
+    box = page.locator(_plot("cube")).bounding_box()
+    assert box is not None
+    met = set()
+    for across, below in ((0, 0), (150, 20), (170, -160), (160, 60)):
+        _drag(page, across, below)
+        page.mouse.up()
+        for k in range(1, 12):
+            place = [box["x"] + k * box["width"] / 12, box["y"] + box["height"] * (0.35 + 0.03 * (k * 5 % 11))]
+            page.mouse.move(*place)
+            page.wait_for_timeout(40)
+            painted, named, rows = page.evaluate(COLOURS, place)
+            if painted[3] < 255 or min(painted[:3]) == max(painted[:3]):  # beside the block, or a name
+                continue
+            shares = [(a + 1) / (b + 1) for a, b in zip(painted, named, strict=False) if b > 60]
+            if max(shares) - min(shares) < 0.15:  # else a line between two cells
+                met.add((across, tuple(named)))
+                assert rows == 1 and 0.7 < min(shares) <= 1.05
+    assert len(met) > 8
+    assert not troubles
+
+
+def test_the_view_is_kept_while_knobs_and_theme_change(fresh: tuple[Page, list[str]]) -> None:
+    page, troubles = fresh
+    _drag(page, 100, 30)
+    page.mouse.up()
+    page.mouse.move(2, 2)
+    turned, board = _block(page), page.locator(".nv-board").first
+    for change in ("gain", "view", "theme"):
+        drawn = int(board.get_attribute("data-drawn") or 0)
+        if change == "gain":
+            page.locator(".st-key-gain input").focus()
+            page.keyboard.press("ArrowRight")
+        elif change == "view":
+            page.get_by_text("N × C").click()
+        else:
+            page.emulate_media(color_scheme="dark")
+        page.wait_for_function(f"Number(document.querySelector('.nv-board').dataset.drawn) > {drawn}")
+        expect(page.locator("[data-panel=cube] button")).to_be_visible()
+        assert (_block(page) == turned) == (change != "theme")  # in the dark the names are light
+    assert not troubles
+
+
+def test_keys_turn_the_cube_move_the_cell_round_its_corners_and_pin_it(fresh: tuple[Page, list[str]]) -> None:
+    page, troubles = fresh
+    start = _block(page)
+    page.focus(_plot("cube"))
+    page.keyboard.press("Shift+ArrowLeft")
+    page.wait_for_timeout(60)
+    assert _block(page) != start
+    page.keyboard.press("Shift+ArrowRight")
+    page.wait_for_timeout(60)
+    assert _block(page) == start
+    page.keyboard.press("ArrowRight")
+    rows = [_row(page)]
+    for _ in range(7):
+        page.keyboard.press("ArrowRight")
+        rows.append(_row(page))
+    assert rows == [f"channel {k}" for k in range(8)]  # along the front, one channel a step
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")  # round the corner: the side is channel 7 alone
+    assert _row(page) == "channel 7"
+    page.keyboard.press("Enter")
+    page.wait_for_selector("text=Clicked: cube:3,7,0")
+    expect(page.locator(".nv-line").first).to_contain_text("channel 7")
+    expect(page.locator(".nv-line").first).to_contain_text("pinned")
+    page.keyboard.press("Escape")
+    _dark(page, "cube", "before", "after", "bars")
+    assert not troubles
+
+
+WATCH = """() => { const line = document.querySelector('.nv-line'); window.lines = [];
+  new MutationObserver(() => window.lines.push(line.textContent)).observe(line, { childList: true, subtree: true, characterData: true }); }"""
+
+
+def test_a_click_pins_a_cell_and_the_server_hears_of_it(fresh: tuple[Page, list[str]]) -> None:
+    page, troubles = fresh
+    line = page.locator(".nv-line").first
+    page.hover(_plot("before"), position={"x": 200, "y": 100})
+    here = line.inner_text()
+    place = re.match(r"H (\d+), W (\d+): channel 3$", here)
+    assert place
+    page.evaluate(WATCH)
+    page.mouse.down()
+    page.mouse.up()
+    page.wait_for_selector(f"text=Clicked: slice:{place[1]},{place[2]}")
+    page.wait_for_timeout(300)
+    assert {text[: len(here)] for text in page.evaluate("window.lines")} <= {here, ""}  # it did not flicker
+    numbers = _terms(page)
+    page.hover(_plot("after"), position={"x": 150, "y": 60})
+    assert line.inner_text() != here and _terms(page) != numbers
+    page.mouse.move(2, 2)
+    expect(line).to_contain_text(here)
+    expect(line).to_contain_text("pinned")
+    assert _terms(page) == numbers and _row(page) == "channel 3"
+    _lit(page, "cube", "before", "after", "bars")
+    page.locator(".st-key-gain input").focus()
+    page.keyboard.press("ArrowRight")  # γ = 1.01: the pin stays, its y follows
+    page.wait_for_function("document.querySelector('.nv-formula mn[data-term=gamma]').textContent === '1.01'")
+    expect(line).to_contain_text(here)
+    page.hover(_plot("before"), position={"x": 200, "y": 100})
+    page.mouse.down()
+    page.mouse.up()  # a second click on the same cell releases it
+    page.mouse.move(2, 2)
+    _dark(page, "cube", "before", "after", "bars")
+    page.locator(".nv-table").first.locator("tbody tr:nth-child(6)").click()
+    page.mouse.move(2, 2)
+    assert _row(page) == "channel 5"
+    _lit(page, "cube", "bars")
+    page.locator("[data-panel=cube] .nv-title").click()  # beside the cells
+    _dark(page, "cube", "bars")
+    assert not troubles
+
+
+def test_a_cell_of_the_cube_opens_its_slice_and_a_link_opens_with_its_pin(
+    chromium: Browser, address: str, fresh: tuple[Page, list[str]]
+) -> None:
+    page, troubles = fresh
+    _drag(page, 0, 0, (0.45, 0.6))
+    lit = _row(page)
+    page.mouse.up()
+    page.wait_for_selector("text=Clicked: cube:0")
+    place = re.search(r"cube:0,(\d),(\d)", page.locator("text=Clicked: cube").inner_text())
+    assert place and lit == f"channel {place[1]}"
+    page.mouse.move(2, 2)
+    expect(page.locator(".nv-line").first).to_contain_text(f"H {7 * int(place[2])}, W 5: {lit}")
+    _lit(page, "cube", "before", "after", "bars")
+    assert not troubles
+    page, troubles = _open(chromium, address, "?cell=40,7")
+    expect(page.locator(".nv-line").first).to_contain_text("H 40, W 7: channel 3")
+    expect(page.locator(".nv-line").first).to_contain_text("pinned")
+    _lit(page, "cube", "before", "after", "bars")
+    page.keyboard.press("Escape")
+    _dark(page, "cube", "before", "after", "bars")
+    assert not troubles
+    page.context.close()
+
+
+def test_padding_is_said_and_lights_no_statistic(fresh: tuple[Page, list[str]]) -> None:
+    page, troubles = fresh
+    page.locator(_plot("padded-before")).scroll_into_view_if_needed()
+    shape = page.locator("[data-panel=padded-before] .shapelayer path").first.bounding_box()
+    assert shape is not None
+    page.mouse.move(shape["x"] + shape["width"] / 2, shape["y"] + shape["height"] / 2)
+    board = page.locator(".nv-board").nth(2)
+    expect(board.locator(".nv-line")).to_have_text(re.compile(r"^T 1[3-9], D \d: padding: not counted$"))
+    expect(board.locator("tr.nv-lit")).to_have_count(0)
+    _dark(page, "padded-cube")
+    page.mouse.move(shape["x"] + shape["width"] / 2, shape["y"] - 20)
+    expect(board.locator(".nv-line")).to_have_text(re.compile(r"^T \d+, D (\d): feature \1$"))
+    _lit(page, "padded-cube", "padded-before", "padded-after")
+    assert not troubles
+
+
+def test_charts_without_axes_keep_their_view_beside_other_boards(fresh: tuple[Page, list[str]]) -> None:
+    page, troubles = fresh
+    boards = page.locator(".nv-board")
+    one, other = boards.nth(2).bounding_box(), boards.nth(3).bounding_box()
+    assert one and other and abs(one["y"] - other["y"]) < 2 and other["x"] > one["x"] + one["width"]
+    chart = "document.querySelector('[data-panel=surface] .nv-chart')"
+    box = page.locator(_plot("surface")).bounding_box()
+    page.locator(_plot("surface")).scroll_into_view_if_needed()
+    box = page.locator(_plot("surface")).bounding_box()
+    assert box is not None
+    eye = f"JSON.stringify({chart}._fullLayout.scene._scene.getCamera().eye)"
+    start = page.evaluate(eye)
+    page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 160, box["y"] + 120, steps=5)
+    page.mouse.up()
+    page.wait_for_function(f"{eye} !== '{start}'")
+    page.wait_for_timeout(300)
+    turned = page.evaluate(eye)
+    heights = f"Math.max(...{chart}._fullData[0].z.flat())"
+    page.locator(".st-key-bend input").focus()
+    page.keyboard.press("End")
+    page.wait_for_function(f"Math.abs(Math.max(...[...{chart}._fullData[0].z].flatMap((row) => [...row])) - 2) < .1")
+    assert page.evaluate(eye) == turned
+    page.mouse.click(*(box["x"] + 100, box["y"] + 100))
+    page.locator(_plot("pie")).hover()
+    assert page.evaluate(
+        "getComputedStyle(document.querySelector('[data-panel=pie] .main-svg')).background"
+    ).startswith("rgba(0, 0, 0, 0)")
+    assert not troubles
+
+
+def test_a_finger_scrolls_the_page_over_a_cube_and_turns_it_sideways(chromium: Browser, address: str) -> None:
+    page, troubles = _open(chromium, address, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
+    page.locator(_plot("cube")).scroll_into_view_if_needed()
+    box = page.locator(_plot("cube")).bounding_box()
+    assert box is not None
+    start = _block(page)
+    protocol = page.context.new_cdp_session(page)
+    top = "document.querySelector('[data-panel=cube]').getBoundingClientRect().y"
+
+    def swipe(across: float, below: float) -> float:
+        """How far a slow swipe of a finger over the cube moved the page."""
+        before = page.evaluate(top)
+        protocol.send(
+            "Input.synthesizeScrollGesture",
+            {"x": box["x"] + 180, "y": box["y"] + 180, "xDistance": across, "yDistance": below, "speed": 400,
+             "gestureSourceType": "touch", "preventFling": True},
+        )  # fmt: skip
+        return float(page.evaluate(top) - before)
+
+    assert swipe(0, -120) < -60
+    assert _block(page) == start
+    assert swipe(0, 120) > 60
+    assert abs(swipe(120, 0)) < 5
+    page.wait_for_timeout(100)
+    assert _block(page) != start
+    expect(page.locator("[data-panel=cube] button")).to_be_visible()
+    page.tap(_plot("cube"), position={"x": 180, "y": 150})
+    page.wait_for_selector("text=Clicked: cube:")
+    expect(page.locator(".nv-line").first).to_contain_text("pinned")
+    assert not troubles
+    page.context.close()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -1,0 +1,121 @@
+"""Points of three features in space, before and after, with the surface they land on and a gradient as two arrows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+from numpy.typing import NDArray
+
+from normviz.figures import style
+
+Points = NDArray[Any]
+MESH, THREAD = "#8F98A3", "#A5ADB6"  # opaque greys for paper and night: WebGL pales lines that shine through
+INCOMING, LEFT = style.OKABE_ITO[1], style.OKABE_ITO[2]
+LONGEST = 3.0  # an arrow is drawn no longer than this
+BARB = 0.22  # length of an arrow's head
+
+
+def apart(lines: Sequence[Points]) -> Points:
+    """Lines (K, 3) of any lengths as one line (K', 3) with a gap after each."""
+    gap = np.full((1, 3), np.nan)
+    return np.concatenate([part for line in lines for part in (line, gap)]).astype(np.float32)
+
+
+def arrow(start: Points, vector: Points) -> Points:
+    """An arrow from a point (3,) as one line (K, 3): its shaft, then four barbs; a vector next to 0 gives a point."""
+    length = float(np.linalg.norm(vector))
+    if length < 1e-9:
+        return np.asarray(start, dtype=np.float32)[None]
+    ahead = vector / length
+    tip = start + vector * min(1.0, LONGEST / length)
+    side = np.cross(ahead, np.eye(3)[np.abs(ahead).argmin()])
+    side /= np.linalg.norm(side)
+    other = np.cross(ahead, side)
+    head = min(BARB, 0.4 * min(length, LONGEST))
+    barbs = [tip - head * (ahead + 0.5 * edge) for edge in (side, -side, other, -other)]
+    return apart([np.stack([start, tip]), *(np.stack([barb, tip]) for barb in barbs)])
+
+
+def scene(
+    before: Points,
+    after: Points,
+    surface: Sequence[Points] = (),
+    surface_name: str = "",
+    joined: bool = True,
+    chosen: int = 0,
+    incoming: Points | None = None,
+    left: Points | None = None,
+) -> go.Figure:
+    """Points before and after a normalization, in one space with equal axes.
+
+    Args:
+        before: (N, 3) the points.
+        after: (N, 3) the normalized points.
+        surface: lines (K, 3) of the surface that the results lie on.
+        surface_name: what it is, in a few words.
+        joined: whether a line leads from each point to its result.
+        chosen: the point that the gradient belongs to.
+        incoming: (3,) the gradient that arrives at its result.
+        left: (3,) what is left of it for the point, drawn from the result as well, where it can be compared.
+
+    Raises:
+        ValueError: arrays of another shape, or a value that is not finite.
+    """
+    before, after = style.finite(before), style.finite(after)
+    if before.ndim != 2 or before.shape[1] != 3 or after.shape != before.shape:
+        raise ValueError(f"both clouds must have one shape (N, 3); received {before.shape} and {after.shape}")
+    traces = []
+    if surface:
+        traces.append(_line(apart(surface), surface_name, MESH, 2))
+    if joined:
+        pairs = [np.stack(pair) for pair in zip(before, after, strict=True)]
+        traces.append(_line(apart(pairs), "from each point to its result", THREAD, 1, legend=False))
+    traces += [_dots(before, "before", style.BEFORE), _dots(after, "after", style.AFTER)]
+    reach = [before, after, *surface]
+    for vector, name, colour in ((incoming, "gradient that arrives", INCOMING), (left, "what is left of it", LEFT)):
+        if vector is not None:
+            line = arrow(after[chosen], vector)
+            traces.append(_line(line, name, colour, 7))
+            reach.append(line)
+    if incoming is not None or left is not None:
+        ring = np.stack([before[chosen], after[chosen]])
+        traces.append(_dots(ring, "the chosen point", "rgba(0,0,0,0)", 11, line={"color": LEFT, "width": 3}))
+    return style.figure(
+        traces,
+        hovermode=False,
+        showlegend=True,
+        legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "itemclick": False,
+                "itemdoubleclick": False, "itemsizing": "constant"},
+        margin={"l": 0, "r": 0, "t": 60, "b": 0},
+        scene={
+            "xaxis": _axis("feature 1"), "yaxis": _axis("feature 2"), "zaxis": _axis("feature 3"),
+            "aspectmode": "data", "dragmode": "turntable", "uirevision": "keep",
+            "camera": {"eye": {"x": 1.7, "y": -0.55, "z": 1.05}, "center": {"x": 0, "y": 0, "z": -0.1}},
+        },
+    )  # fmt: skip
+
+
+def _axis(title: str) -> dict[str, Any]:
+    return {
+        "title": {"text": title, "font": {"size": 16}}, "showbackground": False, "showspikes": False, "nticks": 5,
+    }  # fmt: skip
+
+
+def _xyz(points: Points) -> dict[str, Points]:
+    return dict(zip("xyz", np.ascontiguousarray(points.T, dtype=np.float32), strict=True))
+
+
+def _line(points: Points, name: str, colour: str, width: float, legend: bool = True) -> go.Scatter3d:
+    return go.Scatter3d(
+        **_xyz(points), mode="lines", name=name, line={"color": colour, "width": width}, hoverinfo="skip",
+        showlegend=legend,
+    )  # fmt: skip
+
+
+def _dots(points: Points, name: str, colour: str, size: float = 4.5, **marker: Any) -> go.Scatter3d:
+    return go.Scatter3d(
+        **_xyz(points), mode="markers", name=name, marker={"color": colour, "size": size} | marker, hoverinfo="skip"
+    )

@@ -1,0 +1,144 @@
+"""Who shares a statistic with whom, from a method's pattern alone.
+
+A pattern such as "n (g c) h w -> n g" names the axes of the input on its left, in the order that the
+method expects; those on its right keep a statistic of their own, all others share one. Each axis has
+one letter of the layout (n, c, t, d, h, w). A second letter in parentheses splits it, and its size is
+the value of the method's knob with that symbol: "(g c)" are G groups of C/G channels, and "(n b)" are
+N/B batches of B examples. `sizes` reads the knobs: pass its result on to the functions here.
+
+The groups, one per statistic, are numbered row by row in the order of the pattern's right side.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from normviz.activations import layout_of
+from normviz.registry import Method, Value
+
+LETTERS = "nctdhw"
+
+
+@functools.lru_cache(maxsize=256)
+def parse(pattern: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
+    """The names in each axis of the left side, and the names on the right side."""
+    left, right = pattern.split("->")
+    axes = tuple(tuple(names.strip("()").split()) for names in re.findall(r"\([^)]*\)|\w+", left))
+    return axes, tuple(right.split())
+
+
+def sizes(method: Method, settings: Mapping[str, Value]) -> dict[str, int]:
+    """The sizes that a method's patterns may ask for: the value of each whole-number knob by its symbol's letter."""
+    return {knob.symbol.lower(): int(settings[knob.name]) for knob in method.knobs if knob.type is int}
+
+
+def order(pattern: str) -> str:
+    """The layout's letters in the order that the method expects: "ndt" for "n (g d) t -> n g"."""
+    return "".join(name for names in parse(pattern)[0] for name in names if name in LETTERS)
+
+
+def shared_axes(pattern: str) -> tuple[str, ...]:
+    """The names of the axes whose values share a statistic: ("c", "h", "w") for "n (g c) h w -> n g"."""
+    axes, kept = parse(pattern)
+    return tuple(name for names in axes for name in names if name not in kept)
+
+
+def describe_axes(pattern: str) -> str:
+    """The shared axes in words: "shared over N, H, W", or "shared over C/G, H, W" where an axis is split."""
+    axes, kept = parse(pattern)
+    words = []
+    for names in axes:
+        shared = [name.upper() for name in names if name in LETTERS and name not in kept]
+        words += ["/".join([*shared, *(name.upper() for name in names if name in kept)])] if shared else []
+        parts = [name.upper() for name in names if name not in LETTERS and name not in kept]
+        words += [f"{part} of {'/'.join(name.upper() for name in names if name in LETTERS)}" for part in parts]
+    return f"shared over {', '.join(words)}" if words else "nothing is shared"
+
+
+def split(pattern: str, shape: Sequence[int], layout: str, given: Mapping[str, int]) -> list[dict[str, int]]:
+    """For each axis of the input, in the input's own order, the names in it and their sizes.
+
+    Raises:
+        ValueError: the shape does not fit the layout or the pattern, or cannot be split evenly.
+    """
+    axes, _ = parse(pattern)
+    if sorted(order(pattern)) != sorted(layout) or len(shape) != len(layout):
+        raise ValueError(
+            f"the pattern {pattern!r} and the layout {layout} need {len(layout)} axes; received shape {tuple(shape)}"
+        )
+    result = []
+    for letter, length in zip(layout, shape, strict=True):
+        names = next(names for names in axes if letter in names)
+        missing = [name for name in names if name != letter and name not in given]
+        if missing:
+            raise ValueError(f"the pattern {pattern!r} needs the size {missing[0]}")
+        parts = math.prod(given[name] for name in names if name != letter)
+        if parts < 1 or length % parts:
+            raise ValueError(
+                f"the size of axis {letter.upper()}, {length} in shape {tuple(shape)}, must be divisible by {parts}"
+            )
+        result.append({name: length // parts if name == letter else given[name] for name in names})
+    return result
+
+
+def count(pattern: str, shape: Sequence[int], **sizes: int) -> int:
+    """How many statistics of each kind there are.
+
+    Args:
+        pattern: the method's pattern.
+        shape: the input's shape, in its own layout.
+        **sizes: the sizes that the pattern asks for.
+
+    Returns:
+        The number of groups.
+
+    Raises:
+        ValueError: the shape does not fit the pattern.
+    """
+    return math.prod(kept_axes(pattern, shape, layout_of(shape), **sizes).values())
+
+
+def kept_axes(pattern: str, shape: Sequence[int], layout: str, **sizes: int) -> dict[str, int]:
+    """The axes that keep a statistic of their own and their sizes, in the order in which groups are numbered."""
+    lengths = {name: size for axis in split(pattern, shape, layout, sizes) for name, size in axis.items()}
+    return {name: lengths[name] for name in parse(pattern)[1]}
+
+
+def group_index(
+    pattern: str, shape: Sequence[int], layout: str, index: tuple[int | slice | Tensor, ...] = (), **sizes: int
+) -> Tensor:
+    """The number of the group to which each value belongs; only for the part that is asked for.
+
+    Args:
+        pattern: the method's pattern.
+        shape: the whole input's shape, in its own layout.
+        layout: the input's layout.
+        index: an int, a slice or an index tensor for each of the first axes; the others are whole.
+        **sizes: the sizes that the pattern asks for.
+
+    Returns:
+        An int64 tensor in the shape of x[index].
+
+    Raises:
+        ValueError: the shape does not fit the pattern.
+    """
+    axes = split(pattern, shape, layout, sizes)
+    lengths = {name: size for axis in axes for name, size in axis.items()}
+    kept = parse(pattern)[1]
+    stride = {name: math.prod(lengths[later] for later in kept[i + 1 :]) for i, name in enumerate(kept)}
+    groups = torch.zeros((), dtype=torch.int64)
+    for number, axis in enumerate(axes):
+        coordinate = torch.arange(math.prod(axis.values()))
+        part = torch.zeros_like(coordinate)
+        for name in reversed(axis):
+            part += coordinate % lengths[name] * stride.get(name, 0)
+            coordinate = coordinate // lengths[name]
+        part = part[index[number]] if number < len(index) else part  # () or (length,)
+        groups = groups[..., None] + part if part.ndim else groups + part  # the axes so far
+    return groups  # shape of x[index]

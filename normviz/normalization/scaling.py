@@ -1,0 +1,288 @@
+"""Scaling of data: each feature by numbers that are taken from the training rows, or each sample by its length."""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from normviz.normalization.checks import check_input
+from normviz.registry import Range, register
+
+_PER_FEATURE = {"nc": "n c -> c", "ntd": "n t d -> d", "nchw": "n c h w -> c", "ncdhw": "n c d h w -> c"}
+_PER_SAMPLE = {"nc": "n c -> n", "ntd": "n t d -> n", "nchw": "n c h w -> n", "ncdhw": "n c d h w -> n"}
+
+
+@register(
+    title="Min-Max Scaling",
+    kind="normalization",
+    cite="pedregosa2011scikit",
+    aliases=("feature scaling", "min-max normalization", "rescaling", "MinMaxScaler"),
+    axes=_PER_FEATURE,
+    formula=r"y = a + (b - a)\,\frac{x - \min_c}{\max_c - \min_c}",
+    centre="min",
+    scale="range",
+    use="Data with known, hard limits, such as pixels from 0 to 255, or a model that asks for values from 0 to 1.",
+    torch="low + (high - low) * (x - x.amin((0, 2, 3), True)) / (x.amax((0, 2, 3), True) - x.amin((0, 2, 3), True))",
+    trap="One outlier squeezes all other values together, new rows can leave the range, and without a guard "
+    "a feature that does not vary becomes NaN.",
+)
+def min_max_scaling(
+    x: Tensor,
+    train: Tensor | None = None,
+    low: Annotated[float, Range(-10.0, 10.0, symbol="a")] = 0.0,
+    high: Annotated[float, Range(-10.0, 10.0, symbol="b")] = 1.0,
+) -> Tensor:
+    """Move each feature so that its smallest training value becomes `low` and its largest `high`.
+
+    Args:
+        x: (N, C), (N, T, D) with the features last, or (N, C, ...).
+        train: the training rows, in the layout of `x`, whose extremes are used; None for `x` itself.
+        low: where the smallest training value goes.
+        high: where the largest training value goes; above `low`.
+
+    Returns:
+        The scaled values, shape and dtype of `x`; `low` for a feature that does not vary in the training rows.
+
+    Raises:
+        ValueError: an unfit shape, or `low` not below `high`.
+
+    Source:
+        Pedregosa et al. 2011 (scikit-learn, MinMaxScaler).
+    """
+    if not low < high:
+        raise ValueError(f"min_max_scaling needs low below high; received {low:g} and {high:g}")
+    values, known, shared = _by_feature("min_max_scaling", x, train)
+    smallest = known.amin(shared, keepdim=True)  # 1 but for the features
+    width = _or_infinite(known.amax(shared, keepdim=True) - smallest)  # 1 but for the features
+    y = (values - smallest) / width  # shape of x
+    return (y if (low, high) == (0, 1) else torch.lerp(y.new_tensor(low), y.new_tensor(high), y)).to(x.dtype)
+
+
+@register(
+    title="Z-Score",
+    kind="normalization",
+    cite="lecun1998efficient",
+    aliases=("standardization", "z-score normalization", "data normalization", "StandardScaler"),
+    axes=_PER_FEATURE,
+    formula=r"y = \frac{x - \mu_c}{\sigma_c}",
+    centre="mean",
+    scale="std",
+    use="The usual first step for a table: every feature gets mean 0 and standard deviation 1.",
+    torch="(x - x.mean((0, 2, 3), True)) / x.std((0, 2, 3), correction=0, keepdim=True)",
+    trap="torch.std divides by n - 1 unless correction=0 is given, and a feature that does not vary becomes NaN.",
+)
+def z_score(x: Tensor, train: Tensor | None = None) -> Tensor:
+    """Subtract each feature's training mean and divide by its training standard deviation.
+
+    Args:
+        x: (N, C), (N, T, D) with the features last, or (N, C, ...).
+        train: the training rows, in the layout of `x`, whose mean and (biased) deviation are used; None for `x` itself.
+
+    Returns:
+        The scaled values, shape and dtype of `x`; 0 for a feature that does not vary in the training rows.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        LeCun et al. 1998, section 4.3.
+    """
+    values, known, shared = _by_feature("z_score", x, train)
+    origin = known[
+        tuple(slice(1) if axis in shared else slice(None) for axis in range(x.ndim))
+    ]  # 1 but for the features
+    values = values - origin  # shape of x: a feature that does not vary is now exactly 0, and so is its variance
+    known = values if train is None else known - origin  # shape of train
+    mean = known.mean(shared, keepdim=True)  # 1 but for the features
+    centred = values.sub_(mean)  # shape of x
+    spread = centred if train is None else known - mean  # shape of train
+    variance = spread.square().mean(shared, keepdim=True)  # 1 but for the features
+    return (centred / _or_infinite(variance).sqrt()).to(x.dtype)  # shape of x
+
+
+@register(
+    title="Max-Abs Scaling",
+    kind="normalization",
+    cite="pedregosa2011scikit",
+    aliases=("maximum absolute scaling", "MaxAbsScaler"),
+    axes=_PER_FEATURE,
+    formula=r"y = \frac{x}{\max_c |x|}",
+    scale="largest",
+    use="Sparse data: zeros stay zeros, signs stay, and all training values lie from -1 to 1.",
+    torch="x / x.abs().amax((0, 2, 3), True)",
+    trap="The scale is one single value of the data: an outlier makes all others small.",
+)
+def max_abs_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
+    """Divide each feature by its largest absolute training value; nothing is subtracted.
+
+    Args:
+        x: (N, C), (N, T, D) with the features last, or (N, C, ...).
+        train: the training rows, in the layout of `x`, whose largest values are used; None for `x` itself.
+
+    Returns:
+        The scaled values, shape and dtype of `x`; 0 for a feature whose training values are all 0.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Pedregosa et al. 2011 (scikit-learn, MaxAbsScaler).
+    """
+    values, known, shared = _by_feature("max_abs_scaling", x, train)
+    largest = torch.maximum(known.amax(shared, keepdim=True), -known.amin(shared, keepdim=True))  # 1 but features
+    return (values / _or_infinite(largest)).to(x.dtype)  # shape of x
+
+
+@register(
+    title="Robust Scaling",
+    kind="normalization",
+    cite="pedregosa2011scikit",
+    aliases=("median and IQR scaling", "RobustScaler"),
+    axes=_PER_FEATURE,
+    formula=r"y = \frac{x - \operatorname{median}_c}{Q_{3,c} - Q_{1,c}}",
+    centre="median",
+    scale="iqr",
+    use="Data with outliers: the median and the quartiles hardly notice them.",
+    torch="((r := x.movedim(1, 0).flatten(1)) - r.quantile(0.5, 1, True)).div(r.quantile(0.75, 1, True) "
+    "- r.quantile(0.25, 1, True)).view_as(x.movedim(1, 0)).movedim(0, 1)",
+    trap="torch.median takes the lower of the two middle values, not their mean, and torch.quantile refuses "
+    "more than 16 million values.",
+)
+def robust_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
+    """Subtract each feature's training median and divide by the distance of its training quartiles.
+
+    Args:
+        x: (N, C), (N, T, D) with the features last, or (N, C, ...).
+        train: the training rows, in the layout of `x`, whose quartiles are used; None for `x` itself.
+
+    Returns:
+        The scaled values, shape and dtype of `x`; 0 for a feature whose training quartiles are equal.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Pedregosa et al. 2011 (scikit-learn, RobustScaler), quartiles interpolated linearly.
+    """
+    values, known, shared = _by_feature("robust_scaling", x, train)
+    feature = next(axis for axis in range(x.ndim) if axis not in shared)
+    rows = known.movedim(feature, 0).flatten(1).sort(1).values  # (C, values of a feature)
+    shape = [-1 if axis == feature else 1 for axis in range(x.ndim)]
+    first, middle, third = (_quantile(rows, share).view(shape) for share in (0.25, 0.5, 0.75))  # 1 but for the features
+    return ((values - middle) / _or_infinite(third - first)).to(x.dtype)  # shape of x
+
+
+@register(
+    title="Unit Length Scaling",
+    kind="normalization",
+    cite="pedregosa2011scikit",
+    aliases=("unit-length", "scaling to unit length", "Normalizer"),
+    axes=_PER_SAMPLE,
+    formula=r"y = \frac{x}{\max(\lVert x_n \rVert_2,\ \epsilon)}",
+    scale="norm",
+    use="Samples of which only the direction counts, such as word counts of texts of different lengths.",
+    torch="F.normalize(x.flatten(1), eps=eps).view_as(x)",
+    trap="It works on rows, not on columns: the column with the largest unit decides, so bring the columns to "
+    "one unit first.",
+)
+def unit_length(x: Tensor, eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-12) -> Tensor:
+    """Divide each sample by its Euclidean length; nothing is learned from other samples.
+
+    Args:
+        x: (N, C), (N, T, D) or (N, C, ...); all values of a sample count.
+        eps: the least length that divides.
+
+    Returns:
+        The scaled values, shape and dtype of `x`; a sample of zeros stays as it is.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Pedregosa et al. 2011 (scikit-learn, Normalizer).
+    """
+    check_input("unit_length", x)
+    lengths: Tensor = torch.linalg.vector_norm(x.flatten(1), dim=1)  # (N,)
+    return x / lengths.clamp_min(eps).view(-1, *[1] * (x.ndim - 1))  # (N, ...)
+
+
+@register(
+    title="ZCA Whitening",
+    kind="normalization",
+    cite="bell1997zca",
+    aliases=("ZCA", "whitening", "zero-phase component analysis"),
+    axes={"nc": None},
+    formula=r"y = U\,(\Lambda + \epsilon I)^{-1/2}\,U^\top (x - \mu), \quad \Sigma = U \Lambda U^\top",
+    use="Features that say the same thing twice: afterwards no two of them are correlated.",
+    torch="(c := x - x.mean(0)) @ (e := torch.linalg.eigh(c.T @ c / len(c)))[1] @ torch.diag((e[0] + eps).rsqrt()) "
+    "@ e[1].T",
+    trap="Directions without variance are divided by the root of epsilon, so rounding noise grows: use many more "
+    "rows than columns.",
+)
+def zca_whitening(
+    x: Tensor,
+    train: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    r"""Make the features uncorrelated and of variance 1, and stay as close to them as possible.
+
+    Args:
+        x: (N, C).
+        train: the training rows (M, C), whose mean and (biased) covariance \Sigma are used; None for `x` itself.
+        eps: added to each eigenvalue of the covariance under the root.
+
+    Returns:
+        The whitened values, shape and dtype of `x`.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Bell & Sejnowski 1997, section 3: the symmetric inverse root of the covariance.
+    """
+    if x.ndim != 2:
+        raise ValueError(f"zca_whitening needs an input (N, C); received shape {tuple(x.shape)}")
+    values, known, _ = _by_feature("zca_whitening", x, train)
+    mean = known.mean(0)  # (C,)
+    centred = known - mean  # (M, C)
+    covariance = (centred.T @ centred / len(centred)).cpu().double()  # (C, C)
+    eigenvalues, u = torch.linalg.eigh(covariance)  # (C,), (C, C)
+    matrix: Tensor = u @ torch.diag((eigenvalues.clamp_min(0) + eps).rsqrt()) @ u.T  # (C, C)
+    whitened: Tensor = (values - mean) @ matrix.to(values)  # (N, C)
+    return whitened.to(x.dtype)
+
+
+def _by_feature(name: str, x: Tensor, train: Tensor | None) -> tuple[Tensor, Tensor, tuple[int, ...]]:
+    """The values and the training values, in float32 or float64, and the axes that a feature's values lie on.
+
+    Raises:
+        ValueError: an unfit shape, or training rows of another rank or another number of features.
+    """
+    check_input(name, x)
+    feature = 2 if x.ndim == 3 else 1
+    shared = tuple(axis for axis in range(x.ndim) if axis != feature)
+    values = x if x.dtype in (torch.float32, torch.float64) else x.float()  # shape of x
+    if train is None:
+        return values, values, shared
+    check_input(name, train)
+    if train.ndim != x.ndim or train.shape[feature] != x.shape[feature]:
+        raise ValueError(
+            f"{name} needs training rows in the layout of x, with {x.shape[feature]} features; "
+            f"x has shape {tuple(x.shape)}, received {tuple(train.shape)}"
+        )
+    return values, train.to(values), shared
+
+
+def _or_infinite(spread: Tensor) -> Tensor:
+    """The spread, but infinity where it is 0: what does not vary is then 0 after the division, and not NaN."""
+    return spread.masked_fill(spread == 0, math.inf)  # shape of spread
+
+
+def _quantile(rows: Tensor, share: float) -> Tensor:
+    """The quantile of each sorted row, linear between its two neighbours, for rows of any length."""
+    place = share * (rows.shape[1] - 1)
+    below = math.floor(place)
+    return torch.lerp(rows[:, below], rows[:, math.ceil(place)], place - below)  # (rows,)

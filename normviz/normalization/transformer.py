@@ -1,0 +1,252 @@
+"""Normalization in transformers: the lengths of tokens, embeddings, queries and keys; and a tanh in a norm's place."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from normviz.normalization.checks import check_input, check_parameters
+from normviz.registry import Range, register
+
+_AXES = {"nc": "n c -> n", "ntd": "n t d -> n t"}
+
+
+@register(
+    title="ScaleNorm",
+    kind="normalization",
+    cite="nguyen2019scalenorm",
+    aliases=("scaled L2 normalization",),
+    axes=_AXES,
+    formula=r"y = g\,\frac{x}{\max(\lVert x \rVert_2, \epsilon)}, \quad g \text{ starts at } \sqrt{D}",
+    scale="norm",
+    use="In place of layer normalization in a transformer, when one learned length per site is enough.",
+    torch="g * F.normalize(x, dim=-1, eps=eps)",
+    trap="F.normalize works along axis 1 unless it is told dim=-1: across the tokens of (N, T, D), not within each.",
+)
+def scale_norm(
+    x: Tensor,
+    g: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    """Give every token the same length, one learned number for the whole layer.
+
+    Args:
+        x: (N, C) or (N, T, D).
+        g: the length, a scalar tensor, or None for its start, the square root of the number of features; each
+            place in the network that normalizes has a g of its own.
+        eps: the least length by which a token is divided.
+
+    Returns:
+        The tokens with length g, shape and dtype of `x`.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Nguyen & Salazar 2019, Section 2 (ScaleNorm); eps as in the authors' code.
+    """
+    _check_tokens("scale_norm", x, g)
+    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(eps)  # (N, C -> 1) or (N, T, D -> 1)
+    gain: Tensor = (math.sqrt(x.shape[-1]) if g is None else g) / length  # shape of length
+    return x * gain  # shape of x
+
+
+@register(
+    title="FixNorm",
+    kind="normalization",
+    cite="nguyen2018fixnorm",
+    aliases=("fixed-length word embeddings",),
+    axes=_AXES,
+    formula=r"y = g\,\frac{w}{\max(\lVert w \rVert_2, \epsilon)}",
+    scale="norm",
+    use="For word embeddings, so that rare words are not put at a disadvantage by their short vectors.",
+    torch="g * F.normalize(x, dim=-1, eps=eps)",
+    trap="It belongs on the embeddings, and on the output layer that shares them; ScaleNorm acts inside the network.",
+)
+def fix_norm(
+    x: Tensor,
+    g: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-12,
+) -> Tensor:
+    """Give every word's embedding the same length.
+
+    Args:
+        x: embeddings, (V, D) for a whole vocabulary or (N, T, D) for the words of texts.
+        g: the length, a scalar tensor, or None for 1.
+        eps: the least length by which an embedding is divided.
+
+    Returns:
+        The embeddings with length g, shape and dtype of `x`.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Nguyen & Chiang 2018, Section 4, there also for the context vector; taken up by Nguyen & Salazar 2019.
+    """
+    _check_tokens("fix_norm", x, g)
+    unit = F.normalize(x, dim=-1, eps=eps)  # shape of x
+    return unit if g is None else g * unit
+
+
+@register(
+    title="Dynamic Tanh",
+    kind="normalization",
+    cite="zhu2025dyt",
+    aliases=("DyT", "transformers without normalization"),
+    axes={"nc": None, "ntd": None, "nchw": None, "ncdhw": None},
+    formula=r"y = \gamma_c \tanh(\alpha x) + \beta_c",
+    use="In place of layer normalization in a transformer, to do without statistics: each value is squashed alone.",
+    torch="torch.tanh(alpha * x) * weight[:, None, None] + bias[:, None, None]",
+    trap="It normalizes nothing: double the input and the output changes, so alpha has to fit the scale of the data.",
+)
+def dynamic_tanh(
+    x: Tensor,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    alpha: Annotated[float, Range(0.01, 10.0, symbol=r"\alpha", log=True)] = 0.5,
+) -> Tensor:
+    """Squash every value with a tanh; no mean, no variance, nothing is shared.
+
+    Args:
+        x: (N, C), (N, T, D) or (N, C, ...) with at least two axes of positions.
+        weight: (C,), the scale gamma, or None for 1.
+        bias: (C,), the shift beta, or None for 0.
+        alpha: how steep the tanh is; learned in the paper, from .5.
+
+    Returns:
+        The squashed activations, shape and dtype of `x`.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Zhu et al. 2025, Section 4 (Dynamic Tanh).
+    """
+    check_input("dynamic_tanh", x)
+    channel = 2 if x.ndim == 3 else 1
+    check_parameters("dynamic_tanh", (x.shape[channel],), weight=weight, bias=bias)
+    values = x if x.dtype in (torch.float32, torch.float64) else x.float()  # shape of x
+    falling = (values * (-2 * alpha)).sigmoid_()  # shape of x; tanh(z) = 1 - 2 sigmoid(-2 z), a faster kernel than tanh
+    along = [-1 if axis == channel else 1 for axis in range(x.ndim)]
+    gamma = (values.new_ones(x.shape[channel]) if weight is None else weight.to(values.dtype)).view(along)  # (C, 1, 1)
+    beta = (values.new_zeros(x.shape[channel]) if bias is None else bias.to(values.dtype)).view(along)  # (C, 1, 1)
+    if falling.requires_grad or gamma.requires_grad or beta.requires_grad:
+        return (falling * (-2 * gamma) + (beta + gamma)).to(x.dtype)  # shape of x
+    return falling.mul_(-2 * gamma).add_(beta + gamma).to(x.dtype)  # shape of x, without a second tensor of its size
+
+
+@register(
+    title="Query-Key Normalization",
+    kind="normalization",
+    cite="henry2020qknorm",
+    aliases=("QKNorm", "QK-Norm"),
+    acts_on="blocks",
+    formula=r"\operatorname{softmax}\left(g\,\hat Q \hat K^\top\right) V, \quad \hat q = \frac{q}{\lVert q \rVert_2},"
+    r"\ \hat k = \frac{k}{\lVert k \rVert_2}, \quad g_0 = \log_2(L^2 - L)",
+    use="In attention whose scores grow until each token looks at one other only.",
+    torch="F.scaled_dot_product_attention(g * F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, scale=1)",
+    trap="scale= of scaled_dot_product_attention takes a number, no learned tensor: multiply q by g, and set scale=1.",
+)
+def qk_norm(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None) -> Tensor:
+    """Attention by the angle between queries and keys: both get length 1, and one learned g scales the scores.
+
+    Args:
+        q: the queries, (..., L, D).
+        k: the keys, (..., S, D).
+        v: the values, (..., S, E).
+        g: the scale of the scores, a scalar tensor, or None for its start with sequences as long as these keys.
+
+    Returns:
+        The attended values, (..., L, E).
+
+    Raises:
+        ValueError: shapes that do not fit together, or a single key without g.
+
+    Source:
+        Henry et al. 2020, Section 3.
+    """
+    for tensor in (q, k, v):
+        check_input("qk_norm", tensor)
+    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
+        raise ValueError(
+            "qk_norm needs q (..., L, D), k (..., S, D) and v (..., S, E); "
+            f"received {tuple(q.shape)}, {tuple(k.shape)} and {tuple(v.shape)}"
+        )
+    _check_scalar("qk_norm", g)
+    length = k.shape[-2]
+    if g is None and length < 2:
+        raise ValueError(f"qk_norm needs at least 2 keys to start g; received {length}: give g")
+    scale = math.log2(length**2 - length) if g is None else g
+    return F.scaled_dot_product_attention(scale * F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, scale=1.0)
+
+
+@register(
+    title="nGPT",
+    kind="normalization",
+    cite="loshchilov2024ngpt",
+    aliases=("normalized transformer", "normalized GPT"),
+    acts_on="blocks",
+    formula=r"h \leftarrow n\big(h + \alpha\,(n(f(h)) - h)\big), \quad n(x) = \frac{x}{\lVert x \rVert_2}",
+    use="In a transformer all of whose vectors lie on a sphere: each layer turns them a little towards its answer.",
+    torch="F.normalize(h + alpha * (F.normalize(f(h), dim=-1) - h), dim=-1)",
+    trap="The step is half of it: weights and embeddings must be brought back to length 1 after each training step.",
+)
+def ngpt_step(
+    h: Tensor,
+    f: Callable[[Tensor], Tensor],
+    alpha: Annotated[float, Range(0.0, 1.0, symbol=r"\alpha")] = 0.05,
+) -> Tensor:
+    """Turn every token on the unit sphere towards what a layer answers.
+
+    Args:
+        h: (N, D) or (N, T, D), tokens of length 1.
+        f: the layer, attention or MLP; its result has the shape of `h`.
+        alpha: how far to go: 0 stays, 1 takes the answer; learned per feature in the paper, from .05.
+
+    Returns:
+        The next tokens, of length 1, shape of `h`.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Loshchilov et al. 2024, Eqs. 10 and 11.
+    """
+    check_input("ngpt_step", h)
+    answer = F.normalize(f(h), dim=-1)  # shape of h
+    return F.normalize(h + alpha * (answer - h), dim=-1)  # shape of h
+
+
+def unit_rows(weight: Tensor, dim: int = -1) -> Tensor:
+    """Bring the vectors of a weight or an embedding to length 1, as nGPT does after each training step.
+
+    Args:
+        weight: (out, in) or any other shape.
+        dim: the embedding axis, along which each vector lies: -1 for weights that read from the tokens, 0 for
+            those that write to them.
+
+    Returns:
+        The unit vectors, shape of `weight`, which is not changed.
+
+    Source:
+        Loshchilov et al. 2024, Section 2.6, step 2.
+    """
+    return F.normalize(weight, dim=dim)  # shape of weight
+
+
+def _check_tokens(name: str, x: Tensor, g: Tensor | None) -> None:
+    check_input(name, x)
+    if x.ndim > 3:
+        raise ValueError(f"{name} needs tokens (N, C) or (N, T, D); received shape {tuple(x.shape)}: flatten it first")
+    _check_scalar(name, g)
+
+
+def _check_scalar(name: str, g: Tensor | None) -> None:
+    if g is not None and g.numel() != 1:
+        raise ValueError(f"{name} needs a g of one number; received shape {tuple(g.shape)}")

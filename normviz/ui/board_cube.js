@@ -1,0 +1,187 @@
+// A block of cells that can be turned: an orthographic projection in which every side is a parallelogram, so that
+// pointing and highlighting need no more than its origin and its two edges. Painted on a canvas, no WebGL.
+
+import { brushOf, isTouch } from "./board_layout.js";
+import { decode, groupAt } from "./board_numbers.js";
+
+const AXES = [[0, 1, 0], [1, 0, 0], [0, 0, -1]]; // in space: N goes back, C to the right, the positions down
+const GRID = [[2, 1], [2, 0], [0, 1]]; // the axes along the rows and the columns of the two sides across each axis
+const START = { azimuth: Math.PI / 4, elevation: Math.atan(Math.SQRT1_2) }; // isometric
+const SHADE = [0.06, 0.2, 0]; // how dark the sides across each axis are
+const MARGIN = 24; // pixels kept for the names of the axes
+const LINE = "rgba(29,39,51,0.55)";
+
+const dot = (a, b) => a.reduce((sum, value, k) => sum + value * b[k], 0);
+
+export class Cube {
+  constructor(plot) {
+    const add = (tag, className, textContent) => Object.assign(document.createElement(tag), { className, textContent });
+    this.plot = plot;
+    this.view = { ...START };
+    this.canvas = add("canvas", "nv-block", "");
+    this.hint = add("span", "nv-turn", isTouch() ? "swipe to turn" : "drag to turn");
+    this.button = add("button", "nv-turn", "reset view");
+    this.button.type = "button";
+    plot.prepend(this.canvas);
+    plot.append(this.hint, this.button);
+    plot.classList.add("nv-turns", "nv-ready");
+    plot.setAttribute("aria-description", "Arrow keys move the cell, Shift and arrow keys turn the block, Enter pins the cell.");
+  }
+
+  remove() {
+    for (const element of [this.canvas, this.hint, this.button]) element.remove();
+    this.plot.classList.remove("nv-turns");
+    this.plot.removeAttribute("aria-description");
+  }
+
+  /** Take the sides of a block; the view stays as it is. */
+  show({ block, ids, colours }, palette) {
+    const chosen = decode(colours);
+    this.block = block;
+    this.colours = new Map(Array.from(decode(ids), (group, k) => [group, palette[chosen[k]]]));
+    this.faces = block.sides.map((groups, side) => {
+      const axis = side >> 1, [rows, columns] = GRID[axis].map((k) => block.sizes[k]);
+      return { axis, end: side & 1, rows, columns, groups };
+    });
+  }
+
+  /** Use this width; returns the height, at most the one given. The block is as large in every view. */
+  size(width, most) {
+    const [n, c, p] = this.block.sizes;
+    const scale = Math.min((width - 2 * MARGIN) / Math.hypot(n, c), (most - 2 * MARGIN) / Math.hypot(n, c, p));
+    const height = Math.min(most, Math.ceil(Math.hypot(n, c, p) * scale + 2 * MARGIN));
+    this.frame = {
+      width, height, left: 0, top: 0, across: width, down: height,
+      pixel: (x, y) => [width / 2 + x * scale, height / 2 - y * scale],
+      plane: (across, below) => [(across - width / 2) / scale, (height / 2 - below) / scale],
+    };
+    this.project();
+    return height;
+  }
+
+  /** Turn as if the block were dragged, by angles to the right and up. */
+  turn(right, up) {
+    this.view.azimuth -= right;
+    this.view.elevation = Math.min(Math.max(this.view.elevation - up, -Math.PI / 2), Math.PI / 2);
+    this.project();
+  }
+
+  reset() {
+    this.view = { ...START };
+    this.project();
+  }
+
+  /** Place the sides in the plane as they are seen now; those that are turned away are hidden. */
+  project() {
+    const { azimuth, elevation } = this.view, { sizes } = this.block;
+    const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
+    const right = [ca, sa, 0], up = [-se * sa, se * ca, ce], towards = [ce * sa, -ce * ca, se];
+    this.edges = AXES.map((axis) => [dot(axis, right), dot(axis, up)]);
+    this.place = (point) => [0, 1].map((k) => dot(point.map((at, axis) => at - sizes[axis] / 2), this.edges.map((edge) => edge[k])));
+    for (const face of this.faces) {
+      face.origin = this.place(sizes.map((size, axis) => (axis === face.axis && face.end ? size : 0)));
+      [face.down, face.along] = GRID[face.axis].map((axis) => this.edges[axis]);
+      face.hidden = (face.end ? 1 : -1) * dot(AXES[face.axis], towards) < 0.01;
+    }
+    const turned = azimuth !== START.azimuth || elevation !== START.elevation;
+    this.hint.hidden = turned;
+    this.button.hidden = !turned;
+  }
+
+  // ---- Cells: the block's own (n, c, p), and where they lie on a side ----------------------------------------------
+
+  cell({ axis, end }, row, column) {
+    const cell = [0, 0, 0], [rows, columns] = GRID[axis];
+    [cell[axis], cell[rows], cell[columns]] = [end ? this.block.sizes[axis] - 1 : 0, row, column];
+    return cell;
+  }
+
+  /** Row and column of a cell on a side, or null where it does not touch it. */
+  on({ axis, end }, cell) {
+    return cell[axis] === (end ? this.block.sizes[axis] - 1 : 0) ? GRID[axis].map((k) => cell[k]) : null;
+  }
+
+  /** The next cell, seen from one on a side, in a direction on the screen; over an edge it goes on round the corner. */
+  next(face, cell, [below, right]) {
+    const visible = this.faces.filter((other) => !other.hidden);
+    const seen = visible.includes(face) ? face : cell && visible.find((other) => this.on(other, cell));
+    if (!seen) return { face: visible[0], cell: this.cell(visible[0], 0, 0) };
+    const lean = (axis, k) => Math.abs(this.edges[axis][k]) / Math.hypot(...this.edges[axis]);
+    const [rows, columns] = GRID[seen.axis];
+    const swapped = lean(columns, 0) + lean(rows, 1) < lean(columns, 1) + lean(rows, 0);
+    const axis = (right !== 0) === swapped ? rows : columns;
+    const step = Math.sign(right ? right * this.edges[axis][0] : -below * this.edges[axis][1]);
+    const moved = cell.map((at, k) => at + (k === axis ? step : 0));
+    if (moved[axis] >= 0 && moved[axis] < this.block.sizes[axis]) return { face: seen, cell: moved };
+    const round = this.faces.find((other) => other.axis === axis && other.end === Number(step > 0));
+    if (round.hidden) return { face: seen, cell };
+    const inward = this.block.sizes[seen.axis] > 1 ? (seen.end ? -1 : 1) : 0;
+    return { face: round, cell: cell.map((at, k) => at + (k === seen.axis ? inward : 0)) };
+  }
+
+  // ---- Painting ----------------------------------------------------------------------------------------------------
+
+  paint(theme) {
+    const brush = brushOf(this.canvas, this.frame);
+    for (const face of this.faces) if (!face.hidden) this.paintSide(brush, face);
+    brush.font = `16px ${theme.font}`;
+    brush.fillStyle = theme.text;
+    brush.textAlign = "center";
+    brush.textBaseline = "middle";
+    this.block.sizes.forEach((_, axis) => this.paintName(brush, axis));
+  }
+
+  paintSide(brush, face) {
+    const line = (path, ...corners) => corners.forEach(([i, j], k) => {
+      const [x, y] = [0, 1].map((d) => face.origin[d] + j * face.along[d] + i * face.down[d]);
+      path[k ? "lineTo" : "moveTo"](...this.frame.pixel(x, y));
+    });
+    const fills = new Map(), lines = new Path2D(), whole = new Path2D();
+    for (let i = 0; i < face.rows; i++) {
+      for (let j = 0, start = 0; j < face.columns; j++) {
+        const colour = this.colours.get(groupAt(face, i, j));
+        if (j + 1 < face.columns && this.colours.get(groupAt(face, i, j + 1)) === colour) continue;
+        if (!fills.has(colour)) fills.set(colour, new Path2D());
+        line(fills.get(colour), [i, start], [i, j + 1], [i + 1, j + 1], [i + 1, start]);
+        start = j + 1;
+      }
+    }
+    for (let i = 0; i <= face.rows; i++) line(lines, [i, 0], [i, face.columns]);
+    for (let j = 0; j <= face.columns; j++) line(lines, [0, j], [face.rows, j]);
+    line(whole, [0, 0], [0, face.columns], [face.rows, face.columns], [face.rows, 0]);
+    for (const [colour, path] of [...fills, [`rgba(20,25,35,${SHADE[face.axis]})`, whole]]) {
+      brush.fillStyle = colour;
+      brush.fill(path);
+    }
+    brush.strokeStyle = LINE;
+    brush.lineWidth = 1;
+    brush.stroke(lines);
+  }
+
+  /** Write an axis's name along one of its edges on the outline: the lowest, or for the positions the leftmost. */
+  paintName(brush, axis) {
+    const { sizes, names, labels } = this.block, others = [0, 1, 2].filter((k) => k !== axis);
+    const seen = (k, end) => !this.faces[2 * k + end].hidden;
+    const outline = [[0, 0], [0, 1], [1, 0], [1, 1]].filter(([a, b]) => seen(others[0], a) !== seen(others[1], b));
+    const edges = outline.map((ends) => {
+      const corner = sizes.map((size, k) => (k === axis ? 0 : size * ends[others.indexOf(k)]));
+      return [corner, corner.map((at, k) => (k === axis ? sizes[axis] : at))].map((point) => this.frame.pixel(...this.place(point)));
+    });
+    const rank = ([from, to]) => (axis === 2 ? from[0] + to[0] : -from[1] - to[1]);
+    const edge = edges.sort((a, b) => rank(a) - rank(b))[0];
+    if (!edge) return;
+    const [[ax, ay], [bx, by]] = edge, long = Math.hypot(bx - ax, by - ay);
+    const text = brush.measureText(labels[axis]).width < long + 40 ? labels[axis] : names[axis];
+    if (long < 12) return;
+    const [x, y] = [(ax + bx) / 2, (ay + by) / 2], [nx, ny] = [(by - ay) / long, (ax - bx) / long];
+    const away = Math.sign(nx * (x - this.frame.width / 2) + ny * (y - this.frame.height / 2)) || 1;
+    let angle = Math.atan2(by - ay, bx - ax);
+    if (angle >= Math.PI / 2 - 0.01) angle -= Math.PI; // never upside down; upright ones read from below
+    if (angle < -Math.PI / 2 - 0.01) angle += Math.PI;
+    brush.save();
+    brush.translate(x + 14 * away * nx, y + 14 * away * ny);
+    brush.rotate(angle);
+    brush.fillText(text, 0, 0);
+    brush.restore();
+  }
+}

@@ -1,0 +1,83 @@
+// What the page makes of a neutral figure: its colours, its size, what a hand may do in it; and where its plane lies.
+
+export function readTheme(element) {
+  const style = getComputedStyle(element);
+  const get = (name, otherwise) => style.getPropertyValue(`--st-${name}`).trim() || otherwise;
+  return {
+    text: get("text-color", "#1D2733"),
+    paper: get("background-color", "#FBFAF7"),
+    line: get("border-color", "#D8D3C7"),
+    font: get("font", "sans-serif"),
+  };
+}
+
+/** A finger scrolls the page, it does not zoom a chart. */
+export const isTouch = () => window.matchMedia("(pointer: coarse)").matches;
+
+const isScene = (layout, data) => Boolean(layout.scene) || data.some((trace) => /3d$|^(surface|cone|volume)$/.test(trace.type));
+
+export function themed(layout, data, theme) {
+  const axis = {
+    gridcolor: theme.line, linecolor: theme.line, tickcolor: theme.line, zerolinecolor: theme.line,
+    tickfont: { color: theme.text, size: 16 },
+  };
+  const wall = { ...axis, tickfont: { color: theme.text, size: 13 }, showbackground: false, color: theme.text };
+  const none = "rgba(0,0,0,0)";
+  const template = {
+    paper_bgcolor: none, plot_bgcolor: none,
+    font: { color: theme.text, family: theme.font, size: 16 }, xaxis: axis, yaxis: axis,
+    scene: { xaxis: wall, yaxis: wall, zaxis: wall, bgcolor: none },
+    polar: { bgcolor: none, angularaxis: axis, radialaxis: axis },
+    modebar: { bgcolor: none, color: theme.text, activecolor: theme.text },
+    hoverlabel: { bgcolor: theme.paper, bordercolor: theme.text, font: { color: theme.text, size: 16 } },
+  };
+  const flat = isTouch() ? false : (layout.dragmode ?? "zoom");
+  const dragmode = isScene(layout, data) ? (layout.dragmode ?? "turntable") : flat;
+  return { uirevision: "keep", ...layout, template: { layout: template }, dragmode };
+}
+
+/** What Plotly offers: its reset button where something can be zoomed or turned; the wheel scrolls the page. */
+export function config(layout, data) {
+  const scene = isScene(layout, data);
+  const still = !scene && (!layout.xaxis || (layout.xaxis.fixedrange && layout.yaxis?.fixedrange));
+  return {
+    displaylogo: false, responsive: false, showTips: false, doubleClick: "reset", scrollZoom: false,
+    displayModeBar: still || isTouch() ? false : "hover",
+    modeBarButtons: [[scene ? "resetCameraDefault3d" : "resetScale2d"]],
+  };
+}
+
+/** The height that cells of a fixed shape need at this width, at most the one asked for: no empty band on a phone. */
+export function fit({ xaxis, yaxis, margin }, width, most) {
+  if (!yaxis?.scaleanchor || !margin) return most;
+  const span = (axis) => Math.abs(axis.range[1] - axis.range[0]);
+  const plot = ((width - margin.l - margin.r) * span(yaxis) * yaxis.scaleratio) / span(xaxis);
+  return Math.min(most, Math.ceil(plot + margin.t + margin.b));
+}
+
+/** A panel's window on the plane of its figure, in pixels, and the ways between both; null where it has no axes. */
+export function frame(panel) {
+  if (panel.cube) return panel.cube.frame;
+  const full = panel.chart._fullLayout;
+  if (!full?.xaxis?._length || !full.yaxis?._length) return null;
+  const { xaxis, yaxis } = full;
+  return {
+    width: full.width, height: full.height,
+    left: xaxis._offset, top: yaxis._offset, across: xaxis._length, down: yaxis._length,
+    pixel: (x, y) => [xaxis._offset + xaxis.l2p(x), yaxis._offset + yaxis.l2p(y)],
+    plane: (across, below) => [xaxis.p2l(across - xaxis._offset), yaxis.p2l(below - yaxis._offset)],
+  };
+}
+
+/** The brush of a canvas that covers a window, cleared and in the page's pixels. */
+export function brushOf(canvas, { width, height }) {
+  const ratio = window.devicePixelRatio || 1, [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
+  if (canvas.width !== w || canvas.height !== h) {
+    Object.assign(canvas, { width: w, height: h });
+    Object.assign(canvas.style, { width: `${width}px`, height: `${height}px` });
+  }
+  const brush = canvas.getContext("2d");
+  brush.setTransform(ratio, 0, 0, ratio, 0, 0);
+  brush.clearRect(0, 0, width, height);
+  return brush;
+}

@@ -1,0 +1,160 @@
+"""Geometry: where do three features go when they are normalized?"""
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from normviz.activations import DESCRIPTIONS, DISTRIBUTIONS
+from normviz.experiments.geometry import METHODS, Space, direction, space
+from normviz.figures import geometry
+from normviz.registry import Method, Value, get
+from normviz.ui import cache, frame, knobs, state
+from normviz.ui.board import Panel, kept_board
+
+POINTS = (3, 10, 30, 60, 100, 200)
+FEATURES = ("first", "second", "third")
+ARRIVING = 1.5  # length of the gradient that arrives
+LANDS = {
+    "layer_norm": ("circle of radius √3", "They land on a circle of radius √3 in the plane x₁ + x₂ + x₃ = 0"),
+    "rms_norm": ("sphere of radius √3", "They land on a sphere of radius √3"),
+    "l2_norm": ("sphere of radius 1", "They land on a sphere of radius 1"),
+    "lp_norm": ("where mean |x|ᵖ = 1", "They land where the mean of |x|ᵖ is 1"),
+    "scale_norm": ("sphere of radius g", "They land on a sphere of radius g"),
+    "batch_norm": ("", "The cloud is moved and scaled as a whole: no point is projected"),
+    "z_score": ("", "The cloud is moved and scaled as a whole: no point is projected"),
+}
+HELP = """
+Each point is one example with **three features**, so it can be drawn in space. Grey-blue is before, warm is after, and
+a thin line joins the two. Drag the picture to turn it.
+
+**Layer norm** takes the mean away, which moves a point along the direction (1, 1, 1) into the plane where the features
+add up to 0, and divides by the standard deviation, which moves it along a ray onto the circle of radius √3. **RMS
+norm** does only the second: a sphere. **Batch norm** looks at each feature over all points: the cloud is moved, and
+stretched along the three axes, and neighbours stay neighbours. A large **ε** leaves points inside the surface, those
+near 0 most of all.
+
+The **gradient** says how the loss would like the normalized point to move. On its way back everything that the
+normalization takes away is taken from it, too: for layer norm what points along (1, 1, 1) or straight away from 0, for
+RMS norm what points straight away from 0. What is left runs along the surface; a point nearer to 0 gets more of it.
+"""
+
+frame.page("Geometry", "Where do three features go when they are normalized?")
+
+
+def cloud() -> tuple[Tensor, tuple[object, ...]]:
+    """Draw the widgets of the points; the points (N, 3), and what names them."""
+    count = state.steps("Points", POINTS, 60, "N")
+    distribution = state.select(
+        "Values", DISTRIBUTIONS, "normal", "values", help="; ".join(f"{k}: {v}" for k, v in DESCRIPTIONS.items())
+    )
+    seed = state.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers on every machine.")
+    shift = state.slider("Mean of all features", -3.0, 3.0, 1.0, "shift", step=0.1, help="Added to every value.")
+    return cache.activations((count, 3), distribution, seed) + shift, (count, distribution, seed, shift)
+
+
+def affine(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Draw the sliders of gamma and beta, one for each feature, for a method that has them."""
+    gamma: tuple[float, ...] = (1.0, 1.0, 1.0)
+    beta: tuple[float, ...] = (0.0, 0.0, 0.0)
+    if method.takes("weight"):
+        with st.expander(r"Scale $\gamma$ and shift $\beta$" if method.takes("bias") else r"Scale $\gamma$"):
+            gamma = tuple(
+                state.slider(rf"$\gamma$ of the {name} feature", -2.0, 3.0, 1.0, f"gamma{k}", step=0.1)
+                for k, name in enumerate(FEATURES, start=1)
+            )
+            if method.takes("bias"):
+                beta = tuple(
+                    state.slider(rf"$\beta$ of the {name} feature", -2.0, 2.0, 0.0, f"beta{k}", step=0.1)
+                    for k, name in enumerate(FEATURES, start=1)
+                )
+    return gamma, beta
+
+
+def gradient(count: int) -> tuple[bool, int, float, float]:
+    """Draw the widgets of the gradient: whether it is shown, at which point, and its direction in degrees."""
+    shown = state.toggle("A gradient that arrives", True, "gradient")
+    if not shown:
+        return False, 0, 0.0, 0.0
+    point = state.slider("At point", 1, count, min(5, count), "point")
+    around = state.slider("Its direction, around", 0, 360, 60, "around", step=5, format="%d°")
+    up = state.slider("Its direction, up", -90, 90, 60, "up", step=5, format="%d°")
+    return True, point - 1, float(around), float(up)
+
+
+def near(value: float) -> str:
+    """A number to three digits after the point, and a true minus sign."""
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
+
+
+def reach(points: Tensor) -> str:
+    """From the least to the greatest distance of the points (N, 3) from 0."""
+    lengths = points.norm(dim=1)  # (N,)
+    return f"{lengths.min():.3f} to {lengths.max():.3f}"
+
+
+def numbers(seen: Space, with_gradient: bool) -> str:
+    """What can be counted of the picture, as tables in Markdown."""
+    sums = [near(float(points.sum(dim=1).abs().max())) for points in (seen.before, seen.plain)]
+    lines = [
+        "| all points (γ = 1, β = 0) | before | after |",
+        "|---|---|---|",
+        f"| distance from 0 | {reach(seen.before)} | {reach(seen.plain)} |",
+        f"| sum of the features, at most | {sums[0]} | {sums[1]} |",
+    ]
+    if seen.surface:
+        lines.append(f"| off the surface, at most (ε) | | {near(seen.gap)} |")
+    if with_gradient:
+        g = seen.gradient
+        lines += ["", "| the gradient | arrives | is left |", "|---|---|---|"]
+        lines.append(f"| length | {near(float(g.incoming.norm()))} | {near(float(g.left.norm()))} |")
+        for text, along in (
+            ("part along (1, 1, 1)", g.along_ones),
+            ("part along the point before", g.along_point),
+            ("part along the point after", g.along_result),
+        ):
+            lines.append(f"| {text} | {near(along[0])} | {near(along[1])} |")
+        if not seen.surface:
+            lines.append(f"| sum over all points, per feature | | {near(g.batch_sum)} |")
+    return "\n".join(lines)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every knob."""
+    left, right = frame.columns()
+    with left, frame.guard():
+        method = get(state.select("Normalization", METHODS, "layer_norm", "method", text=lambda name: get(name).title))
+        settings: dict[str, Value] = knobs.knobs(method, hide=method.idle("nc") | {"training"})
+        length = state.slider("Length $g$", 0.1, 4.0, 3**0.5, "g", step=0.05) if method.takes("g") else None
+        x, name = cloud()
+        gamma, beta = affine(method)
+        shown, point, around, up = gradient(len(x))
+        joined = state.toggle("Lines from before to after", True, "lines")
+        key = ("geometry", method.name, *settings.items(), length, name, gamma, beta, shown, point, around, up)
+
+        def look() -> Space:
+            scale, shift = (torch.tensor(values, dtype=torch.float64) for values in (gamma, beta))  # (3,), (3,)
+            arriving = ARRIVING * direction(around, up)  # (3,)
+            return space(method, x.cpu(), settings, scale, shift, point, arriving, length)
+
+        with right, frame.guard():
+            seen = cache.memo(key, lambda: cache.compute(look))
+
+            def draw() -> tuple[list[Panel], None]:
+                surface, title = LANDS[method.name]
+                figure = geometry.scene(
+                    seen.before.numpy(), seen.after.numpy(), [line.numpy() for line in seen.surface], surface, joined,
+                    point, seen.gradient.incoming.numpy() if shown else None,
+                    seen.gradient.left.numpy() if shown else None,
+                )  # fmt: skip
+                long = shown and float(seen.gradient.left.norm()) > geometry.LONGEST
+                caption = f"The arrow of what is left is cut to a length of {geometry.LONGEST:g}." if long else ""
+                alt = f"{len(x)} points in space before and after {method.title}. {title}."
+                return [Panel("space", title, figure, span=3, alt=alt, caption=caption, height=620)], None
+
+            kept_board(draw, "geometry-board", (*key, joined))
+            st.markdown(numbers(seen, shown))
+            frame.how_to_read(HELP)
+
+
+work()
