@@ -105,6 +105,34 @@ def _parser() -> argparse.ArgumentParser:
     _add_knobs(command)
     command.add_argument("--out", metavar="Y.NPY", type=Path, required=True, help="where the result goes")
     command.set_defaults(run=_norm)
+
+    command = commands.add_parser(
+        "demo",
+        help="run a method that acts on weights, gradients, losses or a block, and print what is measured",
+        description="Run a small seeded demonstration: what is measured, beside what theory expects.",
+        epilog="example: python -m normviz demo spectral_norm --set steps=3",
+    )
+    command.add_argument("method", metavar="METHOD", help="a method that acts on weights, training or blocks")
+    command.add_argument("--seed", type=_seed, default=0, help="seed of everything that is drawn (default: 0)")
+    _add_knobs(command)
+    command.set_defaults(run=_demo)
+
+    command = commands.add_parser(
+        "errata",
+        help="formulas that are often printed wrong, run beside the right ones",
+        description="Run each misprinted formula and the right one on the same numbers.",
+    )
+    command.add_argument("name", metavar="NAME", nargs="?", help="only this one, explained (default: all)")
+    command.set_defaults(run=_errata)
+
+    command = commands.add_parser(
+        "invariance",
+        help="what can be changed without the output noticing, measured",
+        description="Measure for every normalization which changes of weights and data leave its output as it is.",
+    )
+    command.add_argument("--layout", default="nchw", help="nc, ntd or nchw (default: nchw)")
+    command.add_argument("--seed", type=_seed, default=0, help="seed of weights and data (default: 0)")
+    command.set_defaults(run=_invariance)
     return parser
 
 
@@ -149,13 +177,18 @@ def _registry() -> ModuleType:
 
 def _settings(method: Method, given: Sequence[str]) -> dict[str, Any]:
     """Every knob's value, from the texts KNOB=VALUE and the defaults."""
-    settings: dict[str, Value] = {}
+    return method.settings(_pairs(given))
+
+
+def _pairs(given: Sequence[str]) -> dict[str, Value]:
+    """The values by the names of the knobs, from the texts KNOB=VALUE."""
+    pairs: dict[str, Value] = {}
     for text in given:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set takes KNOB=VALUE; received {text!r}")
-        settings[name.strip()] = value
-    return method.settings(settings)
+        pairs[name.strip()] = value
+    return pairs
 
 
 def _in_words(settings: Mapping[str, Value]) -> str:
@@ -294,6 +327,55 @@ def _norm(args: argparse.Namespace) -> None:
     print(f"wrote    {args.out}")
 
 
+def _demo(args: argparse.Namespace) -> None:
+    from normviz.experiments.demonstration import experiments
+
+    method: Method = _registry().get(args.method, "normalization")
+    if method.name not in experiments():
+        raise ValueError(
+            f"{method.name} acts on {method.acts_on}: run it with python -m normviz norm --method {method.name}; "
+            f"demo runs {', '.join(experiments())}"
+        )
+    shown = experiments()[method.name].demonstrate(_pairs(args.set), args.seed)
+    print(f"method   {method.title}\n{'':9}{shown.title}\n")
+    print(f"{'':>60}{'measured':>14}{'expected':>14}")
+    for fact in shown.facts:
+        expected = "" if fact.expected is None else f"{fact.expected:.6g}"
+        print(f"{fact.label:>60}{fact.measured:>14.6g}{expected:>14}")
+
+
+def _errata(args: argparse.Namespace) -> None:
+    from normviz.experiments.errata import ERRATA
+
+    if args.name and args.name not in ERRATA:
+        raise ValueError(f"there is no erratum {args.name!r}; choose one of {', '.join(ERRATA)}")
+    for erratum in [ERRATA[args.name]] if args.name else ERRATA.values():
+        outcome = erratum.run()
+        print(f"{erratum.name}: {erratum.title}")
+        for fact in outcome.facts:
+            printed = "nothing" if fact.printed is None else f"{fact.printed:.6g}"
+            print(f"{'':4}{fact.what}: as printed {printed}, right {fact.right:.6g}")
+        if args.name:
+            print(f"\nprinted  {erratum.printed}\nright    {erratum.right}\n\n{erratum.why}")
+
+
+def _invariance(args: argparse.Namespace) -> None:
+    from normviz.experiments.invariance import columns, matrix, rows
+
+    if args.layout not in ("nc", "ntd", "nchw"):
+        raise ValueError(f"the layout must be nc, ntd or nchw; received {args.layout!r}")
+    cells = matrix(args.layout, args.seed)
+    labels = [row.label for row in rows(args.layout)]
+    width = max(map(len, labels)) + 2
+    for number, column in enumerate(columns(args.layout)):
+        print(f"  ({number + 1}) {column.title}: {column.symbol}")
+    print("=: unchanged; else the change, as a share of the output's length; –: refused\n")
+    print(f"{'':{width}}" + "".join(f"{f'({number + 1})':>8}" for number in range(len(columns(args.layout)))))
+    for label, row in zip(labels, cells, strict=True):
+        marks = ["–" if cell.refused else "=" if cell.unchanged else f"{cell.change:.2g}" for cell in row]
+        print(f"{label:{width}}" + "".join(f"{mark:>8}" for mark in marks))
+
+
 def _print_weights(before: Tensor, after: Tensor) -> None:
     """Norms and the largest singular value of a weight matrix, its rows the output units."""
     import torch
@@ -317,7 +399,7 @@ def _print_statistics(x: Tensor, y: Tensor, pattern: str | None, layout: str, gi
 
     rows = [("all", *(float(v) for t in (x, y) for v in (t.double().mean(), t.double().std(correction=0))))]
     if pattern:
-        before, after = (group_statistics(t, pattern, layout, **given) for t in (x, y))
+        before, after = (group_statistics(t, pattern, layout, None, **given) for t in (x, y))
         print(f"axes     {describe_axes(pattern)}: {len(before.mean):,} groups")
         columns = [before.mean, before.std, after.mean, after.std]
         rows += [(str(i), *(float(column[i]) for column in columns)) for i in range(min(SHOWN, len(before.mean)))]

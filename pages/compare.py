@@ -1,1 +1,81 @@
+"""Compare: what every normalization does to the same numbers, as small multiples that appear as they are computed."""
+
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from normviz.normalization.compare import LIMIT, look
+from normviz.registry import Method, methods
+from normviz.ui import cache, frame, multiples, source, state
+from normviz.ui.multiples import SORTS, Multiple
+
+HELP = f"""
+**Each card** is one method with its default settings, on the input chosen beside the cards. **Cube:** cells of one
+colour share one mean, variance or length; grey where there are no such groups. **Histogram:** all values before
+(grey-blue) and after (orange), on one axis for all cards; what is taller than its card is cut off. **Colours:** a part
+of the output, on one scale for all cards from −{LIMIT:g} (blue) to {LIMIT:g} (orange); beyond that the colour stays. Of
+maps it shows two examples, one below the other, and four channels.
+
+**Statistics** counts the means, or the variances, or the lengths. **Learned** counts the numbers that training adjusts.
+**Time** is the median of a few calls on this machine. **Memory** is what PyTorch's operations held at most during one
+call, beyond input and output; what one operation needs inside itself is not seen. **Moved by** is the root mean square
+of output minus input.
+"""
+MINE = {"methods", "sort"}  # parameters of the link that do not choose the input
+COLUMNS = 3
+
+frame.page("Compare", "What do all of them do to the same numbers?")
+
+
+def several(label: str, options: list[str], key: str, empty: str) -> list[str]:
+    """A list to choose any number of values from; none stands for all of them."""
+    return st.multiselect(label, options, key=key, placeholder=empty, bind="query-params") or options
+
+
+def show(chosen: source.Source, listed: list[Method], by: str, exports: DeltaGenerator) -> None:
+    """The cards, each in its place as soon as it is computed; by what is measured they are sorted in the end."""
+    ground, known_as = cache.compute(lambda: look(chosen.x, chosen.mask)), multiples.identity(chosen)
+    link = {name: value for name, value in st.query_params.to_dict().items() if name not in MINE}
+    asked = (known_as, tuple(method.name for method in listed))
+    place_later = SORTS[by] is not None and st.session_state.get("compare-seen") == asked  # nothing to wait for
+    line = st.empty()
+    rows = [st.columns(COLUMNS) for _ in range(0, len(listed), COLUMNS)]
+    places = [column.empty() for row in rows for column in row][: len(listed)]
+    for place, method in zip(places, listed, strict=True):
+        multiples.wait(place, method)
+    found: list[Multiple] = []
+    for place, method in zip(places, listed, strict=True):
+        line.progress(len(found) / len(listed), f"{method.title}: {len(found) + 1} of {len(listed)}")
+        found.append(multiples.multiple(method, chosen, ground, known_as))
+        if not place_later:
+            multiples.fill(place, found[-1], ground, link)
+    st.session_state["compare-seen"] = asked
+    if SORTS[by] is not None:
+        found = multiples.ordered(found, by)
+        for place, shown in zip(places, found, strict=True):
+            multiples.fill(place, shown, ground, link)
+    what = " × ".join(map(str, chosen.x.shape))
+    line.caption(f"{len(found)} methods on the same {chosen.x.numel():,} values ({what}).")
+    with exports:
+        multiples.downloads(found, ground, f"Normalizations of {what} values")
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = frame.columns()
+    with left, frame.guard():
+        chosen = source.choose()
+        offered = [m for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
+        titles = several("Methods", [method.title for method in offered], "methods", "all")
+        by = state.select("Sort by", tuple(SORTS), next(iter(SORTS)), "sort")
+        listed = [method for method in offered if method.title in titles]
+        if by == "name":
+            listed.sort(key=lambda method: method.title)
+        exports = st.container()
+        with right, frame.guard():
+            st.html(multiples.STYLE)
+            show(chosen, listed, by, exports)
+            frame.how_to_read(HELP)
+
+
+work()

@@ -139,8 +139,8 @@ def panels(choice: Choice, seen: View) -> list[Panel]:
         seen.histogram_before.counts.numpy(), seen.histogram_after.counts.numpy(), seen.histogram_before.low,
         seen.histogram_before.high, seen.bars_before, seen.bars_after, seen.bars,
     )  # fmt: skip
-    kind = "stored statistics" if choice.running else "statistics"
-    told = describe_axes(choice.pattern)
+    kind = f"{'stored ' if choice.running else ''}statistic{'' if seen.total == 1 else 's'}"
+    told = describe_axes(choice.stored.pattern if choice.running else choice.pattern)
     return [
         Panel("cube", f"{seen.total:,} {kind}, {told}", cube.shared_axes_cube(seen.block, names, sizes),
               alt=f"A block of cells in {seen.total} groups, {told}"),
@@ -168,7 +168,7 @@ def show(choice: Choice, distribution: Distribution, seed: int) -> None:
     st.code(code(choice), "python", wrap_lines=True)
     if found:
         link = {"method": found[0].method.title, "shape": SHAPES[choice.layout]}
-        link |= {name: str(value).lower() for name, value in found[0].settings.items()}
+        link |= {name: knobs.short(value).lower() for name, value in found[0].settings.items()}
         st.page_link("pages/normalize.py", label=f"Open {found[0].title} in the explorer", query_params=link)
     frame.how_to_read(HELP)
 

@@ -16,6 +16,7 @@ from normviz.ui.source import SHAPES
 WRONG, GOOD = "#C4518F", "#0B8A66"  # in charts and, as text, a shade darker on paper and lighter at night
 SHADES = {WRONG: "light-dark(#A52E72, #F29AC7)", GOOD: "light-dark(#00724F, #4FD1A5)"}
 BINS = 60
+WRITTEN = 3  # places whose bars carry their numbers: on a phone those of more would overlap
 HELP = """
 Each of these mistakes can be found in articles, text books and glossaries. On the left is what they print, on the right
 what the papers say and what this program computes; **the mistake and what belongs in its place are coloured**. Both
@@ -40,7 +41,7 @@ STYLE = f"""
 .nv-facts .nv-a {{ color: {SHADES[WRONG]}; }} .nv-facts .nv-b {{ color: {SHADES[GOOD]}; }}
 .nv-facts sup {{ font-size: .6em; }}
 .st-key-nv-formulas .katex-display {{ overflow-x: auto; overflow-y: hidden; padding: .25rem; }}
-.st-key-nv-formulas .katex {{ font-size: clamp(1rem, .8rem + .6vw, 1.3rem); }}
+.st-key-nv-formulas .katex {{ font-size: clamp(1.1rem, .9rem + .6vw, 1.4rem); }}
 {"".join(f'.st-key-nv-formulas [style*="{rgb(c)}"] {{ color: {shade} !important; }}' for c, shade in SHADES.items())}
 [data-testid="stMain"] [data-testid="stPageLink"] p {{ font-size: 1rem; }}
 </style>
@@ -54,18 +55,19 @@ def coloured(formula: str) -> str:
     return formula.replace(r"\wrong{", rf"\textcolor{{{WRONG}}}{{").replace(r"\good{", rf"\textcolor{{{GOOD}}}{{")
 
 
-def number(value: float | None) -> str:
+def number(value: float | None, digits: int = 3) -> str:
     """A number for the table; what is only rounding is 0, and nothing is a dash."""
     if value is None:
         return "–"
-    return style.number(0.0 if math.isclose(value, 0, abs_tol=1e-9) else value)
+    return style.number(0.0 if math.isclose(value, 0, abs_tol=1e-9) else value, digits)
 
 
 def facts(seen: Outcome) -> str:
     """The numbers of both formulas as a table, the first one and the largest difference in big digits."""
 
     def row(fact: Fact, large: bool) -> str:
-        values = f'<td class="nv-a">{number(fact.printed)}</td><td class="nv-b">{number(fact.right)}</td>'
+        printed, right = (number(value, fact.digits) for value in (fact.printed, fact.right))
+        values = f'<td class="nv-a">{printed}</td><td class="nv-b">{right}</td>'
         return f'<tr class="{"nv-large" if large else ""}"><th scope="row">{escape(fact.what)}</th>{values}</tr>'
 
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("", *seen.names))
@@ -85,6 +87,8 @@ def panel(seen: Outcome) -> Panel:
     if seen.labels:
         groups = [curves.Bars(name, values.numpy(), colour) for name, values, colour in sides]
         figure = curves.bars(seen.labels, groups, seen.axis, seen.quantity)
+        if len(seen.labels) > WRITTEN:
+            figure.update_traces(text=None)
     elif seen.at:
         drawn = [curves.Line(name, seen.at, values.numpy(), colour, marks=True) for name, values, colour in sides]
         long = min(seen.at) > 0 and max(seen.at) > 100 * min(seen.at)
@@ -118,7 +122,7 @@ def formulas(erratum: Erratum, names: tuple[str, str]) -> None:
     """What is printed beside what is right."""
     with st.container(key="nv-formulas"):
         if erratum.claim:
-            st.markdown(f"> “{erratum.claim}”")
+            st.markdown(f"**Often said:** “{erratum.claim}”")
         for column, head, formula in zip(
             st.columns(2, gap="medium"), ("Often printed", "Right"), (erratum.printed, erratum.right), strict=True
         ):
@@ -131,7 +135,9 @@ def formulas(erratum: Erratum, names: tuple[str, str]) -> None:
 def work() -> None:
     """The part that answers to the choice."""
     erratum = ERRATA[
-        state.select("Erratum", list(ERRATA), next(iter(ERRATA)), "erratum", text=lambda n: ERRATA[n].title)
+        state.select(
+            "What is printed wrong", list(ERRATA), next(iter(ERRATA)), "erratum", text=lambda n: ERRATA[n].title
+        )
     ]
     with frame.guard():
         seen = cache.memo(("erratum", erratum.name), lambda: cache.compute(erratum.run))

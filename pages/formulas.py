@@ -8,6 +8,7 @@ import streamlit as st
 from normviz.normalization.pattern import describe_axes
 from normviz.registry import Knob, Method, methods
 from normviz.ui import frame, knobs, state
+from normviz.ui.source import SHAPES
 
 EVERYTHING = "everything"
 ACTS_ON = {
@@ -24,6 +25,7 @@ STYLE = """
 [class*="st-key-nv-entry-"] .katex-display > .katex { text-align: left; }
 [class*="st-key-nv-entry-"] blockquote { margin: 0 0 1rem; padding: .75rem 1rem; opacity: 1; color: var(--nv-ink);
   border-left: 4px solid var(--nv-accent); border-radius: 4px; background: var(--nv-error); }
+[class*="st-key-nv-entry-"] blockquote p { margin: 0; }
 [class*="st-key-nv-entry-"] [data-testid="stPageLink"] p { font-size: 1rem; color: var(--nv-accent); }
 [class*="st-key-nv-entry-"] [data-testid="stPageLink"] a { padding-left: 0; }
 @media print {
@@ -50,20 +52,23 @@ def fits(method: Method, query: str) -> bool:
 
 
 def sharing(method: Method) -> str:
-    """Which values share one statistic, layout by layout, in words."""
+    """Which values share one statistic, switch by switch and layout by layout, in words."""
     if not method.axes:
         return f"It acts on {ACTS_ON[method.acts_on]}."
-    parts = []
+    parts: dict[str, list[str]] = {}
     for key, pattern in method.axes.items():
-        layout, _, condition = key.partition(" ")
-        said = describe_axes(pattern).removeprefix("shared ") if pattern is not None else "no groups"
-        parts.append(" ".join([said, f"in ({', '.join(layout.upper())})", condition.replace("_", " ")]).strip())
-    return f"One statistic {'; '.join(parts)}."
+        layout, _, switch = key.partition(" ")
+        start = (
+            "No fixed groups" if pattern is None else f"With `{switch}`, one statistic" if switch else "One statistic"
+        )
+        over = describe_axes(pattern).removeprefix("shared ") if pattern is not None else ""
+        parts.setdefault(start, []).append(f"{over} in ({', '.join(layout.upper())})".strip())
+    return " ".join(f"{start} {'; '.join(said)}." for start, said in parts.items())
 
 
 def entry(method: Method) -> str:
     """All that the registry knows of a method, in Markdown."""
-    lines = [method.summary, f"$$\n{method.formula}\n$$", f"**What shares.** {sharing(method)}"]
+    lines = [f"### {method.title}", method.summary, f"$$\n{method.formula}\n$$", f"**What shares.** {sharing(method)}"]
     lines += [f"**When to use it.** {method.use}"]
     lines += ["\n".join(f"- {_knob(knob)}" for knob in method.knobs)]
     lines += [f"```python\n{method.torch}\n```"] if method.torch else []
@@ -104,12 +109,16 @@ def find(entries: list[Method]) -> None:
 
 
 def draw(method: Method) -> None:
-    """One entry of the sheet."""
+    """One entry of the sheet, and the way to the page that shows it at work."""
     with st.container(key=f"nv-entry-{method.name}"):
-        st.subheader(method.title, anchor=method.name)
         st.markdown(entry(method))
-        if method.takes_activations:
-            st.page_link("pages/normalize.py", label="Open in the explorer", query_params={"method": method.title})
+        link = {"method": method.title}
+        if not method.takes_activations:
+            st.page_link("pages/weights_and_blocks.py", label="See it at work", query_params=link)
+            return
+        if "nchw" not in method.layouts():
+            link["shape"] = SHAPES[method.layouts()[0]]
+        st.page_link("pages/normalize.py", label="Open in the explorer", query_params=link)
 
 
 everything = methods("normalization")

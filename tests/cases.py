@@ -70,7 +70,7 @@ def random(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Te
 
 def _affine_shape(case: Case, x: Tensor) -> tuple[int, ...]:
     """The shape of weight and bias: one for each channel, or for each element that is normalized together."""
-    if case.method.family == "transformer":
+    if case.method.family in ("transformer", "recurrent"):
         return (x.shape[2 if case.layout == "ntd" else 1],)
     if case.method.family != "layer" or case.pattern is None:
         return tuple(x.shape[1:2])
@@ -93,7 +93,7 @@ ARGUMENTS: dict[str, Callable[[Case, Tensor], Tensor]] = {
     "running_mean": lambda case, x: random(_channels(case, x), seed=3),
     "running_var": lambda case, x: random(_channels(case, x), seed=4).exp(),
     "running_sq": lambda case, x: random(_channels(case, x), seed=4).exp() + random(_channels(case, x), seed=3) ** 2,
-    "mask": lambda case, x: padding_mask(x.shape[0], x.shape[1], 0.3),
+    "mask": lambda case, x: padding_mask(x.shape[0], x.shape[1], 0.3).index_fill(0, torch.tensor([0, 1]), True),
     "style": lambda case, x: random(*x.shape, seed=5) * 2 - 1,
     "scale": lambda case, x: random(*_modulation(case, x), seed=6),
     "shift": lambda case, x: random(*_modulation(case, x), seed=7),
@@ -145,7 +145,8 @@ def with_groups(cases: list[Case]) -> list[Case]:
 
 def plain(cases: list[Case]) -> list[Case]:
     """The cases that make every group's mean 0 and variance 1, or its mean square 1, up to epsilon."""
-    return [case for case in with_groups(cases) if case.method.scale in ("std", "rms") and not case.method.takes("style")]
+    found = [case for case in with_groups(cases) if case.method.scale in ("std", "rms")]
+    return [case for case in found if not case.method.takes("style")]
 
 
 def groups_of(case: Case, shape: tuple[int, ...]) -> Tensor:

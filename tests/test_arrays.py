@@ -81,5 +81,5 @@ def test_a_header_that_promises_too_much_is_refused_before_anything_is_read(monk
     with pytest.raises(ValueError, match=r"must hold 1 to 5 numbers; received shape \(2, 3\) with 6"):
         read_arrays(npy(np.ones((2, 3))))
     monkeypatch.setattr(arrays, "LARGEST", -500)
-    with pytest.raises(ValueError, match="x.npy in the file must hold at most"):
+    with pytest.raises(ValueError, match=r"x\.npy in the file must hold at most"):
         read_arrays(npz(x=np.ones(1)))

@@ -14,7 +14,7 @@ import streamlit as st
 from plotly.offline import get_plotlyjs_version
 from streamlit.testing.v1 import AppTest
 
-from normviz.figures import formula, maps, tensors
+from normviz.figures import cube, formula, link, maps, tensors
 from normviz.ui import board as board_module
 from normviz.ui.board import PLAIN, Panel, size_of
 
@@ -32,7 +32,7 @@ panels = [
     Panel("after", "After", tensors.slice_heatmap(values / 3, -6, 6, 0, role="after"), caption="One scale."),
     Panel("classes", "Classes", maps.class_bars(["cat", "dog"], [0.9, 0.1]), span=2),
 ]
-clicked = board(panels, "board", formula.normalization(table, 0.5), on_click=lambda name: None)
+clicked = board(panels, "board", formula.normalization(table, 0.5, cell=(2, 3)), on_click=lambda name: None)
 st.text(f"clicked {clicked}")
 """
 
@@ -70,12 +70,15 @@ def test_the_board_sends_one_element_with_all_figures(app: Callable[[], AppTest]
     assert data["readout"]["eps"] == 0.5 and data["readout"]["statistics"]["labels"] == ["a", "b", "c", "d"]
     assert at.text[0].value == data["plotly"] == f"/app/static/plotly-{get_plotlyjs_version()}.min.js"
     assert at.text[1].value == "clicked None"
+    assert data["clicks"] is True and data["readout"]["cell"] == [2, 3]
+    assert data["colours"][-1] == link.PADDING  # the last colour is that of padding
     source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     published = tmp_path / "static" / f"plotly-{get_plotlyjs_version()}.min.js"
     assert published.read_bytes() == source.read_bytes()
     folder = tmp_path / data["script"].removeprefix("/app/").rpartition("/")[0]
     modules = sorted(path.name for path in folder.iterdir())
-    assert modules == ["board.css", "board.js", "board_numbers.js", "board_paint.js", "board_readout.js"]
+    parts = ("cube", "layout", "numbers", "paint", "pointer", "readout")
+    assert modules == ["board.css", "board.js", *(f"board_{part}.js" for part in parts)]
     for path in folder.glob("*.js"):
         for imported in re.findall(r'from "\./(\w+\.js)"', path.read_text()):
             assert imported in modules
@@ -112,6 +115,26 @@ def test_plain_charts_on_request_hold_the_same_numbers(
     assert [f["data"][0].get("z") for f in figures] == [f["data"][0].get("z") for f in linked]
 
 
+def test_a_kept_board_asks_for_clicks_only_where_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[tuple[bytes, Any]] = []
+    monkeypatch.setattr(board_module, "_usable", lambda: {"plotly": "p"})
+    monkeypatch.setattr(board_module, "_send", lambda data, key, on_click: sent.append((data, on_click)))
+    drawn: list[int] = []
+
+    def draw() -> tuple[list[Panel], None]:
+        drawn.append(1)
+        return [Panel("before", "Before", tensors.slice_heatmap(np.zeros((2, 2)), -1, 1))], None
+
+    def hear(text: str) -> None:
+        raise AssertionError(text)
+
+    for on_click in (None, hear, hear):
+        board_module.kept_board(draw, "board", ("kept for clicks",), on_click)
+    asked = [json.loads(zlib.decompress(data))["clicks"] for data, _ in sent]
+    assert asked == [False, True, True] and [heard for _, heard in sent] == [None, hear, hear]
+    assert len(drawn) == 2  # one a kind, the third was kept
+
+
 def test_a_normalize_screen_fits_its_budget() -> None:
     values = np.random.default_rng(0).normal(size=(56, 56))
     ids = np.arange(64)
@@ -119,3 +142,7 @@ def test_a_normalize_screen_fits_its_budget() -> None:
     panels = [Panel(role, role, tensors.slice_heatmap(values, -4, 4, 3, role=role)) for role in ("before", "after")]
     assert size_of(panels, formula.normalization(table, 1e-5)) < 20_000
     assert size_of([Panel("c", "c", maps.class_bars(["cat"] * 11, [1 / 11] * 11))]) < 2_000
+    block = np.arange(72).reshape(6, 12, 1).repeat(6, 2)  # the usual block, one statistic per example and channel
+    turnable = Panel("cube", "Cube", cube.shared_axes_cube(block, ("N", "C", "H, W"), (32, 64, 3136)))
+    assert size_of([turnable]) < 6_000
+    assert size_of([turnable, *panels], formula.normalization(table, 1e-5)) < 26_000

@@ -257,7 +257,7 @@ def test_norm_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, f"{norm} --shape 2,6,4,4 --set num_groups=two", "num_groups must be a whole number")
     fails(capsys, f"{norm} --shape 2,6,4,4 --set eps=-1", "eps must be a number from 1e-12 to 1; received -1")
     fails(capsys, f"{norm} --shape 2,x", "a shape is whole numbers with commas, as 8,32,16,16; received '2,x'")
-    fails(capsys, f"{norm} --shape 2", "must be (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W); received shape (2,)")
+    fails(capsys, f"{norm} --shape 2", "(N, C, H, W) or (N, C, D, H, W); received shape (2,)")
     fails(capsys, f"{norm} --shape 2,0", "every size must be at least 1")
     fails(capsys, f"{norm} --shape 99999,99999", "values can be generated")
     fails(capsys, f"{norm} --shape 2,8 --seed -1", "a seed is a whole number")

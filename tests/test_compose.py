@@ -147,7 +147,7 @@ def test_nobody_has_named_these(choice: Choice) -> None:
 def test_one_step_away() -> None:
     near = {match.name: words for words, match in one_step_away(Choice("nchw", "hw", running=True), SHAPES["nchw"])}
     assert near == {
-        "Batch Normalization, at inference": "share N as well",
+        "Batch Normalization, at inference": "average over N as well",
         "Instance Normalization": "use the batch's own statistics",
     }
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from normviz.figures import style
-from normviz.figures.curves import COLOURS, EXPECTED, Bars, Line, bars, lines, spread
+from normviz.figures.curves import COLOURS, EXPECTED, Bars, Line, bars, lines, power_ticks, spread
 from tests.test_figures import decode
 
 X = np.arange(1, 6)
@@ -75,6 +75,24 @@ def test_the_axes_hold_all_values() -> None:
     assert flat[0] < 3 < flat[1]
     zero = spec(lines([Line("a", X, np.zeros(5))], "x", "y"))["layout"]["yaxis"]["range"]
     assert zero[0] < 0 < zero[1]
+
+
+@pytest.mark.parametrize(
+    ("ends", "texts"),
+    [
+        ((-2, 2), ["0.01", "0.1", "1", "10", "100"]),
+        ((0, 6), [f"10<sup>{power}</sup>" for power in range(7)]),
+        ((-5.2, -2.5), ["10<sup>−5</sup>", "10<sup>−4</sup>", "10<sup>−3</sup>"]),
+        ((0, 0.7), ["1", "2", "5"]),
+        ((-1.5, -0.6), ["0.05", "0.1", "0.2"]),
+        ((0.31, 0.32), ["2.04", "2.09"]),
+    ],
+)
+def test_ticks_of_powers_of_ten(ends: tuple[float, float], texts: list[str]) -> None:
+    values, written = power_ticks(*ends)
+    assert written == texts
+    assert all(ends[0] - 1e-9 <= np.log10(value) <= ends[1] + 1e-9 for value in values)
+    assert len(power_ticks(-40, 40)[0]) <= 7
 
 
 def test_bars_stand_on_zero() -> None:

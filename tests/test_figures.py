@@ -1,6 +1,8 @@
 """Figures: the numbers survive the way into the JSON, the groups too, and the payload stays small."""
 
 import base64
+import dataclasses
+import html
 import io
 import json
 import re
@@ -13,7 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from normviz import colors
-from normviz.figures import cube, distributions, formula, maps, style, tensors
+from normviz.figures import cube, distributions, formula, link, maps, style, tensors
 
 RANDOM = np.random.default_rng(0)
 TYPES = {"u1": np.uint8, "u2": np.uint16, "u4": np.uint32, "f4": np.float32}
@@ -129,24 +131,26 @@ def areas(figure: go.Figure) -> dict[str, float]:
     return covered
 
 
-def test_the_cube_shows_three_faces_with_their_groups() -> None:
+def matrix_of(packed: Any, shape: tuple[int, ...]) -> NDArray[Any]:
+    """The groups on a side of the block."""
+    return groups_of({"groups": packed, "rows": shape[0], "columns": shape[1]})
+
+
+def test_the_cube_sends_its_six_sides_and_nothing_of_its_inside() -> None:
     n, c, p = 3, 4, 5
     groups = np.arange(n * c * p).reshape(n, c, p)
-    faces = spec(cube.shared_axes_cube(groups, ("N", "C", "H, W"), (32, 4, 3136)))["layout"]["meta"]["link"]["faces"]
-    np.testing.assert_array_equal(groups_of(faces[0]), groups[0].T)
-    np.testing.assert_array_equal(groups_of(faces[1]), groups[:, -1].T)
-    np.testing.assert_array_equal(groups_of(faces[2]), groups[:, :, 0])
-    corners = [  # where the same corner of the block lies in the plane, said by two faces
-        (faces[0], (0, c), faces[1], (0, 0)),
-        (faces[0], (0, 0), faces[2], (0, 0)),
-        (faces[1], (0, n), faces[2], (n, c)),
-    ]
-
-    def place(face: dict[str, Any], i: int, j: int) -> list[float]:
-        return [o + j * u + i * v for o, u, v in zip(face["origin"], face["along"], face["down"], strict=True)]
-
-    for one, at, other, there in corners:
-        assert place(one, *at) == place(other, *there)
+    sent = spec(cube.shared_axes_cube(groups, ("N", "C", "H, W"), (32, 4, 3136)))["layout"]["meta"]["link"]
+    block = sent["block"]
+    assert block["sizes"] == [n, c, p] and block["names"] == ["N", "C", "H, W"]
+    assert block["labels"] == ["N: 3 of 32", "C = 4", "H, W: 5 of 3,136"]
+    for axis, rows, columns in ((0, 2, 1), (1, 2, 0), (2, 0, 1)):
+        for end in (0, 1):
+            side = matrix_of(block["sides"][2 * axis + end], (groups.shape[rows], groups.shape[columns]))
+            for (i, j), group in np.ndenumerate(side):
+                cell = [0, 0, 0]
+                cell[axis], cell[rows], cell[columns] = end * (groups.shape[axis] - 1), i, j
+                assert group == groups[tuple(cell)]
+    assert "faces" not in sent and "padding" in sent
 
 
 def test_the_cube_paints_each_statistic_in_its_own_share() -> None:
@@ -157,7 +161,39 @@ def test_the_cube_paints_each_statistic_in_its_own_share() -> None:
     labels = [a.text for a in cube.shared_axes_cube(batch, ("N", "C", "H, W"), (3, 64, 3136)).layout.annotations]
     assert labels == ["N = 3", "C: 4 of 64", "H, W: 5 of 3,136"]
     sheet = cube.shared_axes_cube(np.arange(6).reshape(2, 3, 1), ("N", "C", ""), (2, 3, 1))
-    assert len(sheet.layout.meta["link"]["faces"]) == 1 and len(sheet.layout.annotations) == 2
+    assert "block" not in sheet.layout.meta["link"] and len(sheet.layout.annotations) == 2
+    (face,) = spec(sheet)["layout"]["meta"]["link"]["faces"]
+    np.testing.assert_array_equal(groups_of(face), np.arange(6).reshape(2, 3))
+
+
+def test_padded_cells_are_grey_in_the_block_and_hatched_in_the_slice() -> None:
+    groups = np.arange(4)[None, :, None].repeat(3, 0).repeat(5, 2)
+    groups[0, :, 3:] = groups[1:, :, 4] = 4
+    figure = cube.shared_axes_cube(groups, ("N", "C", "T"), (3, 4, 5), padding=4)
+    covered = areas(figure)
+    assert covered[link.PADDING] == 2 * (4 * 2 + 2 + 1 + 1)  # of the front, and of the side
+    own = spec(figure)["layout"]["meta"]["link"]
+    palette = [cube.COLOURS[k] for k in decode(own["colours"])]
+    assert own["padding"] == 4 and palette[decode(own["ids"]).tolist().index(4)] == link.PADDING
+    assert palette.count(link.PADDING) == 1 and link.PADDING not in style.GROUP_COLOURS
+
+    sheet = np.zeros((6, 5), int)
+    sheet[4:], sheet[1, 2:4] = 9, 9
+    shown = tensors.slice_heatmap(np.zeros((6, 5)), -1, 1, sheet, ("T", "D"), padding=9)
+    fill, lines = shown.layout.shapes
+    assert shown.layout.meta["link"]["padding"] == 9 and fill.fillcolor == link.PADDING
+    rectangles = re.findall(r"M(-?[\d.]+),(-?[\d.]+)H(-?[\d.]+)V(-?[\d.]+)H", fill.path)
+    painted = np.zeros((6, 5), int)
+    for a, top, b, below in np.array(rectangles, float) + 0.5:
+        painted[int(top) : int(below), int(a) : int(b)] += 1
+    np.testing.assert_array_equal(painted, sheet == 9)  # each padded cell once, no other
+    diagonals = np.array(re.findall(r"M(-?[\d.]+),(-?[\d.]+)L(-?[\d.]+),(-?[\d.]+)", lines.path), float)
+    assert len(diagonals) == 2 + 6
+    assert (diagonals[:, 0] + diagonals[:, 1] == diagonals[:, 2] + diagonals[:, 3]).all()
+    for middle in (diagonals[:, :2] + diagonals[:, 2:]) / 2:
+        assert sheet[int(middle[1] + 0.5 - 1e-6), int(middle[0] + 0.5 - 1e-6)] == 9
+    assert not tensors.slice_heatmap(np.zeros((6, 5)), -1, 1, sheet).layout.shapes
+    assert len(tensors.slice_heatmap(np.zeros((6, 5)), -1, 1, 9, padding=9).layout.shapes) == 2
 
 
 @pytest.mark.parametrize("stride", [3, 7, 20, 21, 42, 64])
@@ -271,24 +307,75 @@ def statistics(size: int = 3) -> formula.GroupStatistics:
     return formula.GroupStatistics(np.arange(size), [f"group {g}" for g in range(size)], *columns)
 
 
-@pytest.mark.parametrize("centred", [True, False])
+FORMULAS = [  # centre, scale, and the text of the formula in letters
+    ("mean", "std", "y=γ\u2062x−μσ2+ε+β"),
+    ("", "rms", "y=γ\u2062xmean(x2)+ε+β"),
+    ("", "norm", "y=γ\u2062x‖x‖2+β"),
+    ("", "power", "y=γ\u2062x(mean|x|p)1/p+β,p=3"),
+    ("", "largest", "y=γ\u2062xmax|x|+β"),
+    ("min", "range", "y=γ\u2062x−minxmaxx−minx+β"),
+    ("median", "iqr", "y=γ\u2062x−medianxQ3−Q1+β"),
+    ("mean", "", "y=γ\u2062(x−μ)+β"),
+    ("", "", "y=f(x)"),
+]
+
+
+@pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("shifted", [True, False])
-def test_each_norm_has_its_formula(centred: bool, shifted: bool) -> None:
-    readout = formula.normalization(statistics(), 1e-5, centred=centred, shifted=shifted)
+@pytest.mark.parametrize(("centre", "scale", "text"), FORMULAS)
+def test_each_norm_has_its_formula(centre: Any, scale: Any, text: str, shifted: bool, scaled: bool) -> None:
+    table = dataclasses.replace(statistics(), centre=np.ones(3), spread=np.ones(3))
+    readout = formula.normalization(
+        table, 1e-5, centre=centre, scale=scale, shifted=shifted, scaled=scaled, power=3.0
+    )  # fmt: skip
     places = re.findall(r'<mn data-term="(\w+)">', readout.numbers)
-    parts = ({"mu"} if centred else set()) | ({"beta"} if shifted else set())
-    assert set(places) == {"x", "var", "eps", "gamma", "y"} | parts
+    whole = bool(centre or scale)
+    parts = {"mu": centre, "var": scale, "eps": scale in ("std", "rms")}
+    parts |= {"gamma": scaled and whole, "beta": shifted and whole}
+    assert sorted(places) == sorted({"x", "y"} | {name for name, present in parts.items() if present})
     assert set(places) == set(re.findall(r'data-term="(\w+)"', readout.symbols))
-    for text in (readout.symbols, readout.numbers):
-        for tag in ("math", "mfrac", "msqrt", "mrow", "mn", "mi", "mo", "msup"):
-            assert len(re.findall(rf"<{tag}[ >]", text)) == text.count(f"</{tag}>")
-    assert ("mean" in readout.symbols) == (not centred)
+    for mathml in (readout.symbols, readout.numbers):
+        for tag in ("math", "mfrac", "msqrt", "mrow", "mn", "mi", "mo", "msup", "msub"):
+            assert len(re.findall(rf"<{tag}[ >]", mathml)) == mathml.count(f"</{tag}>")
+    letters = html.unescape(re.sub("<[^>]+>", "", readout.symbols))
+    expected = text if shifted else text.replace("+β", "")
+    expected = expected if scaled else expected.replace("γ\u2062", "").replace("(x−μ)", "x−μ")
+    assert letters == expected
+
+
+def test_a_gain_that_is_not_one_is_shown_though_the_method_has_none() -> None:
+    plain = formula.normalization(statistics(), 0.0, shifted=False, scaled=False)
+    assert "gamma" not in plain.numbers and "beta" not in plain.numbers
+    turned = formula.normalization(statistics(), 0.0, 2.0, -1.0, shifted=False, scaled=False)
+    assert "gamma" in turned.numbers and "beta" in turned.numbers
+    many = formula.normalization(statistics(), 0.0, np.array([[1.0, 1.5]]), shifted=False, scaled=False)
+    assert "gamma" in many.numbers and "beta" not in many.numbers
+
+
+@pytest.mark.parametrize(
+    ("centre", "scale", "words"),
+    [
+        ("mode", "", "min, median, or empty; received 'mode'"),
+        ("", "mad", "largest, range, iqr, or empty; received 'mad'"),
+        ("", "range", "'range' needs .* column spread"),
+        ("min", "std", "'min' needs .* column centre"),
+    ],
+)
+def test_a_formula_without_its_numbers_is_refused(centre: Any, scale: Any, words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        formula.normalization(statistics(), 0.0, centre=centre, scale=scale)
+    assert formula.normalization(None, 0.0, centre="", scale="").symbols
+    with pytest.raises(ValueError, match="'norm' needs"):
+        formula.normalization(None, 0.0, centre="", scale="norm")
 
 
 def test_the_readout_sends_its_numbers() -> None:
     table = statistics(300)
     sent = formula.payload(formula.normalization(table, 0.5, gamma=np.arange(4.0)[None], beta=2.0))
-    assert sent["eps"] == 0.5 and sent["beta"] == 2.0
+    assert sent["eps"] == 0.5 and sent["beta"] == 2.0 and sent["cell"] is None
+    assert formula.payload(formula.normalization(None, 0.0, centre="", scale="", cell=(3, 0)))["cell"] == [3, 0]
+    none = formula.payload(formula.normalization(dataclasses.replace(table, total=0), 0.5))
+    assert none["statistics"]["total"] == 0
     assert decode(sent["gamma"]).tolist() == [[0, 1, 2, 3]]
     assert len(sent["statistics"]["labels"]) == 64 and sent["statistics"]["total"] == 300
     np.testing.assert_allclose(decode(sent["statistics"]["std_after"]), table.std_after, atol=1e-4)

@@ -185,14 +185,16 @@ def drawn(name: str = "layer_norm", **arguments: Any) -> Any:
 def test_the_scene_holds_the_points_the_lines_and_the_arrows() -> None:
     traces = {trace.name: trace for trace in drawn().data}
     assert list(traces) == [
-        "circle", "from each point to its result", "before", "after", "gradient that arrives", "what is left of it",
-        "the chosen point",
+        "axes", "circle", "from each point to its result", "before", "after", "gradient that arrives",
+        "what is left of it", "the chosen point",
     ]  # fmt: skip
     after = np.stack([traces["after"][axis] for axis in "xyz"], axis=1)
     np.testing.assert_allclose(after, seen("layer_norm").after, atol=1e-6)
     assert len(traces["before"].x) == 40
     assert len(traces["from each point to its result"].x) == 40 * 3  # a point, its result, a gap
     assert {type(trace).__name__ for trace in traces.values()} == {"Scatter3d"}
+    names = dict(zip(traces["axes"].text, zip(*(traces["axes"][axis] for axis in "xyz"), strict=True), strict=False))
+    assert [int(np.argmax(names[name])) for name in ("x₁", "x₂", "x₃")] == [0, 1, 2]
     assert len(drawn(joined=False).data) == len(traces) - 1
     assert len(drawn("batch_norm").data) == len(traces) - 1  # no surface
 

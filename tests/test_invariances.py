@@ -83,7 +83,7 @@ def test_a_bias_before_batch_norm_cancels() -> None:
 
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_gradcheck(case: Case) -> None:
-    shape = {"nc": (4, 4), "ntd": (2, 4, 3), "nchw": (2, 4, 1, 2), "ncdhw": (2, 4, 1, 1, 2)}[case.layout]
+    shape = {"nc": (4, 4), "ntd": (2, 3, 4), "nchw": (2, 4, 1, 2), "ncdhw": (2, 4, 1, 1, 2)}[case.layout]
     x = random(*shape)
     x = (x.transpose(1, 2).contiguous() if case.channels_second else x).requires_grad_()
     arguments = arguments_of(case, x.detach())
@@ -101,7 +101,11 @@ def test_gradcheck(case: Case) -> None:
     assert torch.autograd.gradcheck(function, (x, *(arguments[name] for name in tensors)))
 
 
-@pytest.mark.parametrize("case", plain(CASES), ids=str)
+# groups of more than two values: two leave as 1 and -1, whatever they were, and no gradient is left
+LARGE = [case for case in plain(CASES) if case.layout != "nc" or not case.method.batch_order]
+
+
+@pytest.mark.parametrize("case", LARGE, ids=str)
 def test_the_gradient_is_orthogonal_to_what_normalization_removes(case: Case) -> None:
     """Within each group: to x (no scale is left), and but for RMS to 1 (no mean is left). Exact as eps -> 0."""
     x = (random(*SHAPES[case.layout]) + 0.5).requires_grad_()

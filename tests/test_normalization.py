@@ -42,7 +42,7 @@ def _same(actual: object, expected: object) -> None:
 
 
 def _cast(arguments: dict[str, Any], dtype: torch.dtype) -> dict[str, Any]:
-    return {name: tensor.to(dtype) for name, tensor in arguments.items()}
+    return {name: t.to(dtype) if t.is_floating_point() else t for name, t in arguments.items()}
 
 
 # --- references and oracles ---------------------------------------------------------------------------------------
@@ -58,7 +58,12 @@ def test_agrees_with_the_reference(case: Case, eps: float) -> None:
     _same(actual, expected)
 
 
-@pytest.mark.parametrize("case", CASES, ids=str)
+# Eq. 3 of Summers & Dinneen keeps E[x^2] itself, which float32 cannot at 1e4; whitening six rows of six features
+# divides by the smallest variance of all.
+FAR = [case for case in CASES if case.name not in ("inference_example_weighing", "zca_whitening")]
+
+
+@pytest.mark.parametrize("case", FAR, ids=str)
 def test_float32_far_from_zero(case: Case) -> None:
     """At a mean of 1e4 float32 resolves .001: E[x^2] - E[x]^2 would be off by more than 1."""
     x = input_of(case, mean=1e4).float()

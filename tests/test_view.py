@@ -89,6 +89,7 @@ def test_what_a_cell_reads_is_its_window() -> None:
     assert torch.equal(found, expected)
     seen = view(method, x, "nchw", method.settings({"size": 3}), cell=(1, 4, 2, 0))
     assert seen.groups[2, 0] == 0 and (seen.groups == 0).sum() == 1 and seen.rows.labels == ["what this cell reads"]
+    assert seen.rows.mean_before[0] == pytest.approx(float(x[1, 3:6, 2, 0].mean())) and seen.bars_before.sum() == 3
 
 
 def test_padded_cells_are_a_group_of_their_own_and_do_not_count_where_the_method_knows_of_them() -> None:

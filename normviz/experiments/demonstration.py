@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -144,9 +144,7 @@ class Experiment:
 _EXPERIMENTS: dict[str, Experiment] = {}
 
 
-def demonstrates(
-    name: str, *own: Knob
-) -> Callable[[Callable[..., Demonstration]], Callable[..., Demonstration]]:
+def demonstrates(name: str, *own: Knob) -> Callable[[Callable[..., Demonstration]], Callable[..., Demonstration]]:
     """Record a function as the demonstration of the method of this name, and return it untouched."""
 
     def record(run: Callable[..., Demonstration]) -> Callable[..., Demonstration]:
@@ -157,8 +155,8 @@ def demonstrates(
 
 
 def experiments() -> Mapping[str, Experiment]:
-    """Every demonstration by its method's name: weights, then training, then blocks."""
-    from normviz.experiments import weights, training, blocks, recurrence  # noqa: F401, I001 (the order of the list)
+    """Every demonstration, by its method's name."""
+    from normviz.experiments import blocks, recurrence, stacks, training, weights  # noqa: F401 (they record theirs)
 
     return _EXPERIMENTS
 
@@ -188,6 +186,7 @@ def rms(values: Tensor) -> float:
     return float(values.detach().square().mean().sqrt())
 
 
-def grads(loss: Tensor, inputs: Any) -> tuple[Tensor, ...]:
+def grads(loss: Tensor, inputs: Tensor | list[Tensor]) -> tuple[Tensor, ...]:
     """The gradients of a scalar, without a trace on the tensors themselves."""
-    return torch.autograd.grad(loss, inputs)
+    slopes: tuple[Tensor, ...] = torch.autograd.grad(loss, inputs)
+    return slopes

@@ -85,7 +85,7 @@ def padding_counted() -> Outcome:
     printed = ((x - mean) / (variance + EPS).sqrt())[mask]  # (real frames, D)
     right = recurrent_batch_norm(x, mask, eps=EPS)[mask]  # (real frames, D)
     facts = (
-        Fact("mean of all frames", float(x.mean()), float(x[mask].mean())),
+        Fact("mean that is taken away", float(x.mean()), float(x[mask].mean())),
         Fact("standard deviation of the real frames after", std(printed), std(right)),
         Fact("share of the frames that is padding", None, 1 - float(mask.double().mean())),
     )
@@ -320,5 +320,5 @@ def gpt_batch_norm() -> Outcome:
     ]
     facts = (Fact("change of the first token when the last one changes", float(moved[0][0]), float(moved[1][0])),)
     return Outcome("4 sentences of 8 tokens; then the last token of each is another one",
-                   "change of a token after its norm (rms)", moved[0], moved[1], facts,
+                   "change of a token (rms)", moved[0], moved[1], facts,
                    labels=tuple(map(str, range(1, 9))), axis="token", names=("batch norm", "layer norm"))  # fmt: skip

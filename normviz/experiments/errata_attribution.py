@@ -10,7 +10,7 @@ from normviz.attribution import Probe, cam, grad_cam_pp, score_cam
 from normviz.experiments.erratum import Fact, Outcome, erratum, normal
 
 CLASSES = ("class 1", "class 2", "class 3", "class 4")
-CHANNELS = tuple(f"channel {k}" for k in range(1, 7))
+CHANNELS = tuple("123456")
 
 
 def small_net() -> nn.Sequential:
@@ -73,7 +73,7 @@ def score_cam_mask() -> Outcome:
         Fact("greatest value of the map", float(masked_map(seen, masks[0]).max()), float(score_cam(seen).max())),
     )
     return Outcome("the 6 channels of a small network's convolution", "lowest value of the mask",
-                   lows[0], lows[1], facts, labels=CHANNELS)  # fmt: skip
+                   lows[0], lows[1], facts, labels=CHANNELS, axis="channel")  # fmt: skip
 
 
 def _masks(maps: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -122,8 +122,8 @@ def grad_cam_pp_logit() -> Outcome:
         Fact("second derivative, summed over all activations", *(float(s.sum()) for s in sums)),
         Fact("greatest value of the map", None, float(grad_cam_pp(seen).max())),
     )
-    return Outcome("a random image in a small network", "second derivative, summed over the cells",
-                   sums[0], sums[1], facts, labels=CHANNELS)  # fmt: skip
+    return Outcome("a random image in a small network", "second derivative, summed",
+                   sums[0], sums[1], facts, labels=CHANNELS, axis="channel")  # fmt: skip
 
 
 @erratum(

@@ -15,6 +15,10 @@ from normviz.normalization.transformer import fix_norm, qk_norm, scale_norm
 from normviz.normalization.weight import spectral_norm
 
 SHEAR = torch.tensor([[1.0, 10.0], [0.0, 1.0]]).double()  # (2, 2)
+BACK_AND_FORTH = (
+    r"\begin{gathered}v \leftarrow \frac{\good{W^\top} u}{\lVert \good{W^\top} u \rVert_2} \\[1em]"
+    r"u \leftarrow \frac{W v}{\lVert W v \rVert_2}"
+)
 NILPOTENT = torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double()  # (2, 2)
 
 
@@ -50,32 +54,35 @@ def _start(size: int) -> Tensor:
     "power-iteration-shape",
     title="Power iteration: a matrix that is not square",
     printed=r"x \leftarrow \frac{\wrong{W x}}{\lVert \wrong{W x} \rVert_2}",
-    right=r"v \leftarrow \frac{W^\top u}{\lVert W^\top u \rVert_2},\quad u \leftarrow \frac{W v}{\lVert W v \rVert_2}",
+    right=BACK_AND_FORTH + r"\end{gathered}",
     why="W leads from the inputs to the outputs, so W x is a vector of outputs and W cannot be applied to it again "
     "unless there happen to be as many outputs as inputs. Going forth with W and back with its transpose works "
     "for every shape.",
     methods=("spectral_norm",),
 )
 def power_iteration_shape() -> Outcome:
-    """The one-sided iteration on a matrix of 3 outputs and 5 inputs."""
-    weight = normal(3, 5, seed=1)  # (out, in)
-    right = sigma(weight)
+    """The one-sided iteration on weights that have more inputs than outputs, or fewer."""
+    shapes = ((3, 5), (6, 4), (8, 2))
+    weights = [normal(*shape, seed=k) for k, shape in enumerate(shapes, start=1)]  # each (out, in)
+    right = torch.tensor([sigma(weight) for weight in weights]).double()  # (3,)
     try:
-        printed = torch.tensor([one_sided(weight, _start(5), 20)[0]]).double()  # (1,)
+        printed = torch.tensor([one_sided(weight, _start(weight.shape[1]), 20)[0] for weight in weights]).double()
         refusal = ""
     except RuntimeError as error:
-        printed, refusal = None, f"W x has 3 numbers and W takes 5, so the second step is refused: {error}"
-    facts = (Fact("largest stretch σ", None if printed is None else float(printed), right),)
-    return Outcome("a random weight of 3 outputs and 5 inputs", "largest stretch σ", printed,
-                   torch.tensor([right]).double(), facts, labels=("3 × 5 matrix",), refusal=refusal)  # fmt: skip
+        printed, refusal = None, f"W x has 3 numbers and W takes 5, so the second step is refused ({error})"
+    labels = tuple(f"{rows} × {columns}" for rows, columns in shapes)
+    facts = (
+        Fact("largest stretch σ of the 3 × 5 matrix", None if printed is None else float(printed[0]), float(right[0])),
+    )
+    return Outcome("three random weights, outputs × inputs", "largest stretch σ", printed, right, facts,
+                   labels=labels, refusal=refusal)  # fmt: skip
 
 
 @erratum(
     "power-iteration-shear",
     title="Power iteration: a shear",
     printed=r"x \leftarrow \frac{\wrong{W x}}{\lVert \wrong{W x} \rVert_2},\quad \sigma = \lVert W x \rVert_2",
-    right=r"v \leftarrow \frac{W^\top u}{\lVert W^\top u \rVert_2},\quad u \leftarrow \frac{W v}{\lVert W v \rVert_2},"
-    r"\quad \sigma = u^\top W v",
+    right=BACK_AND_FORTH + r"\\[1em] \sigma = u^\top W v\end{gathered}",
     why="Applying W again and again finds the direction that W keeps, and how much that one is stretched: an "
     "eigenvalue. A shear keeps the first axis and stretches it by 1, though it stretches another direction by "
     "more than 10. Divided by 1, the layer would go on stretching by 10.",
@@ -91,7 +98,7 @@ def power_iteration_shear() -> Outcome:
         printed.append(stretch)
         right.append(float(SHEAR.norm() / normalized.norm()))
         done = step
-    facts = (Fact("σ after 2000 steps", printed[-1], right[-1]),)
+    facts = (Fact("σ after 2000 steps", printed[-1], right[-1], digits=5),)
     return Outcome("W = [[1, 10], [0, 1]]", "estimate of σ", torch.tensor(printed).double(),
                    torch.tensor(right).double(), facts, at=steps, axis="steps of the iteration")  # fmt: skip
 
@@ -100,8 +107,7 @@ def power_iteration_shear() -> Outcome:
     "power-iteration-nilpotent",
     title="Power iteration: a matrix whose square is 0",
     printed=r"x \leftarrow \frac{\wrong{W x}}{\lVert \wrong{W x} \rVert_2},\quad \sigma = \lVert W x \rVert_2",
-    right=r"v \leftarrow \frac{W^\top u}{\lVert W^\top u \rVert_2},\quad u \leftarrow \frac{W v}{\lVert W v \rVert_2},"
-    r"\quad \sigma = u^\top W v",
+    right=BACK_AND_FORTH + r"\\[1em] \sigma = u^\top W v\end{gathered}",
     why="This matrix moves the second number into the first place and drops the first: it stretches by 1, and applied "
     "twice it gives 0. So the one-sided iteration arrives at 0 after two steps and divides by it.",
     methods=("spectral_norm",),
@@ -141,7 +147,7 @@ def spectral_radius() -> Outcome:
     printed = torch.stack([torch.linalg.eigvals(w).abs().max() for w in weights.values()])  # (4,)
     right = torch.tensor([sigma(w, 300) for w in weights.values()]).double()  # (4,)
     facts = (
-        Fact("shear: what the weight is divided by", float(printed[2]), float(right[2])),
+        Fact("shear: what the weight is divided by", float(printed[2]), float(right[2]), digits=5),
         Fact(
             "random: how far the divided weight still stretches", float(right[1] / printed[1]), sigma(random / right[1])
         ),
@@ -227,7 +233,7 @@ def qk_norm_scale() -> Outcome:
         Fact("spread of the attention (entropy, of 6 bits)", _bits(printed), _bits(right)),
         Fact("g at the start for 64 tokens", None, math.log2(64**2 - 64)),
     )
-    return Outcome("64 tokens; every query equals its own key", "weight of a key for the first query",
+    return Outcome("64 tokens whose query equals their own key; shown is the first query", "weight of a key",
                    printed[0, 0, :16], right[0, 0, :16], facts, labels=tuple(map(str, range(1, 17))),
                    axis="key; the first one fits")  # fmt: skip
 
@@ -242,8 +248,8 @@ def _bits(attention: Tensor) -> float:
     title="GradNorm tunes the weights of tasks",
     claim="GradNorm normalizes the gradient vectors in backpropagation.",
     printed=r"g_i \leftarrow \wrong{\frac{g_i}{\lVert g_i \rVert_2}}",
-    right=r"\good{w} \leftarrow \arg\min_{\good{w}} \sum_i \Big| w_i \lVert g_i \rVert_2 - \bar G\, r_i^\alpha \Big|,"
-    r"\quad \sum_i \good{w_i} = T",
+    right=r"\begin{gathered}\good{w} \leftarrow \arg\min_{\good{w}} \sum_i \Big| w_i \lVert g_i \rVert_2"
+    r" - \bar G\, r_i^\alpha \Big| \\[1em] \textstyle\sum_i \good{w_i} = T\end{gathered}",
     why="GradNorm is for networks with several tasks. It leaves every gradient as backpropagation gives it, and "
     "adjusts the weights w of the tasks' losses, so that no task drowns the others and one that lags behind is given "
     "more. Dividing the gradients by their lengths forgets who lags behind, and makes steps that never grow small.",
@@ -286,10 +292,10 @@ def exploding_gradients() -> Outcome:
     growth = [math.exp(float((y[5].log() - y[25].log()) / 20)) for y in (plain, normed)]
     facts = (
         Fact("growth of the squared gradient, a layer", *growth),
-        Fact("in theory, π/(π − 1)", None, math.pi / (math.pi - 1)),
+        Fact("in theory, π/(π − 1)", None, math.pi / (math.pi - 1), digits=4),
         Fact("from the last layer back to the second", *(float(y[1] / y[-1]) for y in (plain, normed))),
     )
-    return Outcome("30 layers of 256 units, a batch of 256, random weights", "squared gradient, last layer = 1",
+    return Outcome("30 layers of 256 units, a batch of 256, random weights", "squared gradient (last = 1)",
                    plain / plain[-1], normed / normed[-1], facts, at=tuple(range(31)),
                    axis="layer, from the input to the output", names=("without batch norm", "with batch norm"),
                    growing=True)  # fmt: skip

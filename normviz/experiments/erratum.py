@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -13,11 +13,12 @@ EPS = 1e-5
 
 @dataclass(frozen=True)
 class Fact:
-    """One number that says it all: what it is, as printed (or None) and right."""
+    """One number that says it all: what it is, as printed (or None) and right, and how many digits of it count."""
 
     what: str
     printed: float | None
     right: float
+    digits: int = field(default=3, kw_only=True)
 
 
 @dataclass(frozen=True)

@@ -101,7 +101,10 @@ def _weight_standardization(generator: Generator, eps: float) -> Demonstration:
         "Every filter gets the mean 0 and the standard deviation 1.",
         (
             *_pair(weight, after, "filter", "weight"),
-            Heights("Means of the filters", "filter", "mean", ROWS, {"before": array(old.mean(1)), "after": array(new.mean(1))}),
+            Heights(
+                "Means of the filters", "filter", "mean", ROWS,
+                {"before": array(old.mean(1)), "after": array(new.mean(1))},
+            ),
             Heights(
                 "Standard deviations of the filters", "filter", "standard deviation", ROWS,
                 {"before": array(old.std(1, correction=0)), "after": array(deviation)}, array(expected),
@@ -149,7 +152,8 @@ def _scaled_weight_standardization(generator: Generator, gain: float, eps: float
             *_pair(SMALLER * drawn[0][:8, :16], after[:8, :16]),
         ),
         (
-            Fact("factor of the variance, per layer", factor["standardized"], factor["expected"], 0.06 * factor["expected"]),
+            Fact("factor of the variance, per layer", factor["standardized"], factor["expected"],
+                 0.06 * factor["expected"]),
             Fact("the same, drawn by He", factor["drawn by He"]),
             Fact("mean of a row, worst, after", largest(after.mean(1)), 0),
             Fact("gain that makes up for a ReLU, from 100,000 numbers", 1 / float(relu.std()), RELU_GAIN, 0.02),
@@ -162,13 +166,13 @@ def _spectral_norm(generator: Generator, steps: int) -> Demonstration:
     weight = normal(generator, 24, 32)  # (24, 32)
     sigma = float(torch.linalg.matrix_norm(weight, ord=2))
     after, _ = spectral_norm(weight, steps=steps)  # (24, 32)
-    cold = [_estimate(weight, spectral_norm(weight, steps=k)[0]) / sigma for k in range(1, 21)]
-    warm, u, drifting = [], None, weight
-    for _ in range(20):  # as in training: the weight moves a little, u stays
-        drifting = drifting + 0.02 * normal(generator, 24, 32)  # (24, 32)
-        divided, u = spectral_norm(drifting, u, steps)
-        warm.append(_estimate(drifting, divided) / float(torch.linalg.matrix_norm(drifting, ord=2)))
-    places = torch.arange(1, 21)
+    before, u = weight - 0.02 * math.sqrt(20) * normal(generator, 24, 32), None  # (24, 32)
+    for share in range(20):  # as in training: the weight moves on a little each time, and u is kept
+        _, u = spectral_norm(torch.lerp(before, weight, share / 20), u, steps)
+    cold, warm = (
+        [_estimate(weight, spectral_norm(weight, start, k)[0]) / sigma for k in range(1, 13)] for start in (None, u)
+    )
+    places = torch.arange(1, 13)
     values = torch.linalg.svdvals(weight), torch.linalg.svdvals(after)  # (24,), (24,)
     shear, nilpotent = torch.tensor([[1.0, 10.0], [0.0, 1.0]]).double(), torch.tensor([[0.0, 1.0], [0.0, 0.0]]).double()
     bound = math.prod(_largest(spectral_norm(normal(generator, 24, 24), steps=500)[0]) for _ in range(6))
@@ -176,14 +180,14 @@ def _spectral_norm(generator: Generator, steps: int) -> Demonstration:
         "Divided by its largest singular value, a matrix stretches nothing by more than 1.",
         (
             Curves(
-                "Estimate of σ over the true σ", "step", "share of the true σ",
+                "Estimate of σ", "power step", "share of the true σ",
                 (
                     Curve("cold start", array(places), array(cold)),
-                    Curve("warm: u is kept", array(places), array(warm), "compared"),
-                    Curve("true σ", array(places), array(torch.ones(20)), "expected"),
+                    Curve("warm start", array(places), array(warm), "compared"),
+                    Curve("true σ", array(places), array(torch.ones(12)), "expected"),
                 ),
-                "Cold: so many power steps on one matrix. Warm: the matrix drifts as in training, "
-                f"{steps} power step{'s' if steps > 1 else ''} each time.",
+                f"Cold: a random u. Warm: the u of 20 training steps before, with {steps} power "
+                f"step{'s' if steps > 1 else ''} in each, while the weights moved.",
             ),
             Curves(
                 "Singular values", "number", "singular value",
@@ -191,13 +195,13 @@ def _spectral_norm(generator: Generator, steps: int) -> Demonstration:
                     Curve("before", array(torch.arange(1, 25)), array(values[0])),
                     Curve("after", array(torch.arange(1, 25)), array(values[1])),
                 ),
-                "All are divided by one number; with few power steps the first stays above 1.",
+                "All are divided by one number; after few cold power steps the first stays above 1.",
             ),
             *_pair(weight[:8, :16], after[:8, :16]),
         ),
         (
-            Fact("estimate over the true σ, cold", _estimate(weight, after) / sigma),
-            Fact("estimate over the true σ, warm, last step", warm[-1], 1, 0.05),
+            Fact(f"estimate over the true σ, cold, power steps: {steps}", _estimate(weight, after) / sigma),
+            Fact("estimate over the true σ, warm, power steps: 1", warm[0], 1, 0.05),
             Fact("largest singular value after 500 steps", _largest(spectral_norm(weight, steps=500)[0]), 1, 1e-3),
             Fact("largest stretch of six such layers together, at most", bound, 1, 6e-3),
             Fact("σ of the shear [[1, 10], [0, 1]]; its eigenvalues are 1",

@@ -170,7 +170,7 @@ def bars(
     if y_range is None and not log_y:
         lowest = min(float(values.min()) for values in heights)
         ends = (0.0 if lowest >= 0 else ends[0], ends[1] if max(float(v.max()) for v in heights) > 0 else 0.0)
-    x_axis = {"title": {"text": x_title}, "type": "category", "automargin": True, "fixedrange": True, "ticks": ""}
+    x_axis = {"title": _title(x_title), "type": "category", "automargin": True, "fixedrange": True, "ticks": ""}
     y_axis = _axis(y_title, log_y, ends) | {"fixedrange": True}
     several = len(groups) + (line is not None) > 1
     return style.figure(traces, xaxis=x_axis, yaxis=y_axis, barmode="group", bargap=0.25, bargroupgap=0.06,
@@ -205,23 +205,40 @@ def _ends(
 def _axis(title: str, log: bool, ends: tuple[float, float]) -> dict[str, Any]:
     """A plain axis with few round ticks."""
     axis: dict[str, Any] = {
-        "title": {"text": title}, "automargin": True, "range": list(ends), "zeroline": False, "ticks": "outside",
-        "ticklen": 6, "showgrid": True, "nticks": 6,
+        "title": _title(title), "automargin": True, "range": list(ends), "zeroline": False, "ticks": "outside",
+        "ticklen": 6, "showgrid": True, "nticks": 6, "exponentformat": "power",
     }  # fmt: skip
     if log:
-        first, last = math.ceil(ends[0] - 1e-9), math.floor(ends[1] + 1e-9)
-        decades = last - first + 1
-        axis |= {"type": "log", "exponentformat": "power"}
-        axis |= {"dtick": math.ceil(decades / 6)} if decades >= 2 else {"dtick": "D1"}
-    else:
-        axis |= {"exponentformat": "power", "tickformat": "~g"} if _wide(ends) else {}
+        values, texts = power_ticks(*ends)
+        axis |= {"type": "log", "tickvals": values, "ticktext": texts}
     return axis
 
 
-def _wide(ends: tuple[float, float]) -> bool:
-    """Whether the numbers of an axis are so large or so small that they need a power of ten."""
-    size = max(map(abs, ends))
-    return size >= 1e6 or size < 1e-3
+def _title(text: str) -> dict[str, Any]:
+    return {"text": text, "font": {"size": 16}}
+
+
+def power_ticks(first: float, last: float) -> tuple[list[float], list[str]]:
+    """Ticks of an axis of powers of ten: powers where there are several, else 1, 2 and 5 times a power.
+
+    Args:
+        first: the exponent at the axis' start.
+        last: the exponent at its end.
+
+    Returns:
+        At most 7 values and what is written at them.
+    """
+    low, high = math.ceil(first - 1e-9), math.floor(last + 1e-9)
+    apart = max(math.ceil((high - low) / 6), 1)
+    powers = [power for power in range(low, high + 1) if power % apart == 0]
+    if len(powers) > 2:
+        plain = all(-3 <= power <= 4 for power in powers)
+        texts = [style.number(10.0**power) if plain else f"10<sup>{power}</sup>".replace("-", "−") for power in powers]
+        return [10.0**power for power in powers], texts
+    every = [digit * 10.0**power for power in range(low - 1, high + 1) for digit in (1, 2, 5)]
+    shown = [value for value in every if first - 1e-9 <= math.log10(value) <= last + 1e-9]
+    values = shown or [10.0**first, 10.0**last]
+    return values, [style.number(value) for value in values]
 
 
 def _legend(show: bool) -> dict[str, Any]:

@@ -16,6 +16,7 @@ MESH, THREAD = "#8F98A3", "#A5ADB6"  # opaque greys for paper and night: WebGL p
 INCOMING, LEFT = style.OKABE_ITO[1], style.OKABE_ITO[2]
 LONGEST = 3.0  # an arrow is drawn no longer than this
 BARB = 0.22  # length of an arrow's head
+WALL = {"title": {"text": ""}, "showbackground": False, "showspikes": False, "zeroline": False, "nticks": 5}
 
 
 def apart(lines: Sequence[Points]) -> Points:
@@ -83,6 +84,7 @@ def scene(
     if incoming is not None or left is not None:
         ring = np.stack([before[chosen], after[chosen]])
         traces.append(_dots(ring, "the chosen point", "rgba(0,0,0,0)", 11, line={"color": LEFT, "width": 3}))
+    traces.insert(0, _axes(np.nanmax(np.concatenate(reach), axis=0)))
     return style.figure(
         traces,
         hovermode=False,
@@ -91,17 +93,21 @@ def scene(
                 "itemdoubleclick": False, "itemsizing": "constant"},
         margin={"l": 0, "r": 0, "t": 60, "b": 0},
         scene={
-            "xaxis": _axis("feature 1"), "yaxis": _axis("feature 2"), "zaxis": _axis("feature 3"),
+            "xaxis": WALL, "yaxis": WALL, "zaxis": WALL,
             "aspectmode": "data", "dragmode": "turntable", "uirevision": "keep",
-            "camera": {"eye": {"x": 1.7, "y": -0.55, "z": 1.05}, "center": {"x": 0, "y": 0, "z": -0.1}},
+            "camera": {"eye": {"x": 1.6, "y": -0.5, "z": 1.0}, "center": {"x": 0, "y": 0, "z": -0.08}},
         },
     )  # fmt: skip
 
 
-def _axis(title: str) -> dict[str, Any]:
-    return {
-        "title": {"text": title, "font": {"size": 16}}, "showbackground": False, "showspikes": False, "nticks": 5,
-    }  # fmt: skip
+def _axes(ends: Points) -> go.Scatter3d:
+    """The three axes from 0 to a little beyond `ends` (3,), each with its name at its end."""
+    tips = np.diag(1.1 * np.maximum(ends, 1.0))  # (3, 3)
+    points = apart([np.stack([np.zeros(3), tip]) for tip in tips])  # (9, 3)
+    return go.Scatter3d(
+        **_xyz(points), mode="lines+text", text=["", "x₁", "", "", "x₂", "", "", "x₃", ""], textfont={"size": 20},
+        textposition="top center", line={"color": MESH, "width": 4}, hoverinfo="skip", showlegend=False, name="axes",
+    )  # fmt: skip
 
 
 def _xyz(points: Points) -> dict[str, Points]:

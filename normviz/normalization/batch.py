@@ -359,7 +359,7 @@ def _in_batches(
         return (total / counts)[batch]  # (N, G, 1, ...)
 
     values = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    values = values.unflatten(1, (num_groups, -1))  # (N, G, C/G, ...)
+    values = values.reshape(len(x), num_groups, -1, *x.shape[2:])  # (N, G, C/G, ...)
     axes, parameter = tuple(range(2, values.ndim)), (num_groups, -1, *[1] * (x.ndim - 2))
     centred = values - over_batch(values.mean(axes, keepdim=True))  # (N, G, C/G, ...)
     gain = (over_batch(centred.square().mean(axes, keepdim=True)) + eps).rsqrt()  # (N, G, 1, ...)

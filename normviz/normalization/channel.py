@@ -198,7 +198,7 @@ def switchable_norm(
         ValueError: an unfit shape, or one position only.
 
     Source:
-        Luo et al. 2018, Eqs. 3 to 6.
+        Luo et al. 2018, Eqs. 3 to 5.
     """
     check_input("switchable_norm", x, lowest_rank=3)
     check_parameters("switchable_norm", (x.shape[1],), weight=weight, bias=bias)

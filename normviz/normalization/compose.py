@@ -207,7 +207,7 @@ def _word(choice: Choice) -> str:
     """What the divisor is made of, as a name."""
     if choice.power != 2:
         return "power"
-    return "variance" if choice.centred else "square"
+    return "var" if choice.centred else "square"
 
 
 def _sizes(choice: Choice, *shared: str) -> str:

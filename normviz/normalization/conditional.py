@@ -48,7 +48,7 @@ def ada_layer_norm(
         ValueError: an unfit shape.
 
     Source:
-        Peebles & Xie 2022, section 3.2; Perez et al. 2017, Eq. 1, for the scale and shift.
+        Peebles & Xie 2022, section 3.2; Perez et al. 2017, Eq. 2, for the scale and shift.
     """
     check_input("ada_layer_norm", x)
     if x.ndim > 3:

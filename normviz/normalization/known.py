@@ -219,9 +219,10 @@ def _choices(method: Method, layout: Layout, shape: Sequence[int]) -> Iterator[C
 def _steps(choice: Choice) -> Iterator[tuple[str, Choice]]:
     """The choices that differ in one thing, each with that thing in words."""
     for letter in choice.layout:
-        axes = "".join(name for name in choice.layout if (name in choice.axes) != (name == letter))
+        axes = "".join(other for other in choice.layout if (other in choice.axes) != (other == letter))
+        name = letter.upper()
         if axes:
-            words = f"leave out {letter.upper()}" if letter in choice.axes else f"share {letter.upper()} as well"
+            words = f"do not average over {name}" if letter in choice.axes else f"average over {name} as well"
             yield words, replace(choice, axes=axes, groups=choice.groups if choice.channel in axes else 1)
     if choice.groups > 1:
         yield "do not cut the channels into groups", replace(choice, groups=1)

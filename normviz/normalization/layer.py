@@ -151,10 +151,11 @@ def lp_norm(
     if p < 1:
         raise ValueError(f"lp_norm needs a power p of at least 1; received {p:g}: p = 2 is RMS norm")
     shared = tuple(range(x.ndim - len(shape), x.ndim))
-    size = x.detach().square().mean(shared, keepdim=True).sqrt()  # (N, ..., 1), the RMS
-    parts = x / torch.where(size > 0, size, 1)  # shape of x; of RMS 1, so that no power of them runs out of range
+    values = x if x.dtype in (torch.float32, torch.float64) else x.float()  # shape of x
+    size = values.detach().square().mean(shared, keepdim=True).sqrt()  # (N, ..., 1), the RMS
+    parts = values / torch.where(size > 0, size, 1)  # shape of x; of RMS 1, so that no power of them runs out of range
     power = parts.abs().pow(p).mean(shared, keepdim=True).pow(1 / p) * size  # (N, ..., 1)
-    y = x / power.clamp_min(eps)  # shape of x
+    y = (values / power.clamp_min(eps)).to(x.dtype)  # shape of x
     y = y if weight is None else y * weight  # shape of x
     return y.movedim(-1, 1) if moved else y
 

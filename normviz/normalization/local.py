@@ -160,7 +160,8 @@ def divisive_norm(
         ValueError: an unfit shape, a power below 1, or an `s` that is not above 0.
 
     Source:
-        Heeger 1992, Eq. 8, with all responses at one place as the pool; Lyu & Simoncelli 2008, Eq. 2, for weights.
+        Heeger 1992, the normalization model, with all responses at one place as the pool; weights, and signs that
+        are kept, as in Lyu & Simoncelli 2008.
     """
     check_input("divisive_norm", x)
     check_parameters("divisive_norm", (x.shape[1],), weight=weight)
@@ -170,7 +171,7 @@ def divisive_norm(
     values = _at_least_float32(x)
     energy = values.abs().pow(power)  # (N, C, ...)
     around = energy.sum(1, keepdim=True) if pool is None else _across(pool, energy)  # (N, 1 or C, ...)
-    y = torch.copysign(energy, values) / (s**power + around)  # (N, C, ...)
+    y: Tensor = torch.copysign(energy, values) / (around + s**power)  # (N, C, ...)
     return (y if weight is None else y * per_channel(weight, y)).to(x.dtype)  # (N, C, ...)
 
 
@@ -187,8 +188,8 @@ def _response(values: Tensor, size: int, alpha: float, beta: float, k: float) ->
 
 def _across(weights: Tensor, values: Tensor) -> Tensor:
     """Sums over the channels with weights (C, C), of values (N, C, ...)."""
-    sums: Tensor = torch.einsum("ij,nj...->ni...", weights.to(values.dtype), values)  # (N, C, ...)
-    return sums
+    sums = torch.matmul(values.movedim(1, -1), weights.to(values.dtype).T)  # (N, ..., C)
+    return sums.movedim(-1, 1)  # (N, C, ...)
 
 
 def _local_mean(maps: Tensor, weights: Tensor) -> Tensor:

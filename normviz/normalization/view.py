@@ -168,10 +168,11 @@ def view(
     y = apply(method, x, layout, gamma, beta, running=running, sides=more, **settings)
     if known.pattern:
         pattern, total = known.pattern, count(known.pattern, x.shape, **given)
-        marks = None
+        old, marks = known.statistics, None
     else:
         pattern, total = _EVERYTHING[layout], 0
-        marks = (~reads(method, x, layout, cell, settings, running, more)).long().cpu()  # shape of x; 0: is read
+        real = reads(method, x, layout, cell, settings, running, more)  # shape of x
+        old, marks = group_statistics(x, pattern, layout, real), (~real).long().cpu()  # shape of x; 0: is read
     padding = max(total, 2)
 
     def groups_at(*index: int | slice | Tensor) -> Tensor:
@@ -204,7 +205,7 @@ def view(
         for t in (x, y)
     )
     rows = rows_of(
-        method, np.unique(shown), known.pattern, known.batch, known.statistics, given, x, layout, settings, new,
+        method, np.unique(shown), known.pattern, known.batch, old, given, x, layout, settings, new,
         None if known.live else running,
     )  # fmt: skip
     gain, offset = gain_of(method, before, after, groups, rows, float(settings.get("eps", 0.0)))

@@ -216,11 +216,17 @@ class Board {
     if (spoken) this.spoken.textContent = this.readout.line?.textContent ?? "";
   }
 
-  /** Pin a place and report it, or release it if it is the pinned one. */
-  toggle(place, spoken = false) {
+  /** Whether a place is the pinned one, or the cell of the cube that was clicked to pin it. */
+  holds(place) {
     const spot = ({ role, space, cell, panel, group, row, column }) =>
       [space ?? panel?.id ?? role, ...(cell ?? (panel ? [row, column] : [group]))].join();
-    if (this.pin && spot(this.pin) === spot(place)) return this.release(spoken);
+    if (!this.pin || !place) return false;
+    return spot(this.pin) === spot(place) || (place.role === "cube" && String(this.pin.mark?.cell) === String(place.cell));
+  }
+
+  /** Pin a place and report it, or release it if it is the pinned one. */
+  toggle(place, spoken = false) {
+    if (this.holds(place)) return this.release(spoken);
     this.pin = place;
     if (place.space) this.cell = { row: place.row, column: place.column };
     const slice = place.role === "before" || place.role === "after";

@@ -204,8 +204,7 @@ export class Readout {
 
   /** Say, after the line, that the place is pinned and how to release it. */
   sayPinned() {
-    const { board } = this;
-    if (board.pin && !board.hover) make("span", "nv-pinned", this.line, "pinned: click it again or press Escape to release it");
+    if (this.board.holds(this.board.active)) make("span", "nv-pinned", this.line, "pinned: click it again or press Escape to release it");
   }
 
   fillMap(spec, map, grid, cell) {

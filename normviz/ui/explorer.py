@@ -82,15 +82,17 @@ def readout(method: Method, seen: View, settings: dict[str, Value], affine: Affi
         rows.ids, rows.labels, rows.mean_before, rows.std_before, rows.mean_after, rows.std_after, rows.centre,
         rows.spread, max(seen.total, 1),
     )  # fmt: skip
-    what = f"{seen.total:,} statistics, {describe_axes(seen.pattern)}" if seen.pattern else "no groups that share"
+    what = "No groups: coloured is what the cell reads"
+    if seen.pattern:
+        shared = describe_axes(seen.pattern)
+        what = f"{seen.total:,} statistics, {shared}" if seen.live else f"{seen.total:,} stored statistics"
     gamma, beta = affine.gamma, affine.beta
     fits = not isinstance(gamma, float) or not math.isnan(seen.gain)
     if isinstance(gamma, float) and isinstance(beta, float) and fits:  # a gain of the method's own: min-max, scale norm
         own = abs(seen.gain - gamma) > 1e-3 * abs(gamma) + 1e-6 or abs(seen.offset - beta) > 1e-3 * abs(beta) + 1e-4
         gamma, beta = (seen.gain, seen.offset) if own else (gamma, beta)
     return formula.normalization(
-        table, float(settings.get("eps", 0.0)), gamma, beta,
-        what if seen.live else f"{seen.total:,} stored statistics",
+        table, float(settings.get("eps", 0.0)), gamma, beta, what,
         centre=method.centre if fits else "", scale=method.scale if fits else "",
         shifted=method.takes("bias") or bool(np.any(beta)),
         cell=seen.cell if pinned else None, power=float(settings.get("p", 2.0)),

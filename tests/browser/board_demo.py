@@ -1,5 +1,4 @@
-"""A small app for the browser test of the board: numbers like a batch norm's, a photo with its map, classes, padded
-sequences, and beside them charts without axes."""
+"""A small app for the browser test of the board: a batch norm, a photo with its map, padded sequences, odd charts."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -45,7 +44,7 @@ def normalize() -> None:
     sample_after = gain * (sample - mean[:, None]) / np.sqrt(var[:, None] + eps)
     per_before = np.stack([counts(row, -10, 10) for row in sample])
     per_after = np.stack([counts(row, -10, 10) for row in sample_after])
-    block = np.broadcast_to(np.arange(8)[None, :, None], (6, 8, 8))
+    block = np.broadcast_to(np.arange(12)[None, :, None], (6, 12, 6))
     axes = ("H", "W") if view == "H × W" else ("N", "C")
     figures = {
         "Which cells share a mean and a variance": cube.shared_axes_cube(block, ("N", "C", "H, W"), (N, C, H * H)),
@@ -71,7 +70,7 @@ def normalize() -> None:
         st.session_state["clicked"] = text
         if kind == "cube":
             st.session_state["channel"] = numbers[1]
-        st.session_state["cell"] = tuple(numbers) if kind == "slice" else (7 * numbers[2], 5)
+        st.session_state["cell"] = tuple(numbers) if kind == "slice" else (9 * numbers[2], 5)
 
     linked = st.query_params.get("cell")
     cell = st.session_state.get("cell", tuple(map(int, linked.split(","))) if linked else None)
@@ -111,7 +110,7 @@ def sequences() -> None:
     block = np.where(real[:, None, ::4], np.arange(8)[None, :, None], 8)  # (n, d, t)
     size = st.slider("Largest", 1.0, 4.0, 3.0, key="largest")
     slices = {
-        role: tensors.slice_heatmap(values, -size, size, groups, ("T", "D"), role, padding=8)  # type: ignore[arg-type]
+        role: tensors.slice_heatmap(values, -size, size, groups, ("T", "D"), role, padding=8)
         for role in ("before", "after")
     }
     table = formula.GroupStatistics(np.arange(8), [f"feature {d}" for d in range(8)], *np.ones((4, 8)))

@@ -1,5 +1,4 @@
-"""The board in a real browser: linked hover, pins, turned cubes, kept elements, keyboard, touch, themes, no foreign
-request."""
+"""The board in a real browser: linked hover, pins, turned cubes, kept elements, keyboard, touch, themes."""
 
 import os
 import re
@@ -130,7 +129,7 @@ def test_a_cell_under_the_pointer_lights_up_everywhere_and_in_the_formula(deskto
     x, mean, variance, gamma, y = _terms(page)
     assert gamma * (x - mean) / (variance + 1e-5) ** 0.5 == pytest.approx(y, abs=0.03)
     page.hover(_plot("cube"), position={"x": 110, "y": 150})
-    expect(page.locator("tr.nv-lit th")).to_have_text(re.compile("channel [01]$"))
+    expect(page.locator("tr.nv-lit th")).to_have_text(re.compile("channel [0-3]$"))
     page.locator(".nv-table").first.locator("tbody tr:nth-child(6)").hover()
     expect(page.locator(".nv-line").first).to_have_text("channel 5")
     _lit(page, "cube", "bars")
@@ -286,14 +285,25 @@ def fresh(chromium: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
     page.context.close()
 
 
-COLOURS = """([x, y]) => { const c = document.querySelector('[data-panel=cube] .nv-block'), box = c.getBoundingClientRect();
-  const line = document.querySelector('.nv-line'), words = document.createElement('i');
-  words.style.color = line.style.getPropertyValue('--nv-colour');
-  document.body.append(words);
-  const named = getComputedStyle(words).color.match(/[0-9]+/g).map(Number);
-  words.remove();
-  return [[...c.getContext('2d').getImageData((x - box.x) * devicePixelRatio, (y - box.y) * devicePixelRatio, 1, 1).data],
-          named, document.querySelectorAll('.nv-board')[0].querySelectorAll('tr.nv-lit').length]; }"""
+COLOURS = """([x, y]) => {
+  const block = document.querySelector('[data-panel=cube] .nv-block'), box = block.getBoundingClientRect();
+  const [across, below] = [(x - box.x) * devicePixelRatio, (y - box.y) * devicePixelRatio];
+  const colour = document.querySelector('.nv-line').style.getPropertyValue('--nv-colour');
+  const named = colour.match(/[0-9A-F]{2}/gi).map((part) => parseInt(part, 16));
+  const lit = document.querySelector('.nv-board').querySelectorAll('tr.nv-lit').length;
+  return [[...block.getContext('2d').getImageData(across, below, 1, 1).data], named, lit];
+}"""
+
+
+TIME_FRAMES = """() => {
+  const ask = window.requestAnimationFrame.bind(window);
+  window.frameTimes = [];
+  window.requestAnimationFrame = (work) => ask((time) => {
+    const start = performance.now();
+    work(time);
+    if (document.querySelector('.nv-turning')) window.frameTimes.push(performance.now() - start);
+  });
+}"""
 
 
 def test_a_drag_turns_the_cube_and_the_same_group_stays_lit(fresh: tuple[Page, list[str]]) -> None:
@@ -305,7 +315,10 @@ def test_a_drag_turns_the_cube_and_the_same_group_stays_lit(fresh: tuple[Page, l
     page.mouse.up()  # no move: a click pins, a second one releases
     page.mouse.down()
     page.mouse.up()
+    page.evaluate(TIME_FRAMES)
     _drag(page, -90, 40)
+    frames = page.evaluate("window.frameTimes")
+    print(f"{len(frames)} frames of a turning cube: median {median(frames):.1f} ms, longest {max(frames):.1f} ms")
     assert _row(page) == lit and _block(page) != start
     page.mouse.up()
     expect(button).to_be_visible()
@@ -325,22 +338,24 @@ def test_in_every_view_a_cell_is_where_it_is_painted(fresh: tuple[Page, list[str
     page, troubles = fresh
     box = page.locator(_plot("cube")).bounding_box()
     assert box is not None
-    met = set()
+    met, agreed = set(), []
     for across, below in ((0, 0), (150, 20), (170, -160), (160, 60)):
-        _drag(page, across, below)
-        page.mouse.up()
-        for k in range(1, 12):
-            place = [box["x"] + k * box["width"] / 12, box["y"] + box["height"] * (0.35 + 0.03 * (k * 5 % 11))]
+        if across:
+            _drag(page, across, below)
+            page.mouse.up()
+        for k in range(1, 14):
+            place = [box["x"] + k * box["width"] / 14, box["y"] + box["height"] * (0.35 + 0.03 * (k * 5 % 11))]
             page.mouse.move(*place)
             page.wait_for_timeout(40)
-            painted, named, rows = page.evaluate(COLOURS, place)
-            if painted[3] < 255 or min(painted[:3]) == max(painted[:3]):  # beside the block, or a name
+            painted, named, lit = page.evaluate(COLOURS, place)
+            if painted[3] == 0:  # beside the block
+                assert lit == 0
                 continue
             shares = [(a + 1) / (b + 1) for a, b in zip(painted, named, strict=False) if b > 60]
-            if max(shares) - min(shares) < 0.15:  # else a line between two cells
-                met.add((across, tuple(named)))
-                assert rows == 1 and 0.7 < min(shares) <= 1.05
-    assert len(met) > 8
+            met.add((across, *named))
+            agreed.append(lit == 1 and max(shares) - min(shares) < 0.15 and max(shares) <= 1.05)  # the hue, in shade
+    assert len(met) > 8 and len(agreed) > 20
+    assert sum(agreed) > 0.7 * len(agreed)  # the others are lines between two cells
     assert not troubles
 
 
@@ -377,24 +392,27 @@ def test_keys_turn_the_cube_move_the_cell_round_its_corners_and_pin_it(fresh: tu
     assert _block(page) == start
     page.keyboard.press("ArrowRight")
     rows = [_row(page)]
-    for _ in range(7):
+    for _ in range(11):
         page.keyboard.press("ArrowRight")
         rows.append(_row(page))
-    assert rows == [f"channel {k}" for k in range(8)]  # along the front, one channel a step
-    for _ in range(3):
-        page.keyboard.press("ArrowRight")  # round the corner: the side is channel 7 alone
-    assert _row(page) == "channel 7"
+    assert rows == [f"channel {k}" for k in range(12)]  # along the front, one channel a step
+    for key in ("ArrowRight", "ArrowRight", "ArrowRight", "ArrowDown", "ArrowDown"):  # the side is channel 11 alone
+        page.keyboard.press(key)
+    assert _row(page) == "channel 11"
     page.keyboard.press("Enter")
-    page.wait_for_selector("text=Clicked: cube:3,7,0")
-    expect(page.locator(".nv-line").first).to_contain_text("channel 7")
+    page.wait_for_selector("text=Clicked: cube:3,11,2")
+    expect(page.locator(".nv-line").first).to_contain_text("channel 11")
     expect(page.locator(".nv-line").first).to_contain_text("pinned")
     page.keyboard.press("Escape")
     _dark(page, "cube", "before", "after", "bars")
     assert not troubles
 
 
-WATCH = """() => { const line = document.querySelector('.nv-line'); window.lines = [];
-  new MutationObserver(() => window.lines.push(line.textContent)).observe(line, { childList: true, subtree: true, characterData: true }); }"""
+WATCH = """() => {
+  const line = document.querySelector('.nv-line'), watched = { childList: true, subtree: true, characterData: true };
+  window.lines = [];
+  new MutationObserver(() => window.lines.push(line.textContent)).observe(line, watched);
+}"""
 
 
 def test_a_click_pins_a_cell_and_the_server_hears_of_it(fresh: tuple[Page, list[str]]) -> None:
@@ -444,10 +462,10 @@ def test_a_cell_of_the_cube_opens_its_slice_and_a_link_opens_with_its_pin(
     lit = _row(page)
     page.mouse.up()
     page.wait_for_selector("text=Clicked: cube:0")
-    place = re.search(r"cube:0,(\d),(\d)", page.locator("text=Clicked: cube").inner_text())
+    place = re.search(r"cube:0,(\d+),(\d)", page.locator("text=Clicked: cube").inner_text())
     assert place and lit == f"channel {place[1]}"
     page.mouse.move(2, 2)
-    expect(page.locator(".nv-line").first).to_contain_text(f"H {7 * int(place[2])}, W 5: {lit}")
+    expect(page.locator(".nv-line").first).to_contain_text(f"H {9 * int(place[2])}, W 5: {lit}")
     _lit(page, "cube", "before", "after", "bars")
     assert not troubles
     page, troubles = _open(chromium, address, "?cell=40,7")
@@ -482,24 +500,22 @@ def test_charts_without_axes_keep_their_view_beside_other_boards(fresh: tuple[Pa
     one, other = boards.nth(2).bounding_box(), boards.nth(3).bounding_box()
     assert one and other and abs(one["y"] - other["y"]) < 2 and other["x"] > one["x"] + one["width"]
     chart = "document.querySelector('[data-panel=surface] .nv-chart')"
-    box = page.locator(_plot("surface")).bounding_box()
     page.locator(_plot("surface")).scroll_into_view_if_needed()
     box = page.locator(_plot("surface")).bounding_box()
     assert box is not None
-    eye = f"JSON.stringify({chart}._fullLayout.scene._scene.getCamera().eye)"
+    eye = f"(({{ x, y, z }}) => [x, y, z])({chart}._fullLayout.scene._scene.getCamera().eye)"
     start = page.evaluate(eye)
     page.mouse.move(box["x"] + 100, box["y"] + 100)
     page.mouse.down()
     page.mouse.move(box["x"] + 160, box["y"] + 120, steps=5)
     page.mouse.up()
-    page.wait_for_function(f"{eye} !== '{start}'")
+    page.wait_for_function(f"Math.abs({eye}[0] - {start[0]}) > .1")
     page.wait_for_timeout(300)
     turned = page.evaluate(eye)
-    heights = f"Math.max(...{chart}._fullData[0].z.flat())"
     page.locator(".st-key-bend input").focus()
     page.keyboard.press("End")
     page.wait_for_function(f"Math.abs(Math.max(...[...{chart}._fullData[0].z].flatMap((row) => [...row])) - 2) < .1")
-    assert page.evaluate(eye) == turned
+    assert page.evaluate(eye) == pytest.approx(turned)
     page.mouse.click(*(box["x"] + 100, box["y"] + 100))
     page.locator(_plot("pie")).hover()
     assert page.evaluate(
@@ -517,21 +533,26 @@ def test_a_finger_scrolls_the_page_over_a_cube_and_turns_it_sideways(chromium: B
     protocol = page.context.new_cdp_session(page)
     top = "document.querySelector('[data-panel=cube]').getBoundingClientRect().y"
 
+    def touch(kind: str, *points: tuple[float, float]) -> None:
+        protocol.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
+        page.wait_for_timeout(20)
+
     def swipe(across: float, below: float) -> float:
-        """How far a slow swipe of a finger over the cube moved the page."""
+        """How far a finger that swipes over the cube moves the page."""
         before = page.evaluate(top)
-        protocol.send(
-            "Input.synthesizeScrollGesture",
-            {"x": box["x"] + 180, "y": box["y"] + 180, "xDistance": across, "yDistance": below, "speed": 400,
-             "gestureSourceType": "touch", "preventFling": True},
-        )  # fmt: skip
+        x, y = box["x"] + 180 - across / 2, box["y"] + 180 - below / 2
+        touch("touchStart", (x, y))
+        for k in range(1, 13):
+            touch("touchMove", (x + k * across / 12, y + k * below / 12))
+        touch("touchEnd")
+        page.wait_for_timeout(300)
         return float(page.evaluate(top) - before)
 
     assert swipe(0, -120) < -60
-    assert _block(page) == start
     assert swipe(0, 120) > 60
+    assert _block(page) == start
+    _dark(page, "cube")
     assert abs(swipe(120, 0)) < 5
-    page.wait_for_timeout(100)
     assert _block(page) != start
     expect(page.locator("[data-panel=cube] button")).to_be_visible()
     page.tap(_plot("cube"), position={"x": 180, "y": 150})

@@ -7,7 +7,9 @@ variance by the definition, and normalizes them. Arguments and shapes are those 
 from tests.reference.normalization.batch import *  # noqa: F403
 from tests.reference.normalization.blocks import *  # noqa: F403
 from tests.reference.normalization.channel import *  # noqa: F403
+from tests.reference.normalization.conditional import *  # noqa: F403
 from tests.reference.normalization.layer import *  # noqa: F403
+from tests.reference.normalization.local import *  # noqa: F403
 from tests.reference.normalization.recurrent import *  # noqa: F403
 from tests.reference.normalization.scaling import *  # noqa: F403
 from tests.reference.normalization.training import *  # noqa: F403
