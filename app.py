@@ -14,18 +14,15 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 import streamlit as st
 
 from normviz.ui import frame, startup
-
-# A page's path in the address differs from its file's name, or a link opened first would bypass the frame.
-PAGES = {
-    "pages/home.py": ("Home", ""),
-    "pages/class_activation_maps.py": ("Class activation maps", "cam"),
-    "pages/normalize.py": ("Normalize", "norm"),
-}
+from normviz.ui.contents import CONTENTS
 
 if __name__ == "__main__":
     frame.configure()
     current = st.navigation(
-        [st.Page(file, title=title, url_path=path, default=not path) for file, (title, path) in PAGES.items()]
+        {
+            group: [st.Page(page.file, title=page.title, url_path=page.path, default=not page.path) for page in pages]
+            for group, pages in CONTENTS.items()
+        }
     )
     frame.sidebar()
     with frame.guard():

@@ -192,8 +192,8 @@ def _read(data: bytes, name: str, encoding: str, separator: str) -> Table:
         for cells in filled if named else itertools.chain([first], filled):
             if len(cells) != len(first):
                 raise ValueError(
-                    f"{name} needs rows of equal length; line {reader.line_num} has {len(cells)} cells where the first "
-                    f"row has {len(first)}: check its separators and quotation marks"
+                    f"{name} needs rows of equal length; cells in line {reader.line_num}: {len(cells)}, in the first "
+                    f"row: {len(first)}; check its separators and quotation marks"
                 )
             yield cells
 

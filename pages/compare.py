@@ -9,11 +9,11 @@ from normviz.ui import cache, frame, multiples, source, state
 from normviz.ui.multiples import SORTS, Multiple
 
 HELP = f"""
-**Each card** is one method with its default settings, on the input chosen beside the cards. **Cube:** cells of one
-colour share one mean, variance or length; grey where there are no such groups. **Histogram:** all values before
-(grey-blue) and after (orange), on one axis for all cards; what is taller than its card is cut off. **Colours:** a part
-of the output, on one scale for all cards from −{LIMIT:g} (blue) to {LIMIT:g} (orange); beyond that the colour stays. Of
-maps it shows two examples, one below the other, and four channels.
+**Each card** is one method with its default settings, on the input chosen beside the cards; its title opens the method
+on the Normalize page. **Cube:** cells of one colour share one mean, variance or length; grey where there are no such
+groups. **Histogram:** all values before (grey-blue) and after (orange), on one axis for all cards; what is taller than
+its card is cut off. **Colours:** a part of the output, on one scale for all cards from −{LIMIT:g} (blue) to {LIMIT:g}
+(orange); beyond that the colour stays. Of maps it shows two examples, one below the other, and four channels.
 
 **Statistics** counts the means, or the variances, or the lengths. **Learned** counts the numbers that training adjusts.
 **Time** is the median of a few calls on this machine. **Memory** is what PyTorch's operations held at most during one
@@ -35,21 +35,23 @@ def show(chosen: source.Source, listed: list[Method], by: str, exports: DeltaGen
     """The cards, each in its place as soon as it is computed; by what is measured they are sorted in the end."""
     ground, known_as = cache.compute(lambda: look(chosen.x, chosen.mask)), multiples.identity(chosen)
     link = {name: value for name, value in st.query_params.to_dict().items() if name not in MINE}
-    asked = (known_as, tuple(method.name for method in listed))
-    place_later = SORTS[by] is not None and st.session_state.get("compare-seen") == asked  # nothing to wait for
+    asked = (known_as, frozenset(method.name for method in listed))
+    new = st.session_state.get("compare-seen") != asked
     line = st.empty()
     rows = [st.columns(COLUMNS) for _ in range(0, len(listed), COLUMNS)]
     places = [column.empty() for row in rows for column in row][: len(listed)]
-    for place, method in zip(places, listed, strict=True):
-        multiples.wait(place, method)
+    if new:
+        for place, method in zip(places, listed, strict=True):
+            multiples.wait(place, method)
     found: list[Multiple] = []
     for place, method in zip(places, listed, strict=True):
-        line.progress(len(found) / len(listed), f"{method.title}: {len(found) + 1} of {len(listed)}")
+        if new:
+            line.progress(len(found) / len(listed), f"{method.title}: {len(found) + 1} of {len(listed)}")
         found.append(multiples.multiple(method, chosen, ground, known_as))
-        if not place_later:
+        if new:
             multiples.fill(place, found[-1], ground, link)
     st.session_state["compare-seen"] = asked
-    if SORTS[by] is not None:
+    if not new or SORTS[by]:
         found = multiples.ordered(found, by)
         for place, shown in zip(places, found, strict=True):
             multiples.fill(place, shown, ground, link)

@@ -82,8 +82,8 @@ def name_it(place: st.delta_generator.DeltaGenerator, choice: Choice, known: Map
     if "known" in st.session_state or st.query_params.get("known", name) in (*known, OWN):
         st.session_state["known"] = name
     with place:
-        state.select("Show me a known one", [*known, OWN], usual, "known")
-    st.session_state["compose shown"] = (choice.layout, name)
+        shown = state.select("Show me a known one", [*known, OWN], usual, "known")
+    st.session_state["compose shown"] = (choice.layout, shown)
 
 
 def named(choice: Choice) -> list[Match]:

@@ -1,10 +1,12 @@
 """Home: what can be seen here, and the two doors to it."""
 
+import itertools
 from html import escape
 
 import streamlit as st
 
 from normviz.ui import doors, frame
+from normviz.ui.contents import CONTENTS
 
 
 def door(key: str, page: str, halves: tuple[doors.Half, doors.Half], title: str, text: str) -> None:
@@ -45,3 +47,12 @@ with right:
         "Generate activations, choose a normalization, and see which values share their statistics. "
         "Every value, histogram and statistic, before and after.",
     )
+
+for group, pages in CONTENTS.items():
+    if group:
+        st.html(f'<h2 class="nv-group">{escape(group)}</h2>')
+        with st.container(key=f"nv-contents-{group.split()[0].lower()}"):
+            for page, column in zip(pages, itertools.cycle(st.columns(3, gap="medium")), strict=False):
+                with column:
+                    st.page_link(page.file, label=f"**{page.title}**")
+                    st.caption(page.question)

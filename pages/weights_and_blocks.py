@@ -63,12 +63,18 @@ def panel(number: int, picture: Picture, ends: tuple[float, float], span: int) -
     """One picture as a panel of the board; `ends` are those of the colour scale of all matrices."""
     if isinstance(picture, Matrix):
         signed = ends[0] < 0
+        padded = picture.padding
         figure = tensors.slice_heatmap(
-            picture.values, *ends, axes=picture.axes, role=picture.role, scale="diverging" if signed else "sequential"
-        )
+            picture.values, *ends, None if padded is None else padded.astype(int), picture.axes, picture.role,
+            "diverging" if signed else "sequential", padding=None if padded is None else 1,
+        )  # fmt: skip
     elif isinstance(picture, Curves):
         lines = coloured(picture.curves, picture.step)
-        figure = curves.lines(lines, picture.x_title, picture.y_title, picture.log_x, picture.log_y)
+        top = max(float(curve.y.max()) for curve in picture.curves)
+        y_range = (0.0, 1.06 * top) if picture.zero and top > 0 else None
+        figure = curves.lines(
+            lines, picture.x_title, picture.y_title, picture.log_x, picture.log_y, y_range=y_range
+        )  # fmt: skip
     else:
         groups = [curves.Bars(name, heights, NAMED.get(name, style.AFTER)) for name, heights in picture.groups.items()]
         figure = curves.bars(

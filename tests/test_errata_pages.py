@@ -17,7 +17,7 @@ from tests.test_pages import errors, open_page, words
 
 
 def test_every_erratum_is_drawn_with_both_formulas_its_numbers_and_a_link() -> None:
-    test = open_page("errata")
+    test = open_page("misprints")
     for name, erratum in ERRATA.items():
         test.selectbox("erratum").set_value(name).run()
         assert not test.exception, name
@@ -48,17 +48,17 @@ def table(text: str) -> dict[str, list[str]]:
     ],
 )
 def test_a_link_opens_an_erratum_with_its_known_numbers(title: str, row: str, numbers: list[str]) -> None:
-    assert table(words(open_page("errata", erratum=title)))[row] == numbers
+    assert table(words(open_page("misprints", erratum=title)))[row] == numbers
 
 
 def test_an_unknown_erratum_in_a_link_is_said_and_ignored() -> None:
-    test = open_page("errata", erratum="the moon")
+    test = open_page("misprints", erratum="the moon")
     assert "the moon" in " ".join(caption.value for caption in test.caption)
     assert not errors(test)
 
 
 def test_every_method_is_drawn_in_space() -> None:
-    test = open_page("geometry")
+    test = open_page("three_features")
     for name in METHODS:
         test.selectbox("method").set_value(name).run()
         assert not test.exception, name
@@ -66,7 +66,7 @@ def test_every_method_is_drawn_in_space() -> None:
 
 
 def test_the_numbers_of_layer_norm_in_space() -> None:
-    said = " ".join(text.value for text in open_page("geometry", seed="4", eps="1e-12").markdown)
+    said = " ".join(text.value for text in open_page("three_features", seed="4", eps="1e-12").markdown)
     assert "| 1.732 to 1.732 |" in said
     assert re.search(r"sum of the features, at most \| [1-9][\d.]* \| 0\.000 \|", said)
     for along in (r"\(1, 1, 1\)", "the point before", "the point after"):
@@ -74,7 +74,7 @@ def test_the_numbers_of_layer_norm_in_space() -> None:
 
 
 def test_the_gradient_can_be_hidden_and_the_features_scaled() -> None:
-    test = open_page("geometry", gradient="false", gamma1="2", beta3="-1", N="3")
+    test = open_page("three_features", gradient="false", gamma1="2", beta3="-1", N="3")
     assert not errors(test), words(test)
     assert "the gradient" not in " ".join(text.value for text in test.markdown if text.value.startswith("| all"))
 

@@ -11,8 +11,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import normviz.normalization.scaling
-import normviz.normalization.transformer  # noqa: F401
 from normviz.activations import generate
 from normviz.experiments.geometry import METHODS, Space, direction, space
 from normviz.figures import geometry as figures

@@ -86,7 +86,10 @@ def test_converged_spectral_norm_is_pytorchs() -> None:
 def test_weight_standardization_is_layer_norm_of_each_filter() -> None:
     weight = random(5, 3, 2, 2)
     _same(weight_standardization(weight, 0.5), F.layer_norm(weight, (3, 2, 2), eps=0.5))
-    _same(weight_standardization(weight, 1e-12) * RELU_GAIN / math.sqrt(12), scaled_weight_standardization(weight))
+    _same(
+        weight_standardization(weight, 1e-12) * RELU_GAIN / math.sqrt(12),
+        scaled_weight_standardization(weight, RELU_GAIN),
+    )
 
 
 EXPRESSIONS: list[tuple[str, dict[str, Any]]] = [

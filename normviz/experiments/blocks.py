@@ -36,7 +36,7 @@ from normviz.registry import Knob, Range
 
 STEPS = Knob("depth", int, 24, "how many blocks are stacked.", Range(4, 48, "L"))
 OPEN = Knob("opened", float, 0.5, "how far training has moved W from 0.", Range(0.0, 1.0, "t"))
-KEYS = Knob("keys", int, 16, "how many keys each query can look at.", Range(4, 64, "S", log=True))
+KEYS = Knob("keys", int, 16, "how many keys each query can look at.", Range(4, 64, "L", log=True))
 SAME = "On the same colours."
 FACTOR = Knob("factor", float, 4.0, "by how much queries and keys have grown, in the maps.", Range(1.0, 8.0, "c"))
 
@@ -71,7 +71,8 @@ def _qk_norm(generator: Generator, keys: int, factor: float) -> Demonstration:
                     Curve("plain", places, array([_entropy(plain(size)) for size in sizes]), "compared"),
                     Curve("all keys alike", places, array([most] * 4), "expected"),
                 ),
-                "0 bits: each query looks at one key only. The most is log₂ of the number of keys.", log_x=True,
+                "0 bits: each query looks at one key only. The most is log₂ of the number of keys.",
+                log_x=True, zero=True,
             ),
             Matrix(f"Plain attention, × {factor:g}", array(plain(factor)), ("query", "key"), "before"),
             Matrix(f"With QKNorm, × {factor:g}", array(normed(factor)), ("query", "key"), "after", SAME),
@@ -82,7 +83,7 @@ def _qk_norm(generator: Generator, keys: int, factor: float) -> Demonstration:
             Fact("entropy of plain attention, × 8, in bits", _entropy(plain(8)), 0, 0.35),
             Fact("largest score of plain attention at this growth", largest(factor**2 * q @ k.mT / math.sqrt(32))),
             Fact("largest score with QKNorm; it cannot pass g", largest(start * cosines)),
-            Fact("g at the start, log₂(S² − S)", start),
+            Fact("g at the start, log₂(L² − L)", start),
         ),
     )  # fmt: skip
 
@@ -117,7 +118,7 @@ def _ngpt_step(generator: Generator, alpha: float, depth: int) -> Demonstration:
                     Curve("measured", places[1:], array(angles)),
                     Curve("expected", places[1:], array([theory] * depth), "expected"),
                 ),
-                "The layers are drawn at random, so each answers at a right angle to what it reads.",
+                "The layers are drawn at random, so each answers at a right angle to what it reads.", zero=True,
             ),
             Curves(
                 "Length of the tokens", "block", "length",
@@ -184,9 +185,9 @@ def _norm_placement(generator: Generator, before: bool, eps: float) -> Demonstra
     places = {"BN, then ReLU": True, "ReLU, then BN": False}
     outs = {name: norm_placement(x, weight, bias, place, eps) for name, place in places.items()}  # (512, 12) each
     chosen, other = sorted(places, key=lambda name: places[name] is not before)
-    edges = torch.linspace(-2, 4, 49)  # (49,)
-    middles = array((edges[1:] + edges[:-1]) / 2)  # (48,)
-    shares = {name: array(100 * torch.histc(y, 48, -2, 4) / y.numel()) for name, y in outs.items()}  # (48,) each
+    edges = torch.linspace(-2, 4, 31)  # (31,)
+    middles = array((edges[1:] + edges[:-1]) / 2)  # (30,)
+    shares = {name: array(100 * torch.histc(y, 30, -2, 4) / y.numel()) for name, y in outs.items()}  # (30,) each
     aim = normal(generator, 512, 12).float()  # (512, 12)
     leaf = bias.clone().requires_grad_()  # (12,)
     slope = grads((norm_placement(x, weight, leaf, before, eps) * aim).mean(), leaf)[0]  # (12,)
@@ -247,7 +248,7 @@ def _normalizer_free_block(generator: Generator, alpha: float, beta: float, dept
             Curves(
                 "Variance behind each block", "block", "variance",
                 (Curve("measured", places, array(sizes)), Curve("expected", places, array(theory), "expected")),
-                "With β = 1 each block adds α².",
+                "With β = 1 each block adds α².", zero=True,
             ),
             Curves(
                 "Beside a plain residual net", "block", "variance",

@@ -27,6 +27,7 @@ class Matrix:
         axes: what the rows and the columns are.
         role: which side of the method it stands on.
         caption: what to see in it.
+        padding: (rows, columns) true where there is no number but padding.
     """
 
     title: str
@@ -34,6 +35,7 @@ class Matrix:
     axes: tuple[str, str]
     role: Literal["before", "after"]
     caption: str = ""
+    padding: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves on common axes."""
+    """Curves on common axes; `step` says that they are histograms, `zero` that their axis starts at 0."""
 
     title: str
     x_title: str
@@ -57,7 +59,8 @@ class Curves:
     caption: str = ""
     log_x: bool = False
     log_y: bool = False
-    step: bool = False  # whether they are histograms
+    step: bool = False
+    zero: bool = False
 
 
 @dataclass(frozen=True)
@@ -168,7 +171,7 @@ def normal(generator: torch.Generator, *shape: int, dtype: torch.dtype = torch.f
 
 def array(values: Tensor | list[float]) -> Numbers:
     """Numbers for a picture: a float64 array of its own."""
-    return np.array(values.detach().cpu() if isinstance(values, Tensor) else values, dtype=np.float64)
+    return torch.as_tensor(values, dtype=torch.float64).detach().cpu().clone().numpy()
 
 
 def steps(number: int, start: int = 0) -> Numbers:

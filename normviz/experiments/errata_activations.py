@@ -7,11 +7,17 @@ from torch import Tensor
 
 from normviz.activations import padding_mask
 from normviz.experiments.erratum import EPS, Fact, Outcome, erratum, normal, std
-from normviz.normalization import batch_norm, layer_norm, rms_norm, running_statistics
-from normviz.normalization.batch import inference_example_weighing
-from normviz.normalization.conditional import adaptive_instance_norm
-from normviz.normalization.layer import l2_norm
-from normviz.normalization.recurrent import batch_norm_rnn, recurrent_batch_norm
+from normviz.normalization import (
+    adaptive_instance_norm,
+    batch_norm,
+    batch_norm_rnn,
+    inference_example_weighing,
+    l2_norm,
+    layer_norm,
+    recurrent_batch_norm,
+    rms_norm,
+    running_statistics,
+)
 
 
 @erratum(

@@ -9,10 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.experiments.erratum import EPS, Fact, Outcome, erratum, normal
-from normviz.normalization import batch_norm
-from normviz.normalization.training import grad_norm
-from normviz.normalization.transformer import fix_norm, qk_norm, scale_norm
-from normviz.normalization.weight import spectral_norm
+from normviz.normalization import batch_norm, fix_norm, grad_norm, qk_norm, scale_norm, spectral_norm
 
 SHEAR = torch.tensor([[1.0, 10.0], [0.0, 1.0]]).double()  # (2, 2)
 BACK_AND_FORTH = (
@@ -260,8 +257,8 @@ def grad_norm_gradients() -> Outcome:
     lengths = torch.tensor([2.0, 1.0, 0.5]).double()  # (T,) of the gradients, before they are weighted
     start, losses = torch.ones(3).double(), torch.tensor([0.2, 0.4, 0.8]).double()  # (T,), (T,)
     weights = torch.ones(3).double()  # (T,)
-    for _ in range(600):
-        weights = grad_norm(weights, lengths, losses, start, alpha=0.5, lr=0.004)  # (T,)
+    for _ in range(300):
+        weights = grad_norm(weights, lengths, losses, start, alpha=0.5, lr=0.006)  # (T,)
     printed, right = lengths / lengths, weights * lengths  # (T,), (T,)
     facts = (
         Fact("task 3's gradient against task 1's", float(printed[2] / printed[0]), float(right[2] / right[0])),

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+import normviz.normalization  # noqa: F401  (registers the methods that are named here)
 from normviz.registry import Method, Value
 
 METHODS = ("layer_norm", "rms_norm", "l2_norm", "lp_norm", "scale_norm", "batch_norm", "z_score")

@@ -26,7 +26,7 @@ from normviz.experiments.invariance_setting import (
     rows,
 )
 
-__all__ = ["COLUMNS", "DELTA", "SAME", "Cell", "Column", "Row", "columns", "expected", "matrix", "measure", "rows"]
+__all__ = ["COLUMNS", "DELTA", "SAME", "Cell", "Column", "Row", "columns", "matrix", "measure", "rows"]
 
 DELTA = 2.5
 MOSAIC = {"nc": "n c -> n c", "ntd": "n t d -> (n t) d", "nchw": "n c h w -> (n h) (c w)"}
@@ -39,6 +39,7 @@ class Cell:
     Attributes:
         change: the length of the difference of the outputs over the length of the output before; NaN if refused.
         unchanged: whether that is below SAME.
+        expected: whether it should be, derived from the facts of the row and what the column changes.
         before: (rows, columns) the output before: cases below each other, channels side by side.
         after: (rows, columns) the output after, in the same order.
         why: what was done and why the outputs are alike or not, in two or three sentences.
@@ -47,6 +48,7 @@ class Cell:
 
     change: float
     unchanged: bool
+    expected: bool
     before: NDArray[np.float32]
     after: NDArray[np.float32]
     why: str
@@ -83,11 +85,6 @@ def measure(row: Row, column: Column, seed: int = 0, delta: float = DELTA) -> Ce
     return _measure(row, column, world, delta, facts(row, world))
 
 
-def expected(row: Row, column: Column, seed: int = 0) -> bool:
-    """Whether the output should stay as it is, derived from the row's facts and what the column changes."""
-    return because(row, column, facts(row, make_world(row.layout, seed)))[0]
-
-
 def _measure(row: Row, column: Column, world: World, delta: float, known: Facts) -> Cell:
     def y(weight: Tensor, x: Tensor, wrap: bool = False) -> Tensor:
         return output(row, world, weight, x, wrap)  # (N, 6, ...) or (N, T, 6)
@@ -97,10 +94,11 @@ def _measure(row: Row, column: Column, world: World, delta: float, known: Facts)
     except ValueError as error:
         whole = _mosaic(y(world.weight, world.x), row.layout)
         why = f"{does(row, column, delta)} The method refuses that: {error}."
-        return Cell(math.nan, False, whole, whole, why, str(error))
+        return Cell(math.nan, False, False, whole, whole, why, str(error))
     change = relative(before, after)
-    why = f"{does(row, column, delta)} {because(row, column, known)[1]}"
-    return Cell(change, change < SAME, _mosaic(before, row.layout), _mosaic(after, row.layout), why)
+    expected, reason = because(row, column, known)
+    why = f"{does(row, column, delta)} {reason}"
+    return Cell(change, change < SAME, expected, _mosaic(before, row.layout), _mosaic(after, row.layout), why)
 
 
 def _check(delta: float) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from normviz.experiments.invariance_setting import (
     ORDER,
+    OUTLIER,
     Column,
     Row,
     World,
@@ -119,7 +120,7 @@ def _leaves(row: Row, world: World, z: Tensor, y: Tensor, axis: str) -> bool:
 
 def does(row: Row, column: Column, delta: float) -> str:
     """What is changed and what that makes of the values, in a sentence."""
-    words = WORDS[row.layout] | {"delta": f"{delta:g}"}
+    words = WORDS[row.layout] | {"delta": f"{delta:g}", "outlier": f"{OUTLIER * delta:g}"}
     plain = row.on_weights and column.kind in ("factor", "number")
     return f"{column.does if plain else f'{column.does}: {column.then}'}.".format_map(words)
 

@@ -23,6 +23,7 @@ LEAST = 1e-12  # epsilon
 CASES, CHANNELS = 6, 6  # N of the batch, and rows of W
 INPUTS = {"nc": (8,), "ntd": (5, 8), "nchw": (3, 5, 5)}  # the shape of one case of x
 SMALL: dict[str, Value] = {"num_groups": 2, "batch_size": 3, "size": 3}  # knobs whose defaults do not fit these shapes
+OUTLIER = 4  # times delta is how large another case is, so that it is an extreme one in any feature
 ORDER = (1, 2, 3, 4, 0, 5)  # a cycle of five and one that stays: no split of six into halves survives it
 VARIANTS = {  # how the switches that change who shares a statistic are called in a row
     ("training", True): "training",
@@ -75,7 +76,7 @@ class World:
         x: (6, ...) the data, in their layout.
         weight: (6, inputs), or (6, inputs, 2, 2) of a convolution.
         gamma: what is added to a row, the shape of one.
-        other: (1, ...) another case, ten times as large.
+        other: (1, ...) another case.
         running: the stored mean and variance, (6,) each.
     """
 
@@ -98,7 +99,7 @@ class Column:
         kind: a factor, a number added, another order of the cases, other company for them, or another place.
         varies: the axes of W x along which the factor or number differs: n cases, c channels, p positions; j inputs
             along a row of W.
-        does: the change in a clause; {delta} stands for its size.
+        does: the change in a clause; {delta} stands for its size, {outlier} for how large another case is.
         then: what it makes of W x, or how the outputs are compared.
         change: the outputs to compare, before and after, from y(W, x), the numbers, and the size of the change.
     """
@@ -144,7 +145,7 @@ def make_world(layout: str, seed: int) -> World:
     kernel = (inputs[0], 2, 2) if layout == "nchw" else inputs[-1:]
     x, weight, gamma, other = draw(CASES, *inputs), draw(CHANNELS, *kernel), draw(*kernel), draw(1, *inputs)
     start = math.prod(kernel) ** -0.5  # so that W x is about as large as x
-    return World(x, weight * start, gamma * start, other * 10, (draw(CHANNELS), draw(CHANNELS).exp()))
+    return World(x, weight * start, gamma * start, other, (draw(CHANNELS), draw(CHANNELS).exp()))
 
 
 def linear(layout: str, weight: Tensor, x: Tensor, wrap: bool = False) -> Tensor:
@@ -239,9 +240,9 @@ COLUMNS = (
     Column("permute", "Batch reordered", "n → π(n)", "x", "order", "n", "The cases stand in another order",
            "the outputs are put back before they are compared", _permute),
     Column("neighbour", "Another neighbour", "xₘ → x′ₘ", "x", "company", "n",
-           "The first case is replaced by another one, ten times as large",
+           "The first case is replaced by another one, {outlier} times as large",
            "the outputs of all other cases are compared",
-           lambda y, at, delta: (y(at.weight, at.x)[1:], y(at.weight, first(at.other, at.x))[1:])),
+           lambda y, at, delta: (y(at.weight, at.x)[1:], y(at.weight, first(at.other * OUTLIER * delta, at.x))[1:])),
     Column("alone", "Each case alone", "N = 1", "x", "company", "n", "Each case is computed alone, as a batch of one",
            "the outputs are compared with those in the batch",
            lambda y, at, delta: (y(at.weight, at.x), torch.cat([y(at.weight, one) for one in at.x[:, None]]))),

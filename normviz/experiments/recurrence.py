@@ -85,7 +85,10 @@ def _batch_norm_rnn(generator: Generator, per_step: bool, eps: float, shortest: 
                     Curve(other, at, array(means(states[other])), "compared"),
                 ),
             ),
-            Matrix("Hidden state 1; padding is 0", array(states[chosen][:, :, 0]), ("sequence", "time step"), "after"),
+            Matrix(
+                "Hidden state 1 of every sequence", array(states[chosen][:, :, 0]), ("sequence", "time step"), "after",
+                "Grey: padding, which is left out of every mean.", (~mask).numpy(),
+            ),
         ),
         (
             Fact("noise of the mean at the last step, over that at the first", float(noise[-1] / noise[0]),

@@ -27,7 +27,7 @@ from normviz.registry import Knob, Range
 
 WIDTH, TOKENS = 32, 128
 SMALL_EPS = 1e-3  # above it, what theory says of a stack no longer holds
-DEPTH = Knob("depth", int, 12, "how many blocks are stacked; a transformer layer has two.", Range(4, 32, "L"))
+DEPTH = Knob("depth", int, 16, "how many blocks are stacked; a transformer layer has two.", Range(4, 32, "L"))
 SHORT = {"post_norm": "post-LN", "pre_norm": "pre-LN", "sandwich_norm": "sandwich", "deep_norm": "DeepNorm"}
 
 Layer = Callable[[Tensor], Tensor]
@@ -99,6 +99,7 @@ def _demonstration(
             Curves(
                 "Size of the activations behind each block", "block", "root mean square",
                 tuple(Curve(SHORT[k], steps(depth + 1), array(runs[k].size), kinds[k]) for k in order) + expected,
+                zero=True,
             ),
         ),
         (

@@ -97,7 +97,7 @@ def _shapes(groups: NDArray[Any], colour_of: dict[int, int]) -> list[dict[str, A
 
 
 def shared_axes_cube(
-    groups: NDArray[Any], names: Sequence[str], sizes: Sequence[int], padding: int | None = None
+    groups: NDArray[Any], names: Sequence[str], sizes: Sequence[int], padding: int | None = None, said: str = link.SAID
 ) -> go.Figure:
     """A drawing of a block of cells, one colour for the cells that share one statistic; the board can turn it.
 
@@ -106,6 +106,7 @@ def shared_axes_cube(
         names: the names of the three axes, as ("N", "C", "H, W"); the last is not used on a sheet.
         sizes: the sizes of the three axes of the whole tensor.
         padding: the number of the cells that belong to no statistic; they are grey.
+        said: what pointing at one of these says.
 
     Returns:
         A figure of flat paths, no WebGL: three visible faces with N going back, C to the right and the third axis down.
@@ -130,6 +131,7 @@ def shared_axes_cube(
         "role": "cube",
         "axes": [],
         "padding": padding,
+        "said": said,
         "ids": link.typed(link.whole(np.array(list(colour_of)))),
         "colours": link.typed(np.array(list(colour_of.values()), dtype=np.uint8)),
     }

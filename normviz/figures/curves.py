@@ -18,11 +18,12 @@ Dash = Literal["solid", "dash", "dot"]
 COLOURS = tuple(style.OKABE_ITO[i] for i in (4, 5, 2, 6, 0, 1))  # without yellow, which no paper shows
 PIECES: dict[Dash, str] = {"solid": "—", "dash": "--", "dot": "··"}
 EXPECTED = "#8A8F98"  # what theory says: a grey that stands out on light and on dark
-LETTER = 8.6  # pixels of one letter at 16 px
+LETTER = 9.4  # pixels of one letter at 16 px
 MOST_DIRECT = 6  # curves that are named at their ends; more, or longer names, get a legend
 LONGEST_DIRECT = 16  # letters
 APART = 0.1  # of the height: the least distance of two names
-MOST_WRITTEN = 12  # bars that carry their number
+MOST_WRITTEN = 8  # bars that carry their number, if it is short
+LONGEST_WRITTEN = 5  # letters
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,16 @@ def bars(
         if values is not None and len(values) != len(places):
             raise ValueError(f"{name!r} needs a height for each of {len(places)} places; received {len(values)}")
     names = [str(place) for place in places]
-    written = len(groups) * len(places) <= MOST_WRITTEN
+    texts = [[style.number(float(value)) for value in values] for values in heights]
+    few = len(groups) * len(places) <= MOST_WRITTEN
+    written = few and all(len(text) <= LONGEST_WRITTEN for row in texts for text in row)
     traces: list[Any] = [
         go.Bar(
             x=names,
             y=values.astype(np.float32),
             name=group.name,
             marker={"color": group.colour or COLOURS[i % len(COLOURS)], "line": {"width": 0}},
-            text=[style.number(float(value)) for value in values] if written else None,
+            text=texts[i] if written else None,
             textposition="outside",
             cliponaxis=False,
             constraintext="none",
@@ -206,7 +209,8 @@ def _axis(title: str, log: bool, ends: tuple[float, float]) -> dict[str, Any]:
     """A plain axis with few round ticks."""
     axis: dict[str, Any] = {
         "title": _title(title), "automargin": True, "range": list(ends), "zeroline": False, "ticks": "outside",
-        "ticklen": 6, "showgrid": True, "nticks": 6, "exponentformat": "power",
+        "ticklen": 6, "showgrid": True, "nticks": 6,
+        "exponentformat": "none" if max(map(abs, ends)) >= 1e-2 else "power", "separatethousands": True,
     }  # fmt: skip
     if log:
         values, texts = power_ticks(*ends)
@@ -215,7 +219,7 @@ def _axis(title: str, log: bool, ends: tuple[float, float]) -> dict[str, Any]:
 
 
 def _title(text: str) -> dict[str, Any]:
-    return {"text": text, "font": {"size": 16}}
+    return {"text": text, "font": {"size": 16}, "standoff": 10}
 
 
 def power_ticks(first: float, last: float) -> tuple[list[float], list[str]]:

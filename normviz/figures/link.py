@@ -4,7 +4,7 @@ A figure carries `layout.meta.link`. Its `kind` is "cells" (one or more faces, e
 plane by an origin and two edge vectors), "bars" (a histogram per group) or "choices" (rows that can be clicked).
 Cells in figures of one `space` lie at the same place: a cell under the pointer is marked in all of them. Instead of
 faces a cube has a `block`: its sizes, its axes' names and the groups on its six sides, which the browser places as the
-cube is turned. Cells whose group is the link's `padding` belong to no statistic.
+cube is turned. Cells whose group is the link's `padding` belong to no statistic; pointing at one says what `said` is.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ Role = Literal["before", "after", "map", "photo", "overlay", "cube"]
 FINE = 64 * 64  # values: up to here 16 bits each, beyond it 8
 PADDING = "#A3A29E"  # cells that are not counted: a grey that is no group's and stands out on light and on dark
 HATCH = "rgba(29,39,51,0.45)"
+SAID = "padding: not counted"
 
 
 @dataclass(frozen=True)

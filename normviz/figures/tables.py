@@ -1,21 +1,36 @@
-"""Rows of a table as points and bars, training rows filled and new rows hollow; before and after in their colours."""
+"""Rows of a table as points and bars, training rows filled and new rows hollow; and its columns in numbers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from html import escape
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from normviz.figures import style
+from normviz.figures import curves, style
 
 MOST_POINTS = 1200  # points of a chart; of more rows an even choice is drawn
 MOST_STRIPS = 8  # columns side by side
 LONGEST_NAME = 28  # letters of a column's name
 BINS = 30
 TRAINING, NEW = "training rows", "new rows"
+COLOURS = {"red": "#D55E00", "green": "#009E73", "blue": "#0072B2"}
+HEADS = ("column", "", "smallest", "mean", "std", "largest", "share of distance")
+TABLE_STYLE = """
+<style>
+.nv-scaled { border-collapse: collapse; line-height: 1.4; font-variant-numeric: tabular-nums; }
+.nv-scaled th, .nv-scaled td { padding: .2rem 1.1rem .2rem 0; text-align: right; font-weight: 400; }
+.nv-scaled th, .nv-scaled td { white-space: nowrap; }
+.nv-scaled thead th { font-weight: 600; border-bottom: 1px solid var(--nv-line); }
+.nv-scaled tbody tr:nth-child(2n) > *, .nv-scaled [rowspan] { border-bottom: 1px solid var(--nv-line); }
+.nv-scaled th[rowspan], .nv-scaled th:first-child { text-align: left; vertical-align: top; }
+.nv-scaled sup { font-size: .7em; }
+.nv-wide { overflow-x: auto; max-width: 100%; }
+</style>
+"""
 
 
 def strips(values: NDArray[Any], names: Sequence[str], train: NDArray[np.bool_], colour: str) -> go.Figure:
@@ -42,7 +57,7 @@ def strips(values: NDArray[Any], names: Sequence[str], train: NDArray[np.bool_],
         traces,
         **_legend(train),
         hovermode="closest",
-        xaxis=_axis("all columns on one axis", _padded(values)),
+        xaxis=_axis("value", _padded(values)),
         yaxis={"range": [len(names) - 0.45, -0.5], "visible": False, "fixedrange": True},
         annotations=[
             {"text": _short(name), "x": 0, "xref": "paper", "xanchor": "left", "y": row - 0.3, "yref": "y",
@@ -77,7 +92,7 @@ def scatter(
         raise ValueError(f"a scatter plot needs two columns; received {len(names)}")
     chosen = _even(len(values), MOST_POINTS)
     traces = [
-        _points(*values[chosen[part]].T, name, colour, 9, "%{x:.4~g}, %{y:.4~g}")
+        _points(values[chosen[part], 0], values[chosen[part], 1], name, colour, 9, "%{x:.4~g}, %{y:.4~g}")
         for part, name in _parts(train[chosen])
     ]
     ends = [_padded(values)] * 2 if one_scale else [_padded(column) for column in values.T]
@@ -124,6 +139,56 @@ def histogram(values: NDArray[Any], name: str, train: NDArray[np.bool_], colour:
     return style.figure(
         traces, **_legend(train), bargap=0, hovermode="closest", xaxis=_axis(_short(name), (low, high)), yaxis=y
     )
+
+
+def colour_histogram(values: NDArray[Any]) -> go.Figure:
+    """The values of a photo's pixels, one line for each colour.
+
+    Args:
+        values: (pixels, 3) red, green and blue.
+
+    Raises:
+        ValueError: another shape, or a value that is not finite.
+    """
+    values, _ = _checked(values, tuple(COLOURS), np.ones(len(values), dtype=bool))
+    edges = np.linspace(*_padded(values, 0.0), 2 * BINS + 1)
+    middles = (edges[1:] + edges[:-1]) / 2
+    return curves.lines(
+        [
+            curves.Line(name, middles, 100 * np.histogram(values[:, k], edges)[0] / len(values), colour, step=True)
+            for k, (name, colour) in enumerate(COLOURS.items())
+        ],
+        "value",
+        "share of the pixels, %",
+    )
+
+
+def statistics(names: Sequence[str], before: NDArray[Any], after: NDArray[Any]) -> str:
+    """The columns in numbers, before and after, as an HTML table.
+
+    The last number is the column's share of the mean squared distance between two rows: its variance over that of all.
+
+    Args:
+        names: the K columns' names.
+        before: (N, K) the table.
+        after: (N, K) the scaled table.
+    """
+    lines = []
+    sides = [(side, values, values.var(0)) for side, values in (("before", before), ("after", after))]
+    for k, name in enumerate(names):
+        for side, values, variances in sides:
+            column = values[:, k]
+            size = 1e-6 * np.abs(column).max()  # what is smaller is rounding
+            numbers = [
+                float(n) if abs(n) > size else 0.0 for n in (column.min(), column.mean(), column.std(), column.max())
+            ]
+            share = 100 * float(variances[k]) / (float(variances.sum()) or 1.0)
+            head = f'<th rowspan="2" scope="rowgroup">{escape(name)}</th>' if side == "before" else ""
+            cells = "".join(f"<td>{cell}</td>" for cell in (side, *map(style.number, numbers), f"{share:.1f} %"))
+            lines.append(f"<tr>{head}{cells}</tr>")
+    heads = "".join(f'<th scope="col">{head}</th>' for head in HEADS)
+    table = f'<table class="nv-scaled"><thead><tr>{heads}</tr></thead><tbody>{"".join(lines)}</tbody></table>'
+    return f'{TABLE_STYLE}<div class="nv-wide">{table}</div>'
 
 
 def _checked(
@@ -179,7 +244,7 @@ def _axis(title: str, ends: tuple[float, float]) -> dict[str, Any]:
 def _short(name: str) -> str:
     """A name that fits at an axis, with nothing in it that the chart would take for markup."""
     short = name if len(name) <= LONGEST_NAME else name[: LONGEST_NAME - 1] + "…"
-    return short.replace("<", "‹").replace(">", "›").replace("$", "＄")
+    return escape(short)
 
 
 def _legend(train: NDArray[np.bool_]) -> dict[str, Any]:

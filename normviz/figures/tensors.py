@@ -110,6 +110,7 @@ def slice_heatmap(
     bar: bool = True,
     space: str = "slice",
     padding: int | None = None,
+    said: str = link.SAID,
 ) -> go.Figure:
     """A two-dimensional slice of a tensor, its values kept to three digits for the readout.
 
@@ -125,6 +126,7 @@ def slice_heatmap(
         bar: whether to draw the colour bar.
         space: figures of one space show the same cells.
         padding: the number, among the groups, of cells that belong to no statistic; they are grey and hatched.
+        said: what pointing at one of these says.
 
     Raises:
         ValueError: not a matrix, a value that is not finite, or groups of another shape.
@@ -147,6 +149,7 @@ def slice_heatmap(
             "unit": unit,
             "values": {"start": levels.start, "step": levels.step},
             "padding": padding,
+            "said": said,
             "faces": [face],
         },
         shapes=_padding_shapes(padded),

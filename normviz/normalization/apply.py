@@ -54,6 +54,8 @@ def apply(
     y = run(method, x, layout, _affine(method, x, layout, gamma, beta) | tensors(method, layout, running, sides), given)
     if method.scale and (gamma, beta) != (1.0, 0.0):
         y = torch.add(torch.tensor(beta, dtype=y.dtype, device=y.device), y, alpha=gamma, out=y)  # one pass, in place
+        if sides and "mask" in sides and method.takes("mask"):
+            y *= sides["mask"][..., None]  # padding stays 0
     return y  # shape of x
 
 
@@ -73,7 +75,7 @@ def tensors(
     known: dict[str, Any] = dict(sides or {})
     if running is not None:
         mean, variance = running
-        known |= {"running_mean": mean, "running_var": variance, "running_sq": variance + mean.square()}
+        known |= {"running_mean": mean, "running_var": variance, "running_sq": variance.double() + mean.double().square()}
     letters = expected_order(method, layout)
     for name in ("style", "train"):
         if name in known:

@@ -155,7 +155,7 @@ def sandwich_norm(
 def deep_norm(
     x: Tensor,
     f: Layer,
-    alpha: Annotated[float, Range(1.0, 10.0, symbol=r"\alpha")] = 12**0.25,
+    alpha: Annotated[float, Range(1.0, 10.0, symbol=r"\alpha")] = 2.0,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
@@ -165,7 +165,7 @@ def deep_norm(
     Args:
         x: (N, D) or (N, T, D).
         f: the layer, attention or MLP; its result has the shape of `x`.
-        alpha: the weight of the input: (2N)^(1/4) for an encoder of N layers, here of 6; 1 is post-LN.
+        alpha: the weight of the input: (2N)^(1/4) for an encoder of N layers, so 2 for 8 layers; 1 is post-LN.
         weight: (D,), the scale gamma, or None for 1.
         bias: (D,), the shift beta, or None for 0.
         eps: added to the variance under the root.

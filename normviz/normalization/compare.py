@@ -35,7 +35,7 @@ BLOCK = (4, 6, 4)  # cells of the cube along N, C and the positions
 STEPS = 10  # training steps on this very batch before its running statistics are used
 MOMENTUM = 0.1
 _ONE_AT_A_TIME = threading.Lock()  # PyTorch notes for the whole process that a mode like Allocations is entered
-CALLS, BUDGET = (3, 9), 0.008  # timed calls, at least and at most, and the seconds after which no further one is made
+CALLS, BUDGET = (3, 9), 0.005  # timed calls, at least and at most, and the seconds after which no further one is made
 
 
 @dataclass(frozen=True)

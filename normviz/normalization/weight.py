@@ -98,7 +98,7 @@ def weight_standardization(
 )
 def scaled_weight_standardization(
     weight: Tensor,
-    gain: Annotated[float, Range(0.1, 5.0, symbol="g")] = RELU_GAIN,
+    gain: Annotated[float, Range(0.1, 5.0, symbol="g")] = round(RELU_GAIN, 4),
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-4,
 ) -> Tensor:
     """Give each output's weights the mean 0 and such a variance that a layer keeps the variance of what it reads.

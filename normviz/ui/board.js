@@ -39,7 +39,7 @@ class Board {
     this.pin = null; // the place that was clicked: it stays lit
     this.cell = null; // the last cell of a slice or map that was pointed at
     this.asked = []; // clicks that the server has not answered yet
-    this.told = ""; // the cell that the server pinned last
+    this.told = "slice:"; // the cell that the server pinned last
     this.readout = new Readout(this);
     this.observer = new ResizeObserver(() => this.soon("redraw", () => this.draw()));
     this.observer.observe(this.root);
@@ -96,6 +96,7 @@ class Board {
       if (!panel.cube) window.Plotly?.purge(panel.chart);
       panel.cube ??= new Cube(panel.plot);
       panel.cube.show(panel.link, this.data.colours);
+      panel.scene = null;
     } else panel.cube = panel.cube?.remove();
     panel.faces = panel.cube?.faces ?? panel.link.faces ?? [];
     panel.title.textContent = spec.title;
@@ -153,8 +154,10 @@ class Board {
       layout.xaxis.range = [...zoom.x];
       layout.yaxis.range = [...zoom.y];
     }
+    if (panel.eye) layout.scene = { ...layout.scene, camera: { ...layout.scene?.camera, eye: panel.eye } };
     const fresh = !panel.chart._fullLayout;
     window.Plotly.react(panel.chart, data, layout, config(bare, data));
+    panel.scene = panel.chart._fullLayout.scene;
     panel.plot.classList.add("nv-ready");
     if (!fresh) return;
     panel.chart.on("plotly_afterplot", () => this.soon("paint", () => paint(this)));
@@ -184,6 +187,15 @@ class Board {
       panel.cube.paint(this.theme);
       paint(this, [panel]);
     });
+  }
+
+  /** Turn a 3-D scene about its vertical by angles to the right and up. */
+  turnScene(panel, right, up) {
+    const { x, y, z } = panel.eye ?? panel.scene.camera.eye, radius = Math.hypot(x, y, z);
+    const azimuth = Math.atan2(y, x) - right, elevation = Math.min(Math.max(Math.asin(z / radius) - up, -1.5), 1.5);
+    const flat = radius * Math.cos(elevation);
+    panel.eye = { x: flat * Math.cos(azimuth), y: flat * Math.sin(azimuth), z: radius * Math.sin(elevation) };
+    this.soon("scene", () => window.Plotly.relayout(panel.chart, { "scene.camera.eye": panel.eye }));
   }
 
   // ---- 3. What is lit: the place under the pointer, else the pinned one ----------------------------------------------
@@ -229,25 +241,28 @@ class Board {
     if (this.holds(place)) return this.release(spoken);
     this.pin = place;
     if (place.space) this.cell = { row: place.row, column: place.column };
-    const slice = place.role === "before" || place.role === "after";
-    const text = slice ? `slice:${place.row},${place.column}` : place.role === "cube" ? `cube:${place.cell}` : null;
-    if (text && this.data.clicks) {
-      this.asked = [...this.asked.slice(-9), text];
-      this.send("clicked", text);
-    }
+    this.report(place, place.role === "cube" ? `cube:${place.cell}` : `slice:${place.row},${place.column}`);
     return this.changed(spoken);
   }
 
   release(spoken = false) {
     if (!this.pin) return;
+    this.report(this.pin, "slice:");
     this.pin = null;
     this.changed(spoken);
   }
 
+  /** Tell the server about a cell of a slice or a cube, where it wants to know. */
+  report({ role }, text) {
+    if (!this.data.clicks || !["before", "after", "cube"].includes(role)) return;
+    this.asked = [...this.asked.slice(-9), text];
+    this.send("clicked", text);
+  }
+
   /** Keep the pin over new figures, and move it where the server says so: not for the echo of a click made here. */
   follow(cell) {
-    const told = cell ? `slice:${cell}` : "", before = this.find("before"), slice = before?.spec.figure.data[0].z.bdata;
-    const old = this.pin, here = this.asked.indexOf(told), cube = told && this.asked.some((text) => text.startsWith("cube"));
+    const told = `slice:${cell ?? ""}`, before = this.find("before"), slice = before?.spec.figure.data[0].z.bdata;
+    const old = this.pin, here = this.asked.indexOf(told), cube = cell && this.asked.some((text) => text.startsWith("cube"));
     this.pin = again(this, old);
     if (this.pin && old.mark?.slice === slice) this.pin.mark = old.mark;
     if (told === this.told && !cube) return;

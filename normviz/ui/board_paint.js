@@ -120,7 +120,7 @@ function paintCell(board, panel, brush, window, place, width) {
 function paintValue({ theme }, panel, brush, window, place, [x, y]) {
   const value = place.padded ? null : valueAt(panel, place.row, place.column);
   if (value === null && !place.padded) return;
-  const text = place.padded ? "padding: not counted" : format(value);
+  const text = place.padded ? place.panel.link.said : format(value);
   brush.font = `600 16px ${theme.font}`;
   const width = brush.measureText(text).width + 12;
   const beside = x + 12 + width > window.width ? x - 12 - width : x + 12;

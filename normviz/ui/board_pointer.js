@@ -62,12 +62,16 @@ export function listen(board, panel) {
     board.point(locate(board, panel, event));
   });
   plot.addEventListener("pointermove", (event) => {
-    if (!(panel.cube && board.press?.panel === panel)) board.point(locate(board, panel, event));
-    else turn(board, event);
+    const turns = panel.cube || (panel.scene && event.pointerType !== "mouse");
+    if (turns && board.press?.panel === panel) turn(board, event);
+    else board.point(locate(board, panel, event));
   });
+  for (const name of ["touchstart", "touchmove", "touchend"]) { // Plotly's 3-D scenes would keep the page from scrolling
+    plot.addEventListener(name, (event) => panel.scene && event.stopPropagation(), { capture: true, passive: true });
+  }
   plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && !board.press && board.point(null));
   plot.addEventListener("click", (event) => {
-    if (event.target.closest("button")) board.turned(panel, () => panel.cube.reset());
+    if (panel.cube && event.target.closest("button")) board.turned(panel, () => panel.cube.reset());
     else if (panel.link.kind === "choices") choose(board, locate(board, panel, event));
   });
   plot.addEventListener("dblclick", () => panel.cube && board.turned(panel, () => panel.cube.reset()));
@@ -85,8 +89,10 @@ export function listenBeyond(board, signal) {
   }, { signal });
   document.addEventListener("pointerup", (event) => lift(board, event, finger(event)), { signal, capture: true });
   document.addEventListener("pointercancel", () => {
-    if (board.press) board.point(null); // the page took the gesture, to scroll
+    if (!board.press) return;
+    board.press.panel.plot.classList.remove("nv-turning");
     board.press = null;
+    board.point(null); // the page took the gesture, to scroll
   }, { signal });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -97,13 +103,16 @@ export function listenBeyond(board, signal) {
 
 const moved = ({ from }, event) => Math.hypot(event.clientX - from[0], event.clientY - from[1]) > STILL;
 
-/** Turn the cube that is dragged; what was lit when the drag began stays lit. */
+/** Turn the cube, or by finger the 3-D scene, that is dragged; what was lit when the drag began stays lit. */
 function turn(board, event) {
   const { press } = board, { last, panel } = press;
-  if (!press.turning && !moved(press, event)) return;
+  const [across, below] = [event.clientX - press.from[0], event.clientY - press.from[1]].map(Math.abs);
+  if (!press.turning && (!moved(press, event) || (event.pointerType !== "mouse" && across < below))) return;
   press.turning = true;
   panel.plot.classList.add("nv-turning");
-  board.turned(panel, () => panel.cube.turn(TURN * (event.clientX - last[0]), TURN * (last[1] - event.clientY)));
+  const [right, up] = [TURN * (event.clientX - last[0]), TURN * (last[1] - event.clientY)];
+  if (panel.cube) board.turned(panel, () => panel.cube.turn(right, up));
+  else board.turnScene(panel, right, up);
   press.last = [event.clientX, event.clientY];
 }
 

@@ -1,5 +1,6 @@
 // The readout below the charts: the numbers of the cell under the pointer, the formula with them, the table.
 
+import { isTouch } from "./board_layout.js";
 import { decode, format, valueAt } from "./board_numbers.js";
 import { placeAt } from "./board_pointer.js";
 
@@ -189,9 +190,9 @@ export class Readout {
       const text = value === null ? name : format(value);
       place.textContent = text.startsWith("−") && !["x", "y", "gamma"].includes(name) ? `(${text})` : text;
     }
-    const [rowName, columnName] = before.link.axes, padded = active?.padded || (there && own.padded);
+    const [rowName, columnName] = before.link.axes, padded = active?.padded ? active : there && own.padded && own;
     if (this.formula.lastElementChild) this.formula.lastElementChild.style.visibility = padded ? "hidden" : "";
-    const words = [there ? `${rowName} ${cell.row}, ${columnName} ${cell.column}` : "", padded ? "padding: not counted" : this.label(group)];
+    const words = [there ? `${rowName} ${cell.row}, ${columnName} ${cell.column}` : "", padded ? padded.panel.link.said : this.label(group)];
     this.line.textContent = words.filter(Boolean).join(": ");
     if (group === null) this.line.style.removeProperty("--nv-colour");
     else this.line.style.setProperty("--nv-colour", board.data.colours[this.colourOf(group)]);
@@ -204,7 +205,7 @@ export class Readout {
 
   /** Say, after the line, that the place is pinned and how to release it. */
   sayPinned() {
-    if (this.board.holds(this.board.active)) make("span", "nv-pinned", this.line, "pinned: click it again or press Escape to release it");
+    if (this.board.holds(this.board.active)) make("span", "nv-pinned", this.line, isTouch() ? "pinned: tap it again to release it" : "pinned: click it again or press Escape to release it");
   }
 
   fillMap(spec, map, grid, cell) {

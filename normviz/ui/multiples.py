@@ -7,6 +7,7 @@ import io
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from html import escape
+from urllib.parse import urlencode
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -24,15 +25,18 @@ STYLE = f"""<style>
 .nv-legend b {{ display: inline-block; width: .9em; height: .9em; border-radius: 2px; margin: 0 .35em 0 1em; }}
 .nv-multiple {{ display: grid; grid-template-columns: minmax(0, 1fr); gap: .5rem; color: var(--nv-ink); }}
 .nv-multiple h3 {{ margin: 0; padding: 0; font-size: 1.125rem; line-height: 1.3; font-weight: 650; }}
+.nv-multiple h3 a {{ color: inherit; }}
 .nv-multiple .nv-shares {{ margin: 0; color: var(--nv-quiet); line-height: 1.35; min-height: 2.7em; }}
-.nv-multiple .nv-top {{ display: grid; grid-template-columns: 5.5rem minmax(0, 1fr); gap: .5rem; align-items: center; }}
+.nv-multiple .nv-top {{ display: grid; grid-template-columns: 5rem minmax(0, 1fr); gap: .4rem; align-items: center; }}
 .nv-multiple img {{ display: block; width: 100%; }}
 .nv-multiple .nv-bars {{ height: 5.5rem; }}
 .nv-multiple .nv-values {{ aspect-ratio: 2.4; image-rendering: pixelated; border-radius: 3px; }}
 .nv-multiple .nv-axis {{ display: flex; justify-content: space-between; color: var(--nv-quiet); margin-top: -.4rem; }}
-.nv-multiple dl {{ display: grid; grid-template-columns: auto 1fr; gap: .1rem .4rem; margin: 0; line-height: 1.35; }}
+.nv-multiple dl {{ display: grid; grid-template-columns: auto 1fr; gap: .1rem .4rem; margin: 0; padding: 0; }}
+.nv-multiple dt, .nv-multiple dd {{ line-height: 1.35; }}
 .nv-multiple dt {{ color: var(--nv-quiet); white-space: nowrap; }}
-.nv-multiple dd {{ margin: 0; text-align: right; font-weight: 600; white-space: nowrap; }}
+.nv-multiple dd {{ margin: 0; padding: 0; text-align: right; font-weight: 600; white-space: nowrap; }}
+[data-testid="stMultiSelect"] [data-baseweb="tag"] span {{ font-size: 1rem; }}
 .nv-waiting {{ min-height: 26rem; opacity: .6; }}
 </style>
 <p class="nv-legend">All values<b style="background:{BEFORE}"></b>before<b style="background:{AFTER}"></b>after</p>"""
@@ -98,10 +102,17 @@ def _facts(result: Compared) -> tuple[tuple[str, str], ...]:
     return (
         ("Statistics", "–" if result.statistics is None else f"{result.statistics:,}"),
         ("Learned", f"{result.parameters:,}"),
-        ("Time", f"{1e3 * result.seconds:.2g} ms" if result.seconds < 0.1 else f"{1e3 * result.seconds:.0f} ms"),
+        ("Time", _duration(result.seconds)),
         ("Memory", _amount(result.memory)),
         ("Moved by", f"{result.distance:.3g}"),
     )
+
+
+def _duration(seconds: float) -> str:
+    """A time, short."""
+    if seconds < 0.995e-3:
+        return f"{1e6 * seconds:.0f} µs"
+    return f"{1e3 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
 def _amount(size: int) -> str:
@@ -126,29 +137,30 @@ def fill(place: DeltaGenerator, shown: Multiple, ground: Ground, source: dict[st
         ground: the common scales.
         source: the parameters of the link that choose the input.
     """
+    with place.container(border=True):
+        st.html(_article(shown, ground, address(shown, source)))
+
+
+def address(shown: Multiple, source: dict[str, str]) -> str:
+    """The address of the page that explores a method on the same input, with the settings of its card."""
     settings = shown.result.settings if shown.result else {}
     defaults = shown.method.settings()
     turned = {name: short(value) for name, value in settings.items() if value != defaults[name]}
-    with place.container(border=True):
-        st.html(_article(shown, ground))
-        st.page_link(
-            "pages/normalize.py",
-            label="Open in Normalize",
-            query_params={**source, "method": shown.method.title, **turned},
-        )
+    return f"norm?{urlencode({**source, 'method': shown.method.title, **turned})}"
 
 
-def _article(shown: Multiple, ground: Ground) -> str:
+def _article(shown: Multiple, ground: Ground, link: str) -> str:
     """A card as HTML."""
     card, title = shown.card, escape(shown.method.title)
+    head = f'<article class="nv-multiple"><h3><a href="{escape(link)}">{title}</a></h3>'
     if card is None:
         said = escape(shown.refused[0].upper() + shown.refused[1:])
-        return f'<article class="nv-multiple"><h3>{title}</h3><p class="nv-sentence">{said}.</p></article>'
+        return f'{head}<p class="nv-sentence">{said}.</p></article>'
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in card.facts)
     cube, bars, values = map(contact_sheet.uri, (card.cube, card.bars, card.values))
     shares = escape(card.shares)
     return (
-        f'<article class="nv-multiple"><h3>{title}</h3><p class="nv-shares">{shares}</p>'
+        f'{head}<p class="nv-shares">{shares}</p>'
         f'<div class="nv-top"><img src="{cube}" alt="{shares}"><dl>{facts}</dl></div>'
         f'<img class="nv-bars" src="{bars}" alt="Histograms of all values before and after">'
         f'<div class="nv-axis"><span>{number(ground.low)}</span><span>{number(ground.high)}</span></div>'
@@ -190,11 +202,10 @@ def downloads(found: Sequence[Multiple], ground: Ground, heading: str) -> None:
         f"Histograms: before (grey-blue) and after (orange), from {ground.low:.3g} to {ground.high:.3g}. "
         f"Colours: a part of the output, from -{LIMIT:g} (blue) to {LIMIT:g} (orange)."
     )
-    left, right = st.columns(2)
-    left.download_button(
+    st.download_button(
         "All cards (PNG)", lambda: contact_sheet.contact_sheet(heading, line, cards), "normalizations.png",
         "image/png", on_click="ignore", width="stretch",
     )  # fmt: skip
-    right.download_button(
+    st.download_button(
         "All numbers (CSV)", table(found), "normalizations.csv", "text/csv", on_click="ignore", width="stretch"
     )

@@ -17,10 +17,11 @@ from normviz.attribution import Probe, layers
 from normviz.models.catalogue import Classifier, load_classifier
 from normviz.samples import SAMPLES
 from normviz.ui import cache, frame, state
+from normviz.ui import table as table_picker
 from normviz.ui.photo import as_image, decoded, pick, sample_pixels
 
 SHAPES: dict[Layout, str] = {"nc": "N, C", "ntd": "N, T, D", "nchw": "N, C, H, W", "ncdhw": "N, C, D, H, W"}
-SOURCES = {"generated": "Generated", "photo": "Photos", "file": "A file"}
+SOURCES = {"generated": "Generated", "photo": "Photos", "file": "A file", "table": "A table"}
 SIZES: dict[str, tuple[int, ...]] = {
     "N": (1, 2, 4, 8, 16, 32),
     "C": (1, 2, 4, 8, 12, 16, 32, 64),
@@ -58,7 +59,9 @@ class Source:
 def choose() -> Source:
     """Draw the widgets that choose the activations, and return them."""
     kind = state.select("Activations", tuple(SOURCES), "generated", "source", text=SOURCES.__getitem__)
-    draw: dict[str, Callable[[], Source]] = {"generated": _generated, "photo": _of_photos, "file": _of_file}
+    draw: dict[str, Callable[[], Source]] = {
+        "generated": _generated, "photo": _of_photos, "file": _of_file, "table": _of_table,
+    }  # fmt: skip
     return draw[kind]()
 
 
@@ -174,3 +177,10 @@ def _of_file() -> Source:
     layout = layout_of(x.shape)
     st.caption(f"{uploaded.name} {name}: {' × '.join(map(str, x.shape))}, read as ({SHAPES[layout]}).")
     return Source(x.float(), layout, None, None, tuple(f"{i}" for i in range(x.shape[0])))
+
+
+def _of_table() -> Source:
+    table, name = table_picker.pick()
+    st.caption(" ".join(table.remarks()) + f" N rows of C columns: {', '.join(table.columns)}.")
+    x = table.values.float()  # (N, C)
+    return Source(x, "nc", None if name is None else ("table", name), None, tuple(f"{i}" for i in range(len(x))))

@@ -66,11 +66,11 @@ def normalize() -> None:
 
     def pick(text: str) -> None:
         kind, _, place = text.partition(":")
-        numbers = [int(number) for number in place.split(",")]
+        numbers = [int(number) for number in place.split(",")] if place else []
         st.session_state["clicked"] = text
         if kind == "cube":
             st.session_state["channel"] = numbers[1]
-        st.session_state["cell"] = tuple(numbers) if kind == "slice" else (9 * numbers[2], 5)
+        st.session_state["cell"] = (tuple(numbers) or None) if kind == "slice" else (9 * numbers[2], 5)
 
     linked = st.query_params.get("cell")
     cell = st.session_state.get("cell", tuple(map(int, linked.split(","))) if linked else None)

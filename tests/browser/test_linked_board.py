@@ -444,6 +444,7 @@ def test_a_click_pins_a_cell_and_the_server_hears_of_it(fresh: tuple[Page, list[
     page.mouse.down()
     page.mouse.up()  # a second click on the same cell releases it
     page.mouse.move(2, 2)
+    expect(page.get_by_text("Clicked: slice:", exact=True)).to_be_visible()
     _dark(page, "cube", "before", "after", "bars")
     page.locator(".nv-table").first.locator("tbody tr:nth-child(6)").click()
     page.mouse.move(2, 2)
@@ -531,14 +532,14 @@ def test_a_finger_scrolls_the_page_over_a_cube_and_turns_it_sideways(chromium: B
     assert box is not None
     start = _block(page)
     protocol = page.context.new_cdp_session(page)
-    top = "document.querySelector('[data-panel=cube]').getBoundingClientRect().y"
+    top = "document.querySelector('.nv-board').getBoundingClientRect().y"
 
     def touch(kind: str, *points: tuple[float, float]) -> None:
         protocol.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": [{"x": x, "y": y} for x, y in points]})
         page.wait_for_timeout(20)
 
     def swipe(across: float, below: float) -> float:
-        """How far a finger that swipes over the cube moves the page."""
+        """How far a finger that swipes over the panel moves the page."""
         before = page.evaluate(top)
         x, y = box["x"] + 180 - across / 2, box["y"] + 180 - below / 2
         touch("touchStart", (x, y))
@@ -558,6 +559,16 @@ def test_a_finger_scrolls_the_page_over_a_cube_and_turns_it_sideways(chromium: B
     page.tap(_plot("cube"), position={"x": 180, "y": 150})
     page.wait_for_selector("text=Clicked: cube:")
     expect(page.locator(".nv-line").first).to_contain_text("pinned")
+    page.locator(_plot("surface")).scroll_into_view_if_needed()
+    box = page.locator(_plot("surface")).bounding_box()
+    assert box is not None
+    eye = "document.querySelector('[data-panel=surface] .nv-chart')._fullLayout.scene.camera.eye.x"
+    seen = page.evaluate(eye)
+    assert swipe(0, 120) > 60
+    assert page.evaluate(eye) == seen
+    box = page.locator(_plot("surface")).bounding_box()
+    assert box is not None and abs(swipe(120, 0)) < 5
+    page.wait_for_function(f"Math.abs({eye} - {seen}) > .1")
     assert not troubles
     page.context.close()
 

@@ -47,7 +47,7 @@ def sandwich_norm(
 def deep_norm(
     x: Tensor,
     f: Layer,
-    alpha: float = 12**0.25,
+    alpha: float = 2.0,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,

@@ -37,7 +37,7 @@ def weight_standardization(weight: Tensor, eps: float = 1e-5) -> Tensor:
 
 
 def scaled_weight_standardization(
-    weight: Tensor, gain: float = math.sqrt(2 / (1 - 1 / math.pi)), eps: float = 1e-4
+    weight: Tensor, gain: float = round(math.sqrt(2 / (1 - 1 / math.pi)), 4), eps: float = 1e-4
 ) -> Tensor:
     """Brock, De & Smith 2021, Eq. 4: gain (W - mean) / (std sqrt(fan-in))."""
     rows = []

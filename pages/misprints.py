@@ -18,8 +18,8 @@ SHADES = {WRONG: "light-dark(#A52E72, #F29AC7)", GOOD: "light-dark(#00724F, #4FD
 BINS = 60
 WRITTEN = 3  # places whose bars carry their numbers: on a phone those of more would overlap
 HELP = """
-Each of these mistakes can be found in articles, text books and glossaries. On the left is what they print, on the right
-what the papers say and what this program computes; **the mistake and what belongs in its place are coloured**. Both
+Each of these mistakes can be found in articles, text books and glossaries. First comes what they print, then what the
+papers say and what this program computes; **the mistake and what belongs in its place are coloured**. Both
 formulas are run on the very same numbers, and what they give is drawn in the same two colours. The largest difference
 is the largest one between a value of the one and the same value of the other.
 """

@@ -13,6 +13,7 @@ from normviz.ui.board import Panel, kept_board
 
 POINTS = (3, 10, 30, 60, 100, 200)
 FEATURES = ("first", "second", "third")
+NEUTRAL: tuple[tuple[float, ...], tuple[float, ...]] = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))  # gamma and beta
 ARRIVING = 1.5  # length of the gradient that arrives
 LANDS = {
     "layer_norm": ("circle of radius √3", "They land on a circle of radius √3 in the plane x₁ + x₂ + x₃ = 0"),
@@ -54,8 +55,7 @@ def cloud() -> tuple[Tensor, tuple[object, ...]]:
 
 def affine(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Draw the sliders of gamma and beta, one for each feature, for a method that has them."""
-    gamma: tuple[float, ...] = (1.0, 1.0, 1.0)
-    beta: tuple[float, ...] = (0.0, 0.0, 0.0)
+    gamma, beta = NEUTRAL
     if method.takes("weight"):
         with st.expander(r"Scale $\gamma$ and shift $\beta$" if method.takes("bias") else r"Scale $\gamma$"):
             gamma = tuple(
@@ -142,6 +142,8 @@ def work() -> None:
 
             def draw() -> tuple[list[Panel], None]:
                 surface, title = LANDS[method.name]
+                if surface and (gamma, beta) != NEUTRAL:
+                    surface, title = f"{surface}, stretched", f"{title}, which γ and β stretch and move"
                 figure = geometry.scene(
                     seen.before.numpy(), seen.after.numpy(), [line.numpy() for line in seen.surface], surface, joined,
                     point, seen.gradient.incoming.numpy() if shown else None,

@@ -1,0 +1,50 @@
+"""The pages: where each is, what it is called, and the question that it answers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One page.
+
+    Attributes:
+        file: its script.
+        path: its path in the address; it differs from the file's name, or a link opened first would bypass the frame.
+        title: its name.
+        question: what it answers, for the list on the home page.
+    """
+
+    file: str
+    path: str
+    title: str
+    question: str = ""
+
+
+CONTENTS: dict[str, tuple[Entry, ...]] = {
+    "": (Entry("pages/home.py", "", "Home"),),
+    "Photos": (
+        Entry(
+            "pages/class_activation_maps.py", "cam", "Class activation maps", "Which pixels made the network say cat?"
+        ),
+    ),
+    "Normalization": (
+        Entry("pages/normalize.py", "norm", "Normalize", "Which numbers share a mean and a variance?"),
+        Entry("pages/compare.py", "compare", "Compare", "What do all of them do to the same numbers?"),
+        Entry("pages/composer.py", "compose", "Compose a norm", "Which one is it when you choose the axes yourself?"),
+        Entry("pages/three_features.py", "geometry", "Geometry", "Where do three features go?"),
+        Entry("pages/invariance.py", "invariance", "Invariances", "What can change without the output noticing?"),
+    ),
+    "Beyond activations": (
+        Entry("pages/data_scaling.py", "scaling", "Data scaling", "What does scaling do to a table, or to a photo?"),
+        Entry(
+            "pages/weights_and_blocks.py", "blocks", "Weights and blocks",
+            "What is normalized when it is not the activations?",
+        ),
+    ),
+    "Look it up": (
+        Entry("pages/formulas.py", "formulas", "Formula sheet", "What is the exact formula, and what is its trap?"),
+        Entry("pages/misprints.py", "errata", "Errata", "Which formulas are often printed wrong?"),
+    ),
+}  # fmt: skip
