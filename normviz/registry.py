@@ -7,6 +7,7 @@ documentation all read them from here.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import re
@@ -87,6 +88,12 @@ class Knob:
                 f"{self.name} must be {kind} from {self.range.low:g} to {self.range.high:g}; received {text}"
             )
         return number
+
+
+@functools.cache
+def _arguments(function: Callable[..., Any]) -> frozenset[str]:
+    """The names of a function's arguments."""
+    return frozenset(inspect.signature(function).parameters)
 
 
 @dataclass(frozen=True)
@@ -170,7 +177,7 @@ class Method:
 
     def takes(self, argument: str) -> bool:
         """Whether the function has an argument of this name (`weight`, `bias`, `running_mean`)."""
-        return argument in inspect.signature(self.function).parameters
+        return argument in _arguments(self.function)
 
     def idle(self, layout: str) -> set[str]:
         """The knobs that only say which axes are shared, and say nothing in this layout."""

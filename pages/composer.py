@@ -1,18 +1,18 @@
 """Compose a norm: choose the axes, the centre and the power yourself, and see whose norm it is."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import streamlit as st
 
 from normviz.activations import DISTRIBUTIONS, LAYOUTS, Distribution, Layout, channel_axis
-from normviz.figures import cube, distributions, style, tensors
 from normviz.normalization import divisors
 from normviz.normalization.compose import POWERS, Choice, as_method, code, formula
 from normviz.normalization.known import Match, matches, one_step_away, presets
 from normviz.normalization.pattern import describe_axes
 from normviz.normalization.view import View, view
 from normviz.registry import Value
-from normviz.ui import cache, frame, knobs, state
+from normviz.ui import cache, explorer, frame, knobs, state
 from normviz.ui.board import Panel, kept_board
 from normviz.ui.source import DEFAULTS, SHAPES
 
@@ -116,38 +116,24 @@ def notes(choice: Choice) -> list[str]:
     said += [f"The same statistics, but scale and shift come from other data: {', '.join(given)}."] if given else []
     if choice.running and "n" not in choice.axes:
         said.append(
-            "One pair is stored for each channel, averaged over the examples, as nn.InstanceNorm2d does with "
+            "What is stored for each channel is the average over the examples, as nn.InstanceNorm2d does it with "
             "track_running_stats=True."
             if set(choice.kept) == {"n", choice.channel}
             else "A running average makes little sense here: the statistic belongs to one example, and the next batch "
             "has others. What is stored is its average over the examples. Average over N too, or keep C and N alone."
         )
     if choice.running and set(choice.kept) - {"n", "g", choice.channel}:
-        said.append("A pair is stored for each position, so every later input must have this size.")
+        said.append("It is stored for each position, so every later input must have this size.")
     return said
 
 
 def panels(choice: Choice, seen: View) -> list[Panel]:
     """The cube of shared axes, a slice before and after, and all values."""
-    low, high = style.limits(seen.before, seen.after)
-    names, sizes = zip(*seen.block_axes, strict=True)
-    rows, columns = seen.slice_axes
-    where = {"nc": "all values", "ntd": "example 0", "nchw": "example 0, channel 0", "ncdhw": "the first slice"}
-    before = tensors.slice_heatmap(seen.before, low, high, seen.groups, (rows, columns), "before")
-    after = tensors.slice_heatmap(seen.after, low, high, seen.groups, (rows, columns), "after")
-    bars = distributions.before_after(
-        seen.histogram_before.counts.numpy(), seen.histogram_after.counts.numpy(), seen.histogram_before.low,
-        seen.histogram_before.high, seen.bars_before, seen.bars_after, seen.bars,
-    )  # fmt: skip
+    where = {"nc": "all values", "ntd": "example 0", "nchw": "example 0, channel 0", "ncdhw": "one slice of example 0"}
+    first, *others = explorer.panels(seen, where[choice.layout])
     kind = f"{'stored ' if choice.running else ''}statistic{'' if seen.total == 1 else 's'}"
-    told = describe_axes(choice.stored.pattern if choice.running else choice.pattern)
-    return [
-        Panel("cube", f"{seen.total:,} {kind}, {told}", cube.shared_axes_cube(seen.block, names, sizes),
-              alt=f"A block of cells in {seen.total} groups, {told}"),
-        Panel("before", f"Before: {where[choice.layout]}", before, alt="A slice of the values before"),
-        Panel("after", "After, on the same colours", after, alt="The same slice after"),
-        Panel("bars", "All values, before and after", bars, span=3, height=250),
-    ]  # fmt: skip
+    told = f"{seen.total:,} {kind}, {describe_axes(choice.stored.pattern if choice.running else choice.pattern)}"
+    return [replace(first, title=told, alt=f"A block of cells, coloured by group: {told}"), *others]
 
 
 def show(choice: Choice, distribution: Distribution, seed: int) -> None:
@@ -169,7 +155,7 @@ def show(choice: Choice, distribution: Distribution, seed: int) -> None:
     if found:
         link = {"method": found[0].method.title, "shape": SHAPES[choice.layout]}
         link |= {name: knobs.short(value).lower() for name, value in found[0].settings.items()}
-        st.page_link("pages/normalize.py", label=f"Open {found[0].title} in the explorer", query_params=link)
+        st.page_link("pages/normalize.py", label="Open it in the explorer", query_params=link)
     frame.how_to_read(HELP)
 
 

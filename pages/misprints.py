@@ -114,7 +114,7 @@ def link(method: Method) -> None:
         if "nchw" not in method.layouts():
             asked["shape"] = next(text for layout, text in SHAPES.items() if layout in method.layouts())
     else:
-        page, asked = "pages/formulas.py", {"find": method.title}
+        page, asked = "pages/formula_sheet.py", {"find": method.title}
     st.page_link(page, label=f"Open {method.title}", icon=":material/arrow_forward:", query_params=asked)
 
 

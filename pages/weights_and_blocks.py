@@ -80,6 +80,7 @@ def panel(number: int, picture: Picture, ends: tuple[float, float], span: int) -
         figure = curves.bars(
             picture.places, groups, picture.x_title, picture.y_title,
             None if picture.expected is None else picture.expected.tolist(), picture.log_y,
+            line_name=picture.line,
         )  # fmt: skip
     return Panel(f"picture-{number}", picture.title, figure, span, alt=words(picture), caption=picture.caption)
 

@@ -178,7 +178,7 @@ def test_the_seed_deals_the_examples_out() -> None:
 def test_locality_follows_the_order_of_the_batch() -> None:
     method = get("ghost batching")
     assert method.batch_order is not None
-    order = method.batch_order(9, **method.settings({"size": 3, "seed": 2}))
+    order = method.batch_order(9, **method.settings({"size": 3, "shuffle": 2}))
     assert torch.equal(order, ghost_order(9, 2)) and sorted(order.tolist()) == list(range(9))
     assert order.tolist() != list(range(9))
     place = order.argsort()

@@ -236,8 +236,11 @@ def test_values_have_the_colours_of_one_scale() -> None:
     numbers = np.array([[-9.0, -3.0, 0.0], [1.5, 3.0, 9.0]])
     picture = np.asarray(opened(contact_sheet.values(numbers, 3.0)))[..., :3].astype(int)
     assert picture.shape == (2, 3, 3)
-    assert np.abs(picture - colors.colorize(numbers, colors.SIGNED, -3.0, 3.0)).max() <= 8
-    assert (picture[0, 0] == picture[0, 1]).all()
+    assert np.abs(picture - colors.colorize(numbers, colors.SIGNED, -3.0, 3.0)).max() <= 4
+    assert (picture[0, 0] == picture[0, 1]).all() and (picture[1, 1] == picture[1, 2]).all()
+    assert picture[0, 0, 2] > picture[0, 0, 0] and picture[1, 2, 0] > picture[1, 2, 2]  # blue below 0, orange above
+    with pytest.raises(ValueError, match="finite"):
+        contact_sheet.values(np.array([[np.nan]]), 3.0)
 
 
 def test_a_contact_sheet_holds_every_card() -> None:

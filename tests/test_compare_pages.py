@@ -54,7 +54,7 @@ def fine(test: AppTest) -> None:
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_the_matrix_shows_every_method_and_every_change(layout: Layout) -> None:
-    test = open_page("invariance", shape=SHAPES[layout])
+    test = open_page("invariance_matrix", shape=SHAPES[layout])
     fine(test)
     (table,) = (
         json.loads(element.proto.json) for element in test.get("bidi_component") if "cells" in element.proto.json
@@ -68,7 +68,7 @@ def test_the_matrix_shows_every_method_and_every_change(layout: Layout) -> None:
 
 
 def test_a_cell_is_explained_and_stands_in_the_link() -> None:
-    test = open_page("invariance", method="Layer norm, per position", change="One row of W × δ")
+    test = open_page("invariance_matrix", method="Layer norm, per position", change="One row of W × δ")
     fine(test)
     assert test.subheader[0].value == "Layer norm, per position: one row of W × δ"
     (said,) = bodies(test, "Channels share a statistic")
@@ -79,14 +79,14 @@ def test_a_cell_is_explained_and_stands_in_the_link() -> None:
 
 
 def test_what_a_method_refuses_is_said_in_its_cell() -> None:
-    test = open_page("invariance", shape="N, C", method="Batch norm, training", change="Each case alone")
+    test = open_page("invariance_matrix", shape="N, C", method="Batch norm, training", change="Each case alone")
     fine(test)
     assert "more than one value per channel" in bodies(test, "The method refuses that")[0]
 
 
 def test_seed_and_size_change_the_numbers() -> None:
     def said(**link: str) -> str:
-        return bodies(open_page("invariance", **link), "Changed by")[0]
+        return bodies(open_page("invariance_matrix", **link), "Changed by")[0]
 
     assert len({said(), said(seed="1"), said(delta="4.0")}) == 3
 
@@ -96,7 +96,7 @@ def test_seed_and_size_change_the_numbers() -> None:
 
 @pytest.mark.parametrize("shape", list(SHAPES.values()))
 def test_every_method_has_a_card(shape: str) -> None:
-    test = open_page("compare", shape=shape, N="4", C="8", D="8", T="4", H="4", W="4", depth="2")
+    test = open_page("compare_methods", shape=shape, N="4", C="8", D="8", T="4", H="4", W="4", depth="2")
     fine(test)
     layout = next(layout for layout, text in SHAPES.items() if text == shape)
     titles = [m.title for m in methods("normalization") if m.takes_activations and layout in m.layouts()]
@@ -109,7 +109,7 @@ def test_every_method_has_a_card(shape: str) -> None:
 
 def test_a_subset_is_chosen_by_the_link_and_sorted() -> None:
     some = ["Batch Normalization", "Layer Normalization", "L2 Normalization"]
-    test = open_page("compare", methods=some, sort="statistics", N="4", C="8", H="4", W="4")
+    test = open_page("compare_methods", methods=some, sort="statistics", N="4", C="8", H="4", W="4")
     fine(test)
 
     def order() -> list[str]:
@@ -125,7 +125,7 @@ def test_a_subset_is_chosen_by_the_link_and_sorted() -> None:
 
 
 def test_a_card_opens_its_method_on_the_same_input() -> None:
-    test = open_page("compare", methods=["Group Normalization"], sort="time", seed="3", C="8", N="4")
+    test = open_page("compare_methods", methods=["Group Normalization"], sort="time", seed="3", C="8", N="4")
     (card,) = cards_of(test)
     page, _, query = html.unescape(re.findall(r'<a href="([^"]*)"', card)[0]).partition("?")
     assert page == "norm"
@@ -135,7 +135,7 @@ def test_a_card_opens_its_method_on_the_same_input() -> None:
 
 
 def test_what_is_refused_is_said_on_the_card_and_the_others_go_on() -> None:
-    test = open_page("compare", shape="N, C", N="1", C="4", sort="time")
+    test = open_page("compare_methods", shape="N, C", N="1", C="4", sort="time")
     fine(test)
     refused = bodies(test, "more than one value per channel in training")
     assert "Batch Normalization" in refused[0]

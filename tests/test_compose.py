@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import combinations, product
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,9 +13,10 @@ from torch import Tensor
 
 from normviz.activations import LAYOUTS, Layout
 from normviz.normalization import apply, running_statistics
-from normviz.normalization.compose import MOMENTUM, STEPS, Choice, code, compose, formula
+from normviz.normalization.compose import MOMENTUM, STEPS, Choice, as_method, code, compose, formula
 from normviz.normalization.known import Match, matches, one_step_away, presets
 from normviz.normalization.pattern import group_index
+from normviz.normalization.view import view
 from tests.cases import per_group, random
 
 SHAPES: dict[Layout, tuple[int, ...]] = {"nc": (4, 6), "ntd": (4, 3, 6), "nchw": (4, 6, 2, 3), "ncdhw": (4, 6, 2, 3, 2)}
@@ -172,13 +174,11 @@ def test_running_averages_without_the_batch_are_those_of_pytorch_instance_norm()
 
 
 @each_subset
-def test_count_and_formula(layout: Layout, axes: str) -> None:
+def test_formula(layout: Layout, axes: str) -> None:
     x = data(layout)
     for choice in choices(layout, axes, (2.0, 3.0)):
         groups = group_index(choice.pattern, x.shape, layout, (), **choice.sizes)
         together = int(groups.flatten().bincount()[0])
-        if not choice.running:
-            assert choice.statistics(x.shape) == int(groups.max()) + 1
         text = formula(choice, x.shape)
         assert text.count("{") == text.count("}")
         assert text.endswith(rf"{together} \end{{aligned}}")
@@ -207,6 +207,18 @@ def test_unfit_input_is_refused_in_words() -> None:
         compose(data("nc")[:1], Choice("nc", "n", running=True))
     with pytest.raises(ValueError, match="floating-point"):
         compose(torch.ones(2, 3, dtype=torch.int64), Choice("nc", "c"))
+
+
+@each_layout
+def test_a_choice_can_be_drawn_as_a_method(layout: Layout) -> None:
+    x = data(layout)
+    for running in (False, True):
+        choice = Choice(layout, layout[1:], 2, running=running)
+        seen = view(as_method(choice), x, layout, {"groups": 2})
+        kept = 2 if running else 2 * x.shape[0]  # groups, and examples where the statistics are live
+        assert seen.total == len(np.unique(seen.rows.ids)) == kept
+        expected = compose(x, choice).reshape(-1, *x.shape[-2:])[0]
+        np.testing.assert_allclose(seen.after, expected.float().numpy(), rtol=1e-6)
 
 
 def test_the_input_stays_as_it_is() -> None:

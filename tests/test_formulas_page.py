@@ -18,7 +18,7 @@ METHODS = methods("normalization")
 
 @pytest.fixture(scope="module")
 def sheet() -> AppTest:
-    return open_page("formulas")
+    return open_page("formula_sheet")
 
 
 def entries(test: AppTest) -> dict[str, str]:
@@ -29,7 +29,7 @@ def entries(test: AppTest) -> dict[str, str]:
 
 def shown(**link: str) -> set[str]:
     """The names of the methods that a link leaves on the sheet."""
-    test = open_page("formulas", **link)
+    test = open_page("formula_sheet", **link)
     assert not test.exception
     hidden = set(re.findall(r"st-key-nv-entry-(\w+)\)", words(test)))
     assert "display: none" in words(test) or not hidden
@@ -111,13 +111,13 @@ def test_filters() -> None:
 
 
 def test_nothing_found_is_said() -> None:
-    test = open_page("formulas", find="unicorn")
+    test = open_page("formula_sheet", find="unicorn")
     assert "Nothing is found" in words(test)
     assert f"0 of {len(METHODS)}" in words(test)
 
 
 def test_typing_changes_what_is_shown() -> None:
-    test = open_page("formulas")
+    test = open_page("formula_sheet")
     test.text_input("find").set_value("spectral").run()
     assert "1 of" in words(test)
     assert get("spectral_norm").name not in re.findall(r"st-key-nv-entry-(\w+)\)", words(test))

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.normalization import batch_norm, group_norm, instance_norm
+from normviz.normalization.apply import expected_order
 from tests.cases import (
     CASES,
     SHAPES,
     Case,
     apply_case,
     arguments_of,
-    expected_order,
     groups_of,
     per_group,
     plain,

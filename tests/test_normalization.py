@@ -305,7 +305,7 @@ def test_what_cannot_be_normalized_is_refused_in_words(call: Callable[[], object
 @pytest.mark.parametrize("case", plain(CASES), ids=str)
 def test_a_constant_input_leaves_as_0_or_1(case: Case) -> None:
     constant = torch.full(SHAPES[case.layout], 3.0)
-    y = apply(case.method, constant, case.layout, **case.settings)
+    y = apply_case(case, constant)
     expected = torch.full_like(y, 1.0 if case.method.scale == "rms" else 0.0)
     torch.testing.assert_close(y, expected, rtol=0, atol=1e-4)
 

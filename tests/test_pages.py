@@ -31,8 +31,8 @@ def words(test: AppTest) -> str:
 
 
 def errors(test: AppTest) -> list[str]:
-    """The sentences in error boxes."""
-    return [box.proto.body for box in test.get("html") if "nv-error" in box.proto.body]
+    """The sentences in error boxes, of rules and of defects."""
+    return [box.proto.body for box in test.get("html") if "nv-error" in box.proto.body or "nv-sorry" in box.proto.body]
 
 
 FAST = [method.title for method in methods("attribution") if method.name != "score_cam"]

@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from normviz.normalization import apply, divisors
+from normviz.normalization.apply import expected_order
 from normviz.registry import Knob, Method, Value, methods
-from tests.cases import Case, arguments_of, expected_order, groups_of, random, sides_of, small_settings, with_eps
+from tests.cases import Case, arguments_of, groups_of, random, sides_of, small_settings, with_eps
 from tests.reference import normalization as reference
 
 METHODS = [method for method in methods("normalization") if method.takes_activations]

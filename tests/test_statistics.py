@@ -112,7 +112,7 @@ def test_a_part_of_a_huge_group_index_is_cheap() -> None:
 def test_group_statistics_agree_with_numpy(pattern: str, layout: str, dtype: torch.dtype) -> None:
     x = (random(*SHAPES[layout]) * 3 + 2).to(dtype)
     members = _members(x, pattern, layout).double().numpy()
-    result = group_statistics(x, pattern, layout, **SIZES)
+    result = group_statistics(x, pattern, layout, None, **SIZES)
     tolerance = 1e-12 if dtype == torch.float64 else 1e-5
     assert result.mean.dtype == result.std.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
     np.testing.assert_allclose(result.mean.numpy(), members.mean(1), rtol=tolerance, atol=tolerance)
@@ -123,7 +123,7 @@ def test_group_statistics_agree_with_numpy(pattern: str, layout: str, dtype: tor
 def test_group_statistics_are_right_far_from_zero(pattern: str, layout: str) -> None:
     x = (random(*SHAPES[layout]) + 1e4).float()
     members = _members(x, pattern, layout).double()
-    result = group_statistics(x, pattern, layout, **SIZES)
+    result = group_statistics(x, pattern, layout, None, **SIZES)
     torch.testing.assert_close(result.mean.double(), members.mean(1), rtol=1e-6, atol=0)
     torch.testing.assert_close(result.std.double(), members.std(1, correction=0), rtol=1e-3, atol=1e-3)
 
@@ -183,11 +183,11 @@ def test_group_histograms_agree_with_those_of_each_group(pattern: str, layout: s
     x = random(*SHAPES[layout]) * 2
     members = _members(x, pattern, layout)
     chosen = [len(members) - 1, 0, 2]
-    result = group_histograms(x, pattern, layout, -4.0, 4.0, 10, chosen, **SIZES)
+    result = group_histograms(x, pattern, layout, -4.0, 4.0, 10, chosen, None, **SIZES)
     expected = [histogram(members[group], -4.0, 4.0, 10).counts.tolist() for group in chosen]
     assert result.counts.tolist() == expected
     assert result.seen == result.size == 3 * members.shape[1]
-    first = group_histograms(x, pattern, layout, -4.0, 4.0, 10, None, **SIZES)
+    first = group_histograms(x, pattern, layout, -4.0, 4.0, 10, None, None, **SIZES)
     assert len(first.counts) == min(64, len(members)) and first.counts[2].tolist() == expected[2]
 
 
@@ -246,3 +246,17 @@ def test_check_finite_says_how_many_and_where() -> None:
     for pair in ([torch.inf, -torch.inf], [torch.inf, 1.0]):
         with pytest.raises(ValueError, match=r"first one at index \(0,\)"):
             check_finite(torch.tensor(pair))
+
+
+@each_pattern
+def test_only_what_counts_is_counted(pattern: str, layout: str) -> None:
+    x = random(*SHAPES[layout])
+    real = random(*SHAPES[layout], seed=9) > -0.5
+    groups = group_index(pattern, x.shape, layout, (), **SIZES)
+    found = group_statistics(x, pattern, layout, real, **SIZES)
+    counts = group_histograms(x, pattern, layout, -9.0, 9.0, 6, [0, 1], real, **SIZES).counts
+    for group in range(len(found.mean)):
+        mine = x[(groups == group) & real]
+        expected = (mine.mean(), mine.std(correction=0)) if len(mine) else (torch.zeros(()), torch.zeros(()))
+        torch.testing.assert_close((found.mean[group], found.std[group]), expected, check_dtype=False)
+        assert group > 1 or int(counts[group].sum()) == len(mine)

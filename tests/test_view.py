@@ -56,14 +56,12 @@ def test_the_words_for_centre_and_scale_tell_what_the_method_does(case: Case) ->
     assert case.pattern is not None
     order = case.method.batch_order(len(x), **settings) if case.method.batch_order else torch.arange(len(x))
     eps, power = float(settings.get("eps", 0)), float(settings.get("p", 2))
-    words = case.method.centre, case.method.scale
-    centre, spread = group_terms(
-        x[order], case.pattern, case.layout, *words, eps, power, **sizes(case.method, settings)
-    )
+    method, given = case.method, sizes(case.method, settings)
+    centre, spread = group_terms(x[order], case.pattern, case.layout, method.centre, method.scale, eps, power, **given)
     groups = groups_of(case, SHAPES[case.layout])
-    divisor = (spread + eps).sqrt() if case.method.scale in ("std", "rms") else spread
+    divisor = (spread + eps).sqrt() if method.scale in ("std", "rms") else spread
     z = (x - centre[groups]) / divisor[groups]
-    y = apply(case.method, x, case.layout, sides=make_sides(case.method, x, strength=0), **settings)
+    y = apply(method, x, case.layout, running=None, sides=make_sides(method, x, strength=0), **settings)
     for group in range(int(groups.max()) + 1):
         mine = groups == group
         design = torch.stack([z[mine], torch.ones_like(z[mine])], dim=1)  # (values, 2)
@@ -74,7 +72,7 @@ def test_the_words_for_centre_and_scale_tell_what_the_method_does(case: Case) ->
 def test_the_gain_of_the_methods_own_is_measured() -> None:
     x = random(4, 6, dtype=torch.float32)
     seen = view(get("min_max_scaling"), x, "nc", get("min_max_scaling").settings({"low": -1.0, "high": 3.0}))
-    assert (seen.gain, seen.offset) == (pytest.approx(4, rel=1e-4), pytest.approx(-1, rel=1e-4))
+    assert seen.gain == pytest.approx(4, rel=1e-4) and seen.offset == pytest.approx(-1, rel=1e-4)
     seen = view(get("scale_norm"), x, "nc", get("scale_norm").settings())
     assert seen.gain == pytest.approx(math.sqrt(6), rel=1e-4)
     seen = view(get("dynamic_tanh"), x, "nc", get("dynamic_tanh").settings())

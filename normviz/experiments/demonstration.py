@@ -65,7 +65,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class Heights:
-    """Groups of bars by name, each (P,) heights at the same places, and what theory expects there."""
+    """Groups of bars by name, each (P,) heights at the same places, and a line (P,): what theory expects there."""
 
     title: str
     x_title: str
@@ -75,6 +75,7 @@ class Heights:
     expected: Numbers | None = None
     caption: str = ""
     log_y: bool = False
+    line: str = "expected"
 
 
 Picture = Matrix | Curves | Heights

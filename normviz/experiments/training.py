@@ -53,7 +53,7 @@ def _adaptive_gradient_clipping(generator: Generator, clipping: float, eps: floa
             Heights(
                 "Length of the gradient over the length of the weights", "unit", "share", units,
                 {"before": array(before), "after": array(after)}, array([clipping] * 8),
-                "The grey line is the limit λ. The weights of unit 8 are all 0: they count as ε long.", log_y=True,
+                "The weights of unit 8 are all 0: they count as ε long.", log_y=True, line="limit λ",
             ),
             Heights(
                 "Length of the gradient", "unit", "length", units,

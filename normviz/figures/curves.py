@@ -120,6 +120,7 @@ def bars(
     expected: Sequence[float] | None = None,
     log_y: bool = False,
     y_range: tuple[float, float] | None = None,
+    line_name: str = "expected",
 ) -> go.Figure:
     """Bars side by side at each place, and a line across them where a value was expected.
 
@@ -131,6 +132,7 @@ def bars(
         expected: the value that was expected at each place, if there is one.
         log_y: whether heights stand in powers of ten; they must be above 0 then.
         y_range: the ends of the vertical axis; by default from 0 to a little beyond the highest bar.
+        line_name: what the expected values are called.
 
     Raises:
         ValueError: no groups, not one height a place, a value that is not finite, or one that is not above 0 on an
@@ -140,7 +142,7 @@ def bars(
         raise ValueError(f"a chart needs bars; received {len(groups)} groups at {len(places)} places")
     heights = [_axis_values(group.heights, log_y, f"the heights of {group.name!r}") for group in groups]
     line = None if expected is None else _axis_values(expected, log_y, "the expected values")
-    for name, values in [*((g.name, h) for g, h in zip(groups, heights, strict=True)), ("expected", line)]:
+    for name, values in [*((g.name, h) for g, h in zip(groups, heights, strict=True)), (line_name, line)]:
         if values is not None and len(values) != len(places):
             raise ValueError(f"{name!r} needs a height for each of {len(places)} places; received {len(values)}")
     names = [str(place) for place in places]
@@ -163,9 +165,9 @@ def bars(
     ]
     if line is not None:
         marker = {"symbol": "line-ew", "size": 26, "line": {"width": 3, "color": EXPECTED}}
-        hover = "expected at %{x}: %{y:.4~g}"
+        hover = line_name + " at %{x}: %{y:.4~g}"
         traces.append(
-            go.Scatter(x=names, y=line.astype(np.float32), name="expected", mode="markers", marker=marker,
+            go.Scatter(x=names, y=line.astype(np.float32), name=line_name, mode="markers", marker=marker,
                        hovertemplate=hover)
         )  # fmt: skip
     zero = [] if log_y else [np.zeros(1)]

@@ -75,7 +75,8 @@ def tensors(
     known: dict[str, Any] = dict(sides or {})
     if running is not None:
         mean, variance = running
-        known |= {"running_mean": mean, "running_var": variance, "running_sq": variance.double() + mean.double().square()}
+        known |= {"running_mean": mean, "running_var": variance}
+        known["running_sq"] = variance.double() + mean.double().square()  # (C,); float32 would lose it far from 0
     letters = expected_order(method, layout)
     for name in ("style", "train"):
         if name in known:

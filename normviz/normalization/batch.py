@@ -141,18 +141,18 @@ def running_statistics(
     )
 
 
-def ghost_order(examples: int, seed: int = 0, **settings: Value) -> Tensor:
+def ghost_order(examples: int, shuffle: int = 0, **settings: Value) -> Tensor:
     """The order in which `ghost_batch_norm` takes the examples before it cuts them into sub-batches.
 
     Args:
         examples: the number of examples, N.
-        seed: the seed of the permutation.
+        shuffle: the seed of the permutation.
         **settings: the method's other knobs, which do not matter here.
 
     Returns:
         The number of the example at each place, (N,), int64.
     """
-    return torch.randperm(examples, generator=torch.Generator().manual_seed(seed))  # (N,)
+    return torch.randperm(examples, generator=torch.Generator().manual_seed(shuffle))  # (N,)
 
 
 @register(
@@ -177,7 +177,7 @@ def ghost_order(examples: int, seed: int = 0, **settings: Value) -> Tensor:
 def ghost_batch_norm(
     x: Tensor,
     size: Annotated[int, Range(1, 1024, symbol="g", log=True)] = 16,
-    seed: Annotated[int, Range(0, 9999, symbol="s")] = 0,
+    shuffle: Annotated[int, Range(0, 9999, symbol="s")] = 0,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
@@ -187,7 +187,7 @@ def ghost_batch_norm(
     Args:
         x: (N, C) or (N, C, ...); the channels of a sequence come second: (N, D, T).
         size: the examples in a sub-batch; the last one may be smaller, but not a single example.
-        seed: the seed of the permutation that deals the examples out.
+        shuffle: the seed of the permutation that deals the examples out.
         weight: (C,), the scale gamma, or None for 1.
         bias: (C,), the shift beta, or None for 0.
         eps: added to the variance under the root.
@@ -216,7 +216,7 @@ def ghost_batch_norm(
             "ghost_batch_norm needs more than one value per channel in each sub-batch; "
             f"shape {tuple(x.shape)} in sub-batches of {size} has one: choose a larger size or add examples"
         )
-    place = ghost_order(examples, seed).argsort()  # (N,)
+    place = ghost_order(examples, shuffle).argsort()  # (N,)
     return _in_batches(x, place // size, x.shape[1], weight, bias, eps)  # (N, C, ...)
 
 

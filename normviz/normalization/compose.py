@@ -14,7 +14,7 @@ from torch import Tensor
 
 from normviz.activations import LAYOUTS, Layout, channel_axis
 from normviz.normalization.checks import check_input
-from normviz.normalization.pattern import kept_axes, split
+from normviz.normalization.pattern import split
 from normviz.registry import Knob, Method, Range, methods
 
 MOMENTUM = 0.1  # the weight of a new batch in a running average, as in PyTorch
@@ -101,15 +101,6 @@ class Choice:
     def sizes(self) -> dict[str, int]:
         """What the pattern asks for."""
         return {"g": self.groups} if self.groups > 1 else {}
-
-    def statistics(self, shape: Sequence[int]) -> int:
-        """How many statistics of each kind there are for an input of this shape.
-
-        Raises:
-            ValueError: the shape does not fit.
-        """
-        seen = self.stored if self.running else self
-        return math.prod(kept_axes(seen.pattern, shape, self.layout, **self.sizes).values())
 
 
 def compose(x: Tensor, choice: Choice, steps: int = STEPS) -> Tensor:

@@ -20,7 +20,6 @@ from normviz.registry import Knob, Method, Value, methods
 _Partition = tuple[tuple[tuple[bool, int], ...], ...]
 # The power that makes a method's scale; 3 for those that take any: with 2 they have another name.
 _POWERS = {("mean", "std"): 2.0, ("", "rms"): 2.0, ("", "power"): 3.0, ("mean", "power"): 3.0}
-
 _CONDITIONS = ("scale", "shift")  # what other data gives to a conditional method
 
 
@@ -205,13 +204,15 @@ def _partition(pattern: str, shape: Sequence[int], layout: Layout, given: Mappin
 def _choices(method: Method, layout: Layout, shape: Sequence[int]) -> Iterator[Choice]:
     """The choices that a method is in a layout, as far as choices can say it; G as near its default as C allows."""
     power = _POWERS.get((method.centre, method.scale))
-    channels = shape[channel_axis(layout)]
+    if power is None:
+        return
+    place = channel_axis(layout)
     for running in (False, True):
         for pattern, _ in _patterns(method, layout, running):
-            cut, others = "(g " in pattern, pattern.replace(f"(g {layout[channel_axis(layout)]})", "")
-            if power and "(" not in others:  # whoever cuts the batch cannot be said
-                most = sizes(method, method.settings())["g"] if cut else 1
-                groups = max((number for number in divisors(channels)[1:-1] if number <= most), default=1)
+            uncut = pattern.replace(f"(g {layout[place]})", "")
+            if "(" not in uncut:  # who cuts the batch cannot be said
+                most = sizes(method, method.settings())["g"] if uncut != pattern else 1
+                groups = max((number for number in divisors(shape[place])[1:-1] if number <= most), default=1)
                 shared = "".join(letter for letter in layout if letter in shared_axes(pattern))
                 yield Choice(layout, shared, groups, bool(method.centre), power, running)
 

@@ -141,7 +141,8 @@ def batch_norm_rnn(
     r" h_t = \sigma(o) \odot \tanh \operatorname{BN}(c_t), \quad"
     r" \operatorname{BN}(z) = \gamma\,\frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}}",
     use="LSTMs on long sequences: the hidden-to-hidden step is normalized too, each time step with its own statistics.",
-    trap="gamma must start small: with the usual 1 the tanh saturates and the gradient vanishes over time.",
+    trap="gamma must start small: with the usual 1 the gates and the tanh are driven hard, and gradients over many "
+    "steps grow or vanish.",
 )
 def batch_norm_lstm(
     x: Tensor,

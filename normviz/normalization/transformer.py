@@ -51,9 +51,7 @@ def scale_norm(
         Nguyen & Salazar 2019, Section 2 (ScaleNorm); eps as in the authors' code.
     """
     _check_tokens("scale_norm", x, g)
-    length = torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(eps)  # (N, C -> 1) or (N, T, D -> 1)
-    gain: Tensor = (math.sqrt(x.shape[-1]) if g is None else g) / length  # shape of length
-    return x * gain  # shape of x
+    return _of_length(x, math.sqrt(x.shape[-1]) if g is None else g, eps)  # shape of x
 
 
 @register(
@@ -90,8 +88,7 @@ def fix_norm(
         Nguyen & Chiang 2018, Section 4, there also for the context vector; taken up by Nguyen & Salazar 2019.
     """
     _check_tokens("fix_norm", x, g)
-    unit = F.normalize(x, dim=-1, eps=eps)  # shape of x
-    return unit if g is None else g * unit
+    return _of_length(x, 1.0 if g is None else g, eps)  # shape of x
 
 
 @register(
@@ -238,6 +235,12 @@ def unit_rows(weight: Tensor, dim: int = -1) -> Tensor:
         Loshchilov et al. 2024, Section 2.6, step 2.
     """
     return F.normalize(weight, dim=dim)  # shape of weight
+
+
+def _of_length(x: Tensor, g: Tensor | float, eps: float) -> Tensor:
+    """Every token divided by its length, at least eps, and multiplied by g in the same pass."""
+    gain: Tensor = g / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(eps)  # (N, 1) or (N, T, 1)
+    return x * gain  # shape of x
 
 
 def _check_tokens(name: str, x: Tensor, g: Tensor | None) -> None:

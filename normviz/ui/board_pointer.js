@@ -69,7 +69,10 @@ export function listen(board, panel) {
   for (const name of ["touchstart", "touchmove", "touchend"]) { // Plotly's 3-D scenes would keep the page from scrolling
     plot.addEventListener(name, (event) => panel.scene && event.stopPropagation(), { capture: true, passive: true });
   }
-  plot.addEventListener("pointerleave", (event) => event.pointerType === "mouse" && !board.press && board.point(null));
+  plot.addEventListener("pointerleave", (event) => {
+    if (board.press) board.press.left = true; // Plotly lays a sheet over the page while a button is down
+    else if (event.pointerType === "mouse") board.point(null);
+  });
   plot.addEventListener("click", (event) => {
     if (panel.cube && event.target.closest("button")) board.turned(panel, () => panel.cube.reset());
     else if (panel.link.kind === "choices") choose(board, locate(board, panel, event));
@@ -123,6 +126,10 @@ function lift(board, event, finger) {
   const { panel } = press;
   board.press = null;
   panel.plot.classList.remove("nv-turning");
+  if (press.left) {
+    const beyond = (next) => panel.plot.contains(next.target) || board.point(null);
+    document.addEventListener("pointermove", beyond, { once: true, capture: true, signal: board.ending.signal });
+  }
   if (press.turning || moved(press, event)) {
     if (finger && board.pin) board.point(null);
     return;

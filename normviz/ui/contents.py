@@ -31,10 +31,10 @@ CONTENTS: dict[str, tuple[Entry, ...]] = {
     ),
     "Normalization": (
         Entry("pages/normalize.py", "norm", "Normalize", "Which numbers share a mean and a variance?"),
-        Entry("pages/compare.py", "compare", "Compare", "What do all of them do to the same numbers?"),
+        Entry("pages/compare_methods.py", "compare", "Compare", "What do all of them do to the same numbers?"),
         Entry("pages/composer.py", "compose", "Compose a norm", "Which one is it when you choose the axes yourself?"),
         Entry("pages/three_features.py", "geometry", "Geometry", "Where do three features go?"),
-        Entry("pages/invariance.py", "invariance", "Invariances", "What can change without the output noticing?"),
+        Entry("pages/invariance_matrix.py", "invariance", "Invariances", "What changes without the output noticing?"),
     ),
     "Beyond activations": (
         Entry("pages/data_scaling.py", "scaling", "Data scaling", "What does scaling do to a table, or to a photo?"),
@@ -44,7 +44,7 @@ CONTENTS: dict[str, tuple[Entry, ...]] = {
         ),
     ),
     "Look it up": (
-        Entry("pages/formulas.py", "formulas", "Formula sheet", "What is the exact formula, and what is its trap?"),
+        Entry("pages/formula_sheet.py", "formulas", "Formula sheet", "What is the exact formula, and what is its trap?"),
         Entry("pages/misprints.py", "errata", "Errata", "Which formulas are often printed wrong?"),
     ),
 }  # fmt: skip

@@ -78,7 +78,7 @@ def _widget(knob: Knob, key: str, offered: Sequence[Value] | None) -> Value:
         return knob.parse(short(state.steps(label(knob), stops, default, key, text=short, help=knob.help)))
     if knob.type is int:
         return state.slider(label(knob), int(low), int(high), int(default), key, help=knob.help)
-    return state.slider(label(knob), low, high, default, key, step=_step(low, high), help=knob.help, format="%g")
+    return state.slider(label(knob), low, high, default, key, step=_step(low, high), help=knob.help, format="%.4g")
 
 
 def _step(low: float, high: float) -> float:

@@ -33,7 +33,8 @@ tbody th { position: sticky; left: 0; z-index: 1; text-align: left; padding: .2r
   max-width: 13rem; background: var(--st-background-color); border-right: 1px solid var(--st-border-color); }
 thead th:first-child { left: 0; z-index: 3; border-right: 1px solid var(--st-border-color); }
 td { min-width: 3.1rem; height: 1px; }
-button { all: unset; box-sizing: border-box; display: grid; place-items: center; width: 100%; height: 100%; padding: .3rem .1rem; text-align: center;
+button { all: unset; box-sizing: border-box; display: grid; place-items: center; width: 100%; height: 100%;
+  padding: .3rem .1rem; text-align: center;
   cursor: pointer; white-space: nowrap; }
 button:hover { box-shadow: inset 0 0 0 2px var(--st-text-color); }
 button:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: -3px; }

@@ -36,7 +36,7 @@ STYLE = f"""<style>
 .nv-multiple dt, .nv-multiple dd {{ line-height: 1.35; }}
 .nv-multiple dt {{ color: var(--nv-quiet); white-space: nowrap; }}
 .nv-multiple dd {{ margin: 0; padding: 0; text-align: right; font-weight: 600; white-space: nowrap; }}
-[data-testid="stMultiSelect"] [data-baseweb="tag"] span {{ font-size: 1rem; }}
+[data-testid="stMultiSelect"] [data-baseweb="tag"] span, [data-testid="stProgress"] p {{ font-size: 1rem; }}
 .nv-waiting {{ min-height: 26rem; opacity: .6; }}
 </style>
 <p class="nv-legend">All values<b style="background:{BEFORE}"></b>before<b style="background:{AFTER}"></b>after</p>"""
@@ -87,13 +87,13 @@ def multiple(method: Method, chosen: Source, ground: Ground, known_as: Hashable)
 def _make(method: Method, chosen: Source, ground: Ground) -> Multiple:
     try:
         result = compare(method, chosen.x, ground, chosen.running, chosen.mask)
+        pictures = (
+            contact_sheet.cube(result.groups),
+            contact_sheet.bars(ground.counts, result.counts),
+            contact_sheet.values(result.sheet, LIMIT),
+        )
     except ValueError as error:
         return Multiple(method, refused=str(error))
-    pictures = (
-        contact_sheet.cube(result.groups),
-        contact_sheet.bars(ground.counts, result.counts),
-        contact_sheet.values(result.sheet, LIMIT),
-    )
     return Multiple(method, result, Card(result.title, result.shares, _facts(result), *pictures))
 
 

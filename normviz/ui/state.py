@@ -94,6 +94,11 @@ def segments(
     )  # fmt: skip
 
 
+def several(label: str, options: Sequence[str], key: str, empty: str) -> list[str]:
+    """Any number of names; none chosen means all, and `empty` says so."""
+    return st.multiselect(label, options, key=key, placeholder=empty, bind="query-params") or list(options)
+
+
 def toggle(label: str, default: bool, key: str, *, help: str | None = None) -> bool:
     """A switch."""
     return _linked(key, lambda: st.toggle(label, default, key=key, help=help, bind="query-params"))
@@ -110,10 +115,12 @@ def number(label: str, low: int, high: int, default: int, key: str, *, help: str
     return _linked(key, draw)
 
 
-def text_field(label: str, default: str, key: str, *, help: str | None = None, limit: int = 200) -> str:
-    """A field for at most `limit` characters of text."""
+def text_field(
+    label: str, default: str, key: str, *, help: str | None = None, limit: int = 200, live: bool = False
+) -> str:
+    """A field for at most `limit` characters of text; `live` answers while it is typed."""
     return _linked(
-        key, lambda: st.text_input(label, default, limit, key=key, help=help, bind="query-params")
+        key, lambda: st.text_input(label, default, limit, key=key, help=help, bind="query-params", live=live)
     )  # fmt: skip
 
 

@@ -57,13 +57,13 @@ def identity_parameters(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
 def ghost_batch_norm(
     x: Tensor,
     size: int = 16,
-    seed: int = 0,
+    shuffle: int = 0,
     weight: Tensor | None = None,
     bias: Tensor | None = None,
     eps: float = 1e-5,
 ) -> Tensor:
     """Hoffer, Hubara & Soudry 2017, Algorithm 1, on a seeded random partition of the batch."""
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).tolist()
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(shuffle)).tolist()
     return normalize(x, lambda index: (order.index(index[0]) // size, index[1]), channel, weight, bias, eps)
 
 

@@ -81,7 +81,7 @@ def _weighted(maps: list[list[float]], place: Index, size: int, shape: tuple[int
 def divisive_norm(
     x: Tensor, weight: Tensor | None = None, pool: Tensor | None = None, power: float = 2.0, s: float = 1.0
 ) -> Tensor:
-    """Heeger 1992, the normalization model: D_i^n / (s^n + sum_j w_ij D_j^n) times a gain, for the size of each response."""
+    """Heeger 1992, the normalization model: D_i^n / (s^n + sum_j w_ij D_j^n) times a gain, of each response's size."""
     y = torch.empty(x.shape, dtype=torch.float64)
     for index in positions(x, range(x.ndim)):
         n, i, *place = index

@@ -26,11 +26,6 @@ COLUMNS = 3
 frame.page("Compare", "What do all of them do to the same numbers?")
 
 
-def several(label: str, options: list[str], key: str, empty: str) -> list[str]:
-    """A list to choose any number of values from; none stands for all of them."""
-    return st.multiselect(label, options, key=key, placeholder=empty, bind="query-params") or options
-
-
 def show(chosen: source.Source, listed: list[Method], by: str, exports: DeltaGenerator) -> None:
     """The cards, each in its place as soon as it is computed; by what is measured they are sorted in the end."""
     ground, known_as = cache.compute(lambda: look(chosen.x, chosen.mask)), multiples.identity(chosen)
@@ -68,7 +63,7 @@ def work() -> None:
     with left, frame.guard():
         chosen = source.choose()
         offered = [m for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
-        titles = several("Methods", [method.title for method in offered], "methods", "all")
+        titles = state.several("Methods", [method.title for method in offered], "methods", "all")
         by = state.select("Sort by", tuple(SORTS), next(iter(SORTS)), "sort")
         listed = [method for method in offered if method.title in titles]
         if by == "name":

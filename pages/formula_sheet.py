@@ -7,7 +7,7 @@ from normviz.ui import frame, state
 from normviz.ui.sheet import ACTS_ON, entry, fits
 
 EVERYTHING = "everything"
-# On paper: no sidebar, no knobs, no links; an entry is not cut in two.
+# On paper: black on white and smaller; no sidebar, no knobs, no links; an entry is not cut in two.
 STYLE = """
 [class*="st-key-nv-entry-"] { max-width: 62rem; padding-bottom: 1rem; border-bottom: 1px solid var(--nv-line); }
 [class*="st-key-nv-entry-"] pre, [class*="st-key-nv-entry-"] pre code { white-space: pre-wrap !important; }
@@ -21,7 +21,9 @@ STYLE = """
 [class*="st-key-nv-entry-"] [data-testid="stPageLink"] a { padding-left: 0; }
 @media print {
   [data-testid="stSidebar"], [data-testid="stHeader"], [data-testid="stPageLink"], .st-key-nv-find { display: none; }
-  [class*="st-key-nv-entry-"] { break-inside: avoid; max-width: none; }
+  .stApp { background: #FFF !important; }
+  [class*="st-key-nv-entry-"] { break-inside: avoid; max-width: none; zoom: .72; }
+  .nv-page *, .nv-count, [class*="st-key-nv-entry-"] * { color: #000 !important; background: none !important; }
 }
 """
 
@@ -34,7 +36,7 @@ def find(entries: list[Method]) -> None:
     with st.container(key="nv-find"):
         left, middle, right = st.columns([2, 1, 1], gap="medium", vertical_alignment="bottom")
         with left:
-            query = state.text_field("Find", "", "find", help="A name, a short name such as GN, or a word.")
+            query = state.text_field("Find", "", "find", live=True, help="A name, a short name such as GN, or a word.")
         with middle:
             families = list(dict.fromkeys(method.family for method in entries))
             family = state.select("Family", [EVERYTHING, *families], EVERYTHING, "family")
@@ -47,7 +49,7 @@ def find(entries: list[Method]) -> None:
     where = ", ".join(f'[data-testid="stLayoutWrapper"]:has(> .st-key-nv-entry-{name})' for name in hidden)
     hide = f"{where} {{ display: none; }}" if hidden else ""
     count = f"{shown} of {len(entries)} normalizations" if hidden else f"{shown} normalizations"
-    st.html(f"<p>{count}</p><style>{STYLE}{hide}</style>")
+    st.html(f'<p class="nv-count">{count}</p><style>{STYLE}{hide}</style>')
     if not shown:
         frame.sentence("Nothing is found: try fewer letters, or set both choices to “everything”.", "hint")
 

@@ -82,8 +82,8 @@ def show(row: Row, column: Column, cell: Cell) -> None:
     if cell.refused:
         frame.sentence(cell.why, "hint")
         return
-    size = f"{cell.change:.0e} of their size" if cell.change else "nothing at all"
-    said = f"Unchanged: the outputs differ by {size}." if cell.unchanged else f"Changed by {share(cell.change)}."
+    same = f"Unchanged: the outputs differ by less than a millionth of their size ({cell.change:.0e})."
+    said = same if cell.unchanged else f"Changed by {share(cell.change)}."
     frame.sentence(f"{said} {cell.why}", "good" if cell.unchanged else "hint")
     low, high = style.limits(cell.before, cell.after)
     pictures = (
