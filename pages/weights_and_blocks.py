@@ -45,7 +45,7 @@ COLOURS = {
 }
 DASHES: dict[str, curves.Dash] = {"measured": "solid", "compared": "dash", "expected": "dot"}
 
-frame.page("Weights, training, blocks", "What is normalized when it is not the activations?")
+frame.page("Weights and blocks", "What is normalized when it is not the activations?")
 
 
 def coloured(drawn: Sequence[Curve], step: bool) -> list[curves.Line]:

@@ -186,7 +186,7 @@ def test_locality_follows_the_order_of_the_batch() -> None:
         x = random(*shape)
         changed = x.clone()
         changed[4, ..., 0] += 1.5 if layout != "nchw" else torch.tensor([1.5, 0])
-        before, after = (apply(method, t, layout, size=3, seed=2) for t in (x, changed))
+        before, after = (apply(method, t, layout, size=3, shuffle=2) for t in (x, changed))
         moved = (before != after).flatten(1).any(1)
         assert moved.tolist() == (place // 3 == place[4] // 3).tolist()
 

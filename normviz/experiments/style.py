@@ -1,8 +1,8 @@
 """Style transfer by adaptive instance normalization: one photo's maps with another one's means and deviations.
 
 The exchange itself is one formula. To see its result as a picture, a picture is searched for: by gradient descent on
-its pixels, until the network sees in it what the exchange asks for. The network reads only every fourth pixel, so it
-is shown the picture moved by 0 to 3 pixels each way, or a pattern of dots between the pixels that it reads would appear.
+its pixels, until the network sees in it what the exchange asks for. As the network's maps have a cell for every fourth
+pixel only, it is shown the picture moved by 0 to 3 pixels each way: without that, a pattern of dots appears.
 """
 
 from __future__ import annotations
@@ -115,10 +115,8 @@ def exchange(classifier: Classifier, content: Tensor, style: Tensor, layer: str,
     with torch.no_grad():
         before, other = (_moved_maps(classifier, picture, layer)[-1] for picture in (content, style))  # (16, C, h, w)
         after = _exchanged(before, other, alpha)  # (16, C, h, w)
-    return Exchange(
-        *(maps[0].float().cpu().numpy() for maps in (before, other, after)),
-        *(_statistics(maps) for maps in (before, other, after)),
-    )
+    first = [maps[0].float().cpu().numpy() for maps in (before, other, after)]  # each (C, h, w)
+    return Exchange(first[0], first[1], first[2], _statistics(before), _statistics(other), _statistics(after))
 
 
 def paint(
@@ -205,7 +203,8 @@ class _Canvas:
     def picture(self) -> Tensor:
         """The picture (1, 3, size, size) in [0, 1]."""
         waves = torch.view_as_complex(self.waves) * self.weights
-        return torch.fft.irfft2(waves, s=(self.size, self.size), norm="ortho").sigmoid()
+        logits: Tensor = torch.fft.irfft2(waves, s=(self.size, self.size), norm="ortho")  # (1, 3, size, size)
+        return logits.sigmoid()
 
     def improve(self, error: Tensor, rate: float) -> None:
         """One step of the descent."""
@@ -265,7 +264,7 @@ def _exchanged(content: Tensor, style: Tensor, alpha: float) -> Tensor:
     """AdaIN of all moves together, in part: shape of `content`, (16, C, h, w)."""
     before = _merged(content)  # (1, C, 16 h w)
     after = torch.lerp(before, adaptive_instance_norm(before, _merged(style), EPS), alpha)  # (1, C, 16 h w)
-    return after[0].unflatten(1, (len(content), *content.shape[2:])).transpose(0, 1)  # (16, C, h, w)
+    return after.view(content.transpose(0, 1).shape).transpose(0, 1)  # (16, C, h, w)
 
 
 def _moments(values: Tensor) -> tuple[Tensor, Tensor]:

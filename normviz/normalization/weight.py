@@ -23,7 +23,7 @@ RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))  # 1 / std of a ReLU's output for n
     acts_on="weights",
     formula=r"w_i = g_i\,\frac{v_i}{\lVert v_i \rVert_2}",
     use="Where the batch must not matter (recurrent nets, reinforcement learning): length and direction learn apart.",
-    torch="torch._weight_norm(v, g[:, None], 0)",
+    torch="g[:, None] * F.normalize(v, dim=1)",
     trap="The old torch.nn.utils.weight_norm cannot be deep-copied: take torch.nn.utils.parametrizations.weight_norm.",
 )
 def weight_norm(v: Tensor, g: Tensor | None = None) -> Tensor:

@@ -56,18 +56,23 @@ def sample_pixels(name: str) -> NDArray[np.uint8]:
     return cache.memo(("sample", name), lambda: decoded(load_sample(name)))
 
 
-def pick() -> Photo:
+def pick(label: str = "Your photo", prefix: str = "", default: str = next(iter(SAMPLES))) -> Photo:
     """Draw the uploader, the camera and the samples, and return the photo to work on.
 
     A file that cannot be read gets one sentence; the photo before it stays.
+
+    Args:
+        label: what the photo is called on the page.
+        prefix: put before the keys of the widgets, where a page has several photos.
+        default: the sample to start with.
     """
-    uploaded = st.file_uploader("Your photo", ENDINGS, key="photo-file", help="It stays in this server's memory.")
-    if state.toggle("Use the camera", False, "camera"):
-        uploaded = st.camera_input("Take a photo", key="photo-camera") or uploaded
-    sample = state.select("Or a sample", list(SAMPLES), next(iter(SAMPLES)), "sample", text=SAMPLES.__getitem__)
+    uploaded = st.file_uploader(label, ENDINGS, key=f"{prefix}photo-file", help="It stays in this server's memory.")
+    if state.toggle("Use the camera", False, f"{prefix}camera"):
+        uploaded = st.camera_input("Take a photo", key=f"{prefix}photo-camera") or uploaded
+    sample = state.select("Or a sample", list(SAMPLES), default, f"{prefix}sample", text=SAMPLES.__getitem__)
     if uploaded is not None:
         try:
-            pixels = cache.private("photo", uploaded.file_id, lambda: decoded(uploaded.getvalue()))
+            pixels = cache.private(f"{prefix}photo", uploaded.file_id, lambda: decoded(uploaded.getvalue()))
             return Photo("your photo", pixels, uploaded.file_id, None)
         except ValueError as error:
             frame.sentence(f"{error}. The sample is shown instead.")

@@ -511,8 +511,10 @@ def test_charts_without_axes_keep_their_view_beside_other_boards(fresh: tuple[Pa
     page.mouse.move(box["x"] + 160, box["y"] + 120, steps=5)
     page.mouse.up()
     page.wait_for_function(f"Math.abs({eye}[0] - {start[0]}) > .1")
-    page.wait_for_timeout(300)
-    turned = page.evaluate(eye)
+    turned = start
+    while (now := page.evaluate(eye)) != turned:  # the scene comes to rest
+        turned = now
+        page.wait_for_timeout(500)
     page.locator(".st-key-bend input").focus()
     page.keyboard.press("End")
     page.wait_for_function(f"Math.abs(Math.max(...[...{chart}._fullData[0].z].flatMap((row) => [...row])) - 2) < .1")
