@@ -1,6 +1,5 @@
 """Home: what can be seen here, and the two doors to it."""
 
-import itertools
 from html import escape
 
 import streamlit as st
@@ -52,7 +51,8 @@ for group, pages in CONTENTS.items():
     if group:
         st.html(f'<h2 class="nv-group">{escape(group)}</h2>')
         with st.container(key=f"nv-contents-{group.split()[0].lower()}"):
-            for page, column in zip(pages, itertools.cycle(st.columns(3, gap="medium")), strict=False):
-                with column:
-                    st.page_link(page.file, label=f"**{page.title}**")
-                    st.caption(page.question)
+            for row in range(0, len(pages), 3):  # row by row, so that a phone stacks them in their order
+                for page, column in zip(pages[row : row + 3], st.columns(3, gap="medium"), strict=False):
+                    with column:
+                        st.page_link(page.file, label=f"**{page.title}**")
+                        st.caption(page.question)

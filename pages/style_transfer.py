@@ -29,10 +29,10 @@ PLACES = {
 }
 STEPS = (50, 100, 150, 300)
 COLOURS = ("red", "green", "blue")
-PICTURE = "#0072B2"  # the picture that was found
-FORMULA = (
-    r"\operatorname{AdaIN}(c, s) = \sigma(s)\,\frac{c - \mu(c)}{\sigma(c)} + \mu(s),"
-    r"\qquad t = (1 - \alpha)\,c + \alpha\,\operatorname{AdaIN}(c, s)"
+PICTURE = "#009E73"  # the picture that was found
+FORMULAS = (
+    r"\operatorname{AdaIN}(c, s) = \sigma(s)\,\frac{c - \mu(c)}{\sigma(c)} + \mu(s)",
+    r"t = (1 - \alpha)\,c + \alpha\,\operatorname{AdaIN}(c, s)",
 )
 HELP = """
 A layer of the network turns a photo into maps, one for each channel: one answers to edges, another to a colour.
@@ -101,15 +101,15 @@ def channel_maps(seen: Exchange, channel: int, name: str) -> list[Panel]:
     """One channel of content, style and exchange, on one scale of colours."""
     sheets = (seen.content[channel], seen.style[channel], seen.after[channel])
     low, high = min(float(sheet.min()) for sheet in sheets), max(float(sheet.max()) for sheet in sheets)
-    titles = ("Content", "Style", "Content with the style's mean and deviation")
+    titles = ("Content", "Style", "After the exchange")
     return [
         Panel(
-            f"map{place}", f"{title}: {name}" if place < 2 else title,
+            f"map{place}", f"{title}: {name}",
             tensors.slice_heatmap(
                 sheet, low, high, channel, role="after" if place == 2 else "before", scale="sequential",
                 space="style" if place == 1 else "content",
             ),
-            span=2, alt=f"The map of {name}: {title}",
+            span=2, alt=f"{title}: the map of {name}",
         )
         for place, (title, sheet) in enumerate(zip(titles, sheets, strict=True))
     ]  # fmt: skip
@@ -137,7 +137,8 @@ def search(seen: Exchange, found: Painting) -> list[Panel]:
         [curves.Line("maps", steps, found.map_errors), curves.Line("statistics", steps, found.statistics_errors)],
         "step", "error, in variances", log_y=True,
     )  # fmt: skip
-    return [*panels, Panel("errors", "Errors during the search", errors, alt="Both errors fall")]
+    words = "How far the picture is from the exchanged maps, and from their means and deviations, step by step"
+    return [*panels, Panel("errors", "Errors during the search", errors, span=2, alt=words, height=240)]
 
 
 def distance(some: Statistics, goal: Statistics) -> tuple[float, float]:
@@ -152,7 +153,7 @@ def numbers(seen: Exchange, found: Painting) -> str:
     before = float(np.square(seen.content - seen.after).mean() / max(float(seen.after.var()), 1e-5))
     return "\n".join(
         (
-            "| | content | exchanged | picture found |",
+            "| | content | exchanged | found |",
             "|---|---|---|---|",
             "| off the style's means, on average | " + " | ".join(f"{value:.3f}" for value in means) + " |",
             "| off its standard deviations | " + " | ".join(f"{value:.3f}" for value in deviations) + " |",
@@ -216,7 +217,8 @@ def work() -> None:
             channel = int(order[rank - 1])
             name = COLOURS[channel] if layer == "pixels" else f"channel {channel}"
             channels = "three colours" if layer == "pixels" else f"{len(order)} channels"
-            st.latex(FORMULA)
+            for formula in FORMULAS:
+                st.latex(formula)
             board([*statistics(seen, channels), *channel_maps(seen, channel, name)], "style-board", columns=6)
             below = st.container()
             frame.how_to_read(HELP)
@@ -224,7 +226,7 @@ def work() -> None:
             draw(found.pixels)
             with below:
                 if len(found.map_errors):
-                    board(search(seen, found), "style-search")
+                    board(search(seen, found), "style-search", columns=2)
                 st.markdown(numbers(seen, found))
                 st.download_button(
                     "Picture (PNG)", encode_png(found.pixels), "style.png", "image/png", on_click="ignore"

@@ -174,6 +174,7 @@ def test_padded_cells_are_grey_in_the_block_and_hatched_in_the_slice() -> None:
     assert covered[link.PADDING] == 2 * (4 * 2 + 2 + 1 + 1)  # of the front, and of the side
     own = spec(figure)["layout"]["meta"]["link"]
     palette = [cube.COLOURS[k] for k in decode(own["colours"])]
+    assert own["said"] == "padding: not counted"
     assert own["padding"] == 4 and palette[decode(own["ids"]).tolist().index(4)] == link.PADDING
     assert palette.count(link.PADDING) == 1 and link.PADDING not in style.GROUP_COLOURS
 
@@ -193,6 +194,7 @@ def test_padded_cells_are_grey_in_the_block_and_hatched_in_the_slice() -> None:
     for middle in (diagonals[:, :2] + diagonals[:, 2:]) / 2:
         assert sheet[int(middle[1] + 0.5 - 1e-6), int(middle[0] + 0.5 - 1e-6)] == 9
     assert not tensors.slice_heatmap(np.zeros((6, 5)), -1, 1, sheet).layout.shapes
+    assert tensors.slice_heatmap(np.zeros((1, 1)), -1, 1, 0, padding=0, said="out").layout.meta["link"]["said"] == "out"
     assert len(tensors.slice_heatmap(np.zeros((6, 5)), -1, 1, 9, padding=9).layout.shapes) == 2
 
 

@@ -20,6 +20,7 @@ from normviz import normalization as normalization
 from normviz.device import cores
 from normviz.registry import Knob, Range, methods
 from normviz.ui import cache, doors, knobs
+from normviz.ui.contents import CONTENTS
 
 ROOT = Path(__file__).resolve().parents[1]
 WAIT = 30  # seconds
@@ -444,4 +445,5 @@ def test_home_opens_with_two_doors() -> None:
     assert page.count("<img ") == 4
     assert page.count('alt="') == 4
     links = [link.proto.page for link in test.get("page_link")]
-    assert links == ["cam", "norm"]
+    assert links[:2] == ["cam", "norm"]
+    assert links[2:] == [page.path for group in CONTENTS.values() for page in group if page.path]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -11,10 +10,8 @@ from streamlit.testing.v1 import AppTest
 from normviz.experiments.demonstration import experiments
 from normviz.registry import get
 from normviz.ui.board import PLAIN
+from tests import test_pages as pages
 from tests.test_figures import decode
-
-PAGE = Path(__file__).resolve().parents[1] / "pages" / "weights_and_blocks.py"
-WAIT = 60  # seconds
 
 
 @pytest.fixture(autouse=True)
@@ -24,10 +21,7 @@ def plain(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def open_page(**link: str) -> AppTest:
-    test = AppTest.from_file(str(PAGE), default_timeout=WAIT)
-    for key, value in link.items():
-        test.query_params[key] = value
-    return test.run()
+    return pages.open_page("weights_and_blocks", **link)
 
 
 def boxes(test: AppTest) -> str:

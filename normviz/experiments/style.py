@@ -22,7 +22,7 @@ from normviz.models.catalogue import Classifier
 from normviz.normalization.conditional import adaptive_instance_norm
 
 LAYERS = ("pixels", "stem", "stage1", "stage2")  # where statistics can be exchanged
-STATISTICS = 5.0  # weight of the error of means and deviations against that of the maps
+STATISTICS = 3.0  # weight of the error of means and deviations against that of the maps
 RATE = 0.05  # of the descent at its start; it falls to 0
 EPS = 1e-5
 _MOVES = tuple(itertools.product(range(4), range(4)))  # the stem has stride 4
@@ -119,6 +119,7 @@ def exchange(classifier: Classifier, content: Tensor, style: Tensor, layer: str,
     return Exchange(first[0], first[1], first[2], _statistics(before), _statistics(other), _statistics(after))
 
 
+@recording()
 def paint(
     classifier: Classifier,
     content: Tensor,
@@ -167,15 +168,14 @@ def paint(
     errors = []
     for step in range(count):
         move = order[step % len(order)]
-        with recording():
-            maps = _maps(classifier, canvas.picture().roll(_MOVES[move], (2, 3)), layer)
-            of_maps = (maps[-1] - targets[-1][move : move + 1]).square().mean() / scales[-1]
-            of_moments = [
-                sum((a - b).square().mean() for a, b in zip(_moments(m.flatten(2)), moment, strict=True)) / scale
-                for m, moment, scale in zip(maps, moments, scales, strict=True)
-            ]
-            of_statistics = torch.stack(of_moments).mean()
-            canvas.improve(of_maps + STATISTICS * of_statistics, RATE * (1 - step / count))
+        maps = _maps(classifier, canvas.picture().roll(_MOVES[move], (2, 3)), layer)
+        of_maps = (maps[-1] - targets[-1][move : move + 1]).square().mean() / scales[-1]
+        of_moments = [
+            sum((a - b).square().mean() for a, b in zip(_moments(m.flatten(2)), moment, strict=True)) / scale
+            for m, moment, scale in zip(maps, moments, scales, strict=True)
+        ]
+        of_statistics = torch.stack(of_moments).mean()
+        canvas.improve(of_maps + STATISTICS * of_statistics, RATE * (1 - step / count))
         errors.append((of_maps.item(), of_statistics.item()))
         progress((step + 1) / count)
         if step % 5 == 0:
@@ -196,8 +196,7 @@ class _Canvas:
         lengths = (down.square() + across.square()).sqrt().clamp_min(1 / self.size)  # (size, size / 2 + 1)
         self.weights = (lengths.reciprocal() / lengths.reciprocal().mean()).to(start.device)  # the same shape
         waves = torch.fft.rfft2(start.clamp(0.02, 0.98).logit(), norm="ortho") / self.weights
-        with torch.inference_mode(False):
-            self.waves = torch.view_as_real(waves).clone().requires_grad_()  # (1, 3, size, size / 2 + 1, 2)
+        self.waves = torch.view_as_real(waves).clone().requires_grad_()  # (1, 3, size, size / 2 + 1, 2)
         self.descent = torch.optim.Adam([self.waves])
 
     def picture(self) -> Tensor:
@@ -267,13 +266,13 @@ def _exchanged(content: Tensor, style: Tensor, alpha: float) -> Tensor:
     return after.view(content.transpose(0, 1).shape).transpose(0, 1)  # (16, C, h, w)
 
 
-def _moments(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The means (1, C) and standard deviations (1, C) of values (1, C, P)."""
+def _moments(values: Tensor, eps: float = EPS) -> tuple[Tensor, Tensor]:
+    """The means (1, C) of values (1, C, P), and their standard deviations (1, C), eps added under the root."""
     mean = values.mean(2, keepdim=True)  # (1, C, 1)
     variance = (values - mean).square().mean(2)  # (1, C)
-    return mean[..., 0], (variance + EPS).sqrt()
+    return mean[..., 0], (variance + eps).sqrt()
 
 
 def _statistics(maps: Tensor) -> Statistics:
-    mean, std = (part[0].float().cpu().numpy() for part in _moments(_merged(maps).double()))
+    mean, std = (part[0].float().cpu().numpy() for part in _moments(_merged(maps).double(), 0.0))
     return Statistics(mean, std)

@@ -1,7 +1,7 @@
 // The board: Plotly charts that keep their elements, are redrawn by Plotly.react, and light up together.
-// A figure's layout.meta.link says what its cells mean (normviz/figures/link.py). Small modules: this one loads and lays
-// out; board_layout.js adapts a figure to the page; board_cube.js turns a block; board_pointer.js listens;
-// board_paint.js draws the highlight; board_readout.js writes the formula and the table; board_numbers.js decodes.
+// A figure's layout.meta.link says what its cells mean (normviz/figures/link.py). Small modules: this one loads, lays
+// out and knows what is lit; board_layout.js adapts a figure to the page; board_cube.js turns a block; board_pointer.js
+// listens; board_paint.js draws the highlight; board_readout.js writes formula and table; board_numbers.js decodes.
 
 import { Cube } from "./board_cube.js";
 import { config, fit, readTheme, themed } from "./board_layout.js";
@@ -215,8 +215,8 @@ class Board {
   }
 
   point(hover, spoken = false) {
-    const same = (a, b) => ["panel", "side", "row", "column", "group", "role"].every((name) => a?.[name] === b?.[name]);
-    if (same(hover, this.hover)) return;
+    const names = ["panel", "side", "row", "column", "group", "role"];
+    if (names.every((name) => hover?.[name] === this.hover?.[name])) return;
     this.hover = hover;
     if (hover?.space) this.cell = { row: hover.row, column: hover.column };
     this.changed(spoken);
@@ -233,7 +233,8 @@ class Board {
     const spot = ({ role, space, cell, panel, group, row, column }) =>
       [space ?? panel?.id ?? role, ...(cell ?? (panel ? [row, column] : [group]))].join();
     if (!this.pin || !place) return false;
-    return spot(this.pin) === spot(place) || (place.role === "cube" && String(this.pin.mark?.cell) === String(place.cell));
+    const marked = place.role === "cube" && String(this.pin.mark?.cell) === String(place.cell);
+    return marked || spot(this.pin) === spot(place);
   }
 
   /** Pin a place and report it, or release it if it is the pinned one. */
@@ -261,8 +262,9 @@ class Board {
 
   /** Keep the pin over new figures, and move it where the server says so: not for the echo of a click made here. */
   follow(cell) {
-    const told = `slice:${cell ?? ""}`, before = this.find("before"), slice = before?.spec.figure.data[0].z.bdata;
-    const old = this.pin, here = this.asked.indexOf(told), cube = cell && this.asked.some((text) => text.startsWith("cube"));
+    const told = `slice:${cell ?? ""}`, here = this.asked.indexOf(told), old = this.pin;
+    const before = this.find("before"), slice = before?.spec.figure.data[0].z.bdata;
+    const cube = cell && this.asked.some((text) => text.startsWith("cube"));
     this.pin = again(this, old);
     if (this.pin && old.mark?.slice === slice) this.pin.mark = old.mark;
     if (told === this.told && !cube) return;

@@ -164,8 +164,8 @@ def board(
         key: names the board; the same key keeps the elements on the page.
         readout: the formula with its numbers and the table of statistics, or the value of a map.
         on_click: called with what was clicked, before the script runs again: the name of a row (figures with choices),
-            "slice:ROW,COLUMN" for a cell of a slice that was pinned, "cube:N,C,P" for one of the block that a cube shows,
-            "slice:" where the pin was released. Without it cells are pinned in the browser alone.
+            "slice:ROW,COLUMN" for a cell of a slice that was pinned, "cube:N,C,P" for one of the block that a cube
+            shows, "slice:" where the pin was released. Without it cells are pinned in the browser alone.
         columns: of the grid on a wide screen.
 
     Returns:

@@ -25,7 +25,8 @@ export class Cube {
     plot.prepend(this.canvas);
     plot.append(this.hint, this.button);
     plot.classList.add("nv-turns", "nv-ready");
-    plot.setAttribute("aria-description", "Arrow keys move the cell, Shift and arrow keys turn the block, Enter pins the cell.");
+    const keys = "Arrow keys move the cell, Shift and arrow keys turn the block, Enter pins the cell.";
+    plot.setAttribute("aria-description", keys);
   }
 
   remove() {
@@ -43,6 +44,7 @@ export class Cube {
       const axis = side >> 1, [rows, columns] = GRID[axis].map((k) => block.sizes[k]);
       return { axis, end: side & 1, rows, columns, groups };
     });
+    this.project();
   }
 
   /** Use this width; returns the height, at most the one given. The block is as large in every view. */
@@ -77,7 +79,10 @@ export class Cube {
     const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
     const right = [ca, sa, 0], up = [-se * sa, se * ca, ce], towards = [ce * sa, -ce * ca, se];
     this.edges = AXES.map((axis) => [dot(axis, right), dot(axis, up)]);
-    this.place = (point) => [0, 1].map((k) => dot(point.map((at, axis) => at - sizes[axis] / 2), this.edges.map((edge) => edge[k])));
+    this.place = (point) => {
+      const from = point.map((at, axis) => at - sizes[axis] / 2);
+      return [0, 1].map((k) => dot(from, this.edges.map((edge) => edge[k])));
+    };
     for (const face of this.faces) {
       face.origin = this.place(sizes.map((size, axis) => (axis === face.axis && face.end ? size : 0)));
       [face.down, face.along] = GRID[face.axis].map((axis) => this.edges[axis]);
@@ -165,7 +170,8 @@ export class Cube {
     const outline = [[0, 0], [0, 1], [1, 0], [1, 1]].filter(([a, b]) => seen(others[0], a) !== seen(others[1], b));
     const edges = outline.map((ends) => {
       const corner = sizes.map((size, k) => (k === axis ? 0 : size * ends[others.indexOf(k)]));
-      return [corner, corner.map((at, k) => (k === axis ? sizes[axis] : at))].map((point) => this.frame.pixel(...this.place(point)));
+      const end = corner.map((at, k) => (k === axis ? sizes[axis] : at));
+      return [corner, end].map((point) => this.frame.pixel(...this.place(point)));
     });
     const rank = ([from, to]) => (axis === 2 ? from[0] + to[0] : -from[1] - to[1]);
     const edge = edges.sort((a, b) => rank(a) - rank(b))[0];

@@ -14,7 +14,8 @@ export function readTheme(element) {
 /** A finger scrolls the page, it does not zoom a chart. */
 export const isTouch = () => window.matchMedia("(pointer: coarse)").matches;
 
-const isScene = (layout, data) => Boolean(layout.scene) || data.some((trace) => /3d$|^(surface|cone|volume)$/.test(trace.type));
+const isScene = (layout, data) =>
+  Boolean(layout.scene) || data.some(({ type }) => /3d$|^(surface|isosurface|volume|cone|streamtube)$/.test(type));
 
 export function themed(layout, data, theme) {
   const axis = {
@@ -41,7 +42,7 @@ export function config(layout, data) {
   const scene = isScene(layout, data);
   const still = !scene && (!layout.xaxis || (layout.xaxis.fixedrange && layout.yaxis?.fixedrange));
   return {
-    displaylogo: false, responsive: false, showTips: false, doubleClick: "reset", scrollZoom: false,
+    displaylogo: false, responsive: false, showTips: false, doubleClick: "reset", doubleClickDelay: 500, scrollZoom: false,
     displayModeBar: still || isTouch() ? false : "hover",
     modeBarButtons: [[scene ? "resetCameraDefault3d" : "resetScale2d"]],
   };

@@ -73,7 +73,8 @@ function paintGroup(board, panel, brush, window, group) {
     }
   }
   const where = panel.link.role === "cube" ? "block" : "slice";
-  if (!found) panel.badge.textContent = `${board.readout.label(group)} is ${hidden ? "on a side turned away" : `not in this ${where}`}`;
+  const missing = hidden ? "on a side turned away" : `not in this ${where}`;
+  if (!found) panel.badge.textContent = `${board.readout.label(group)} is ${missing}`;
   brush.globalAlpha = 0.78;
   brush.fillStyle = board.theme.paper;
   brush.fill(veil);
@@ -86,7 +87,9 @@ function paintCell(board, panel, brush, window, place, width) {
   const same = panel.link.space && panel.link.space === place.space, own = place.panel === panel;
   const cell = panel.cube && (own ? place.cell : place.mark?.cell);
   const marks = []; // the corners of each parallelogram
-  const add = (face, i, j) => marks.push([[0, 0], [0, 1], [1, 1], [1, 0]].map(([k, l]) => pixel(panel, face, i + k, j + l)));
+  const add = (face, i, j) => {
+    marks.push([[0, 0], [0, 1], [1, 1], [1, 0]].map(([k, l]) => pixel(panel, face, i + k, j + l)));
+  };
   if (cell) {
     for (const face of panel.faces) {
       const on = face.hidden ? null : panel.cube.on(face, cell);

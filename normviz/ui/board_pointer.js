@@ -1,5 +1,5 @@
-// Pointing: from a place on the screen to a cell and its group, by mouse, finger and keyboard. A press that does not move
-// is a click; one that moves turns a cube. A place is {panel, side, row, column, group, role, space, ...}.
+// Pointing: from a place on the screen to a cell and its group, by mouse, finger and keyboard. A press that does not
+// move is a click; one that moves turns a cube. A place is {panel, side, row, column, group, role, space, ...}.
 
 import { frame } from "./board_layout.js";
 import { groupAt } from "./board_numbers.js";
@@ -25,7 +25,8 @@ function locate(board, panel, event) {
     const [ux, uy] = face.along, [vx, vy] = face.down;
     const determinant = ux * vy - uy * vx;
     const column = Math.floor((dx * vy - dy * vx) / determinant), row = Math.floor((ux * dy - uy * dx) / determinant);
-    if (row >= 0 && column >= 0 && row < face.rows && column < face.columns) return placeAt(board, panel, face, row, column);
+    const on = row >= 0 && column >= 0 && row < face.rows && column < face.columns;
+    if (on) return placeAt(board, panel, face, row, column);
   }
   return null;
 }
@@ -35,11 +36,11 @@ const choice = (panel, row) =>
 
 /** The cell of a face as a place. Its group is null where it has none, is padding or is in no row of a whole table. */
 export function placeAt(board, panel, face, row, column) {
-  const { space, role, padding } = panel.link, group = groupAt(face, row, column);
-  const padded = group !== null && group === padding;
-  const counted = group !== null && !padded && board.readout.counts(group);
+  const { space, role, padding } = panel.link, number = groupAt(face, row, column), side = panel.faces.indexOf(face);
+  const padded = number !== null && number === padding;
+  const group = number !== null && !padded && board.readout.counts(number) ? number : null;
   const cell = panel.cube?.cell(face, row, column) ?? (role === "cube" ? [row, column, 0] : undefined);
-  return { panel, side: panel.faces.indexOf(face), row, column, space, role, cell, padded, group: counted ? group : null };
+  return { panel, side, row, column, space, role, cell, padded, group };
 }
 
 /** A place in the figures as they are now, or null where it is gone. */
@@ -57,7 +58,8 @@ export function listen(board, panel) {
   const { plot } = panel;
   plot.addEventListener("pointerdown", (event) => {
     if (event.button || !event.isPrimary || event.target.closest("button")) return;
-    board.press = { panel, id: event.pointerId, from: [event.clientX, event.clientY], last: [event.clientX, event.clientY] };
+    const from = [event.clientX, event.clientY];
+    board.press = { panel, id: event.pointerId, from, last: from };
     if (panel.cube) plot.setPointerCapture(event.pointerId);
     board.point(locate(board, panel, event));
   });
@@ -66,7 +68,8 @@ export function listen(board, panel) {
     if (turns && board.press?.panel === panel) turn(board, event);
     else board.point(locate(board, panel, event));
   });
-  for (const name of ["touchstart", "touchmove", "touchend"]) { // Plotly's 3-D scenes would keep the page from scrolling
+  for (const name of ["touchstart", "touchmove", "touchend"]) {
+    // Plotly's 3-D scenes would keep the page from scrolling.
     plot.addEventListener(name, (event) => panel.scene && event.stopPropagation(), { capture: true, passive: true });
   }
   plot.addEventListener("pointerleave", (event) => {

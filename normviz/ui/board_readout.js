@@ -74,10 +74,13 @@ export class Readout {
     this.fillTable(spec.statistics);
   }
 
-  /** A row of the table as a place. */
+  /** A group as a place: a row of the table, or a term of the formula. */
+  placeOf(group, role) {
+    return { group, role, label: this.label(group), row: -1, column: -1 };
+  }
+
   place(row) {
-    const group = Number(row.dataset.group);
-    return { group, role: "table", label: this.label(group), row: -1, column: -1 };
+    return this.placeOf(Number(row.dataset.group), "table");
   }
 
   /** Up and down go through the table's rows, Enter pins one. */
@@ -143,7 +146,7 @@ export class Readout {
     const cell = ["x", "y"].includes(name) ? this.shown?.cell : undefined;
     const slice = this.board.find(name === "y" ? "after" : "before");
     if (cell && slice) this.board.point(placeAt(this.board, slice, slice.faces[0], cell.row, cell.column));
-    else this.board.point(group === null ? null : { group, role: "term", label: this.label(group), row: -1, column: -1 });
+    else this.board.point(group === null ? null : this.placeOf(group, "term"));
     this.light(name ? [name] : []);
   }
 
@@ -192,8 +195,9 @@ export class Readout {
     }
     const [rowName, columnName] = before.link.axes, padded = active?.padded ? active : there && own.padded && own;
     if (this.formula.lastElementChild) this.formula.lastElementChild.style.visibility = padded ? "hidden" : "";
-    const words = [there ? `${rowName} ${cell.row}, ${columnName} ${cell.column}` : "", padded ? padded.panel.link.said : this.label(group)];
-    this.line.textContent = words.filter(Boolean).join(": ");
+    const where = there ? `${rowName} ${cell.row}, ${columnName} ${cell.column}` : "";
+    const what = padded ? padded.panel.link.said : this.label(group);
+    this.line.textContent = [where, what].filter(Boolean).join(": ");
     if (group === null) this.line.style.removeProperty("--nv-colour");
     else this.line.style.setProperty("--nv-colour", board.data.colours[this.colourOf(group)]);
     this.sayPinned();
@@ -205,7 +209,8 @@ export class Readout {
 
   /** Say, after the line, that the place is pinned and how to release it. */
   sayPinned() {
-    if (this.board.holds(this.board.active)) make("span", "nv-pinned", this.line, isTouch() ? "pinned: tap it again to release it" : "pinned: click it again or press Escape to release it");
+    const how = isTouch() ? "tap it again" : "click it again or press Escape";
+    if (this.board.holds(this.board.active)) make("span", "nv-pinned", this.line, `pinned: ${how} to release it`);
   }
 
   fillMap(spec, map, grid, cell) {

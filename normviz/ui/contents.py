@@ -28,6 +28,7 @@ CONTENTS: dict[str, tuple[Entry, ...]] = {
         Entry(
             "pages/class_activation_maps.py", "cam", "Class activation maps", "Which pixels made the network say cat?"
         ),
+        Entry("pages/style_transfer.py", "adain", "Style transfer", "What if only means and deviations move?"),
     ),
     "Normalization": (
         Entry("pages/normalize.py", "norm", "Normalize", "Which numbers share a mean and a variance?"),
@@ -44,7 +45,7 @@ CONTENTS: dict[str, tuple[Entry, ...]] = {
         ),
     ),
     "Look it up": (
-        Entry("pages/formula_sheet.py", "formulas", "Formula sheet", "What is the exact formula, and what is its trap?"),
+        Entry("pages/formula_sheet.py", "formulas", "Formula sheet", "What is the exact formula, and its trap?"),
         Entry("pages/misprints.py", "errata", "Errata", "Which formulas are often printed wrong?"),
     ),
 }  # fmt: skip

@@ -543,6 +543,7 @@ def test_a_finger_scrolls_the_page_over_a_cube_and_turns_it_sideways(chromium: B
     def swipe(across: float, below: float) -> float:
         """How far a finger that swipes over the panel moves the page."""
         before = page.evaluate(top)
+        assert box is not None
         x, y = box["x"] + 180 - across / 2, box["y"] + 180 - below / 2
         touch("touchStart", (x, y))
         for k in range(1, 13):
