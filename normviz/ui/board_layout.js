@@ -42,7 +42,8 @@ export function config(layout, data) {
   const scene = isScene(layout, data);
   const still = !scene && (!layout.xaxis || (layout.xaxis.fixedrange && layout.yaxis?.fixedrange));
   return {
-    displaylogo: false, responsive: false, showTips: false, doubleClick: "reset", doubleClickDelay: 500, scrollZoom: false,
+    displaylogo: false, responsive: false, showTips: false, scrollZoom: false,
+    doubleClick: "reset", doubleClickDelay: 500,
     displayModeBar: still || isTouch() ? false : "hover",
     modeBarButtons: [[scene ? "resetCameraDefault3d" : "resetScale2d"]],
   };
