@@ -97,7 +97,8 @@ def work() -> None:
         cell, pinned, where = explorer.place(chosen)
         after = affine(method, chosen, cell, settings)
         with right, frame.guard():
-            if chosen.mask is not None and not method.takes("mask") and padded_axes(method, settings):
+            counted = chosen.mask is not None and not method.takes("mask") and bool(padded_axes(method, settings))
+            if counted:
                 frame.sentence(f"{method.title} counts the padded zeros: recurrent batch norm leaves them out.", "hint")
 
             def before() -> Before:
@@ -112,7 +113,11 @@ def work() -> None:
 
             def draw() -> tuple[list[Panel], formula.Readout]:
                 seen = cache.compute(look)
-                return explorer.panels(seen, where), explorer.readout(method, seen, settings, after, pinned)
+                padding = {"padding": "padding: counted as 0"} if counted else {}
+                return (
+                    explorer.panels(seen, where, **padding),
+                    explorer.readout(method, seen, settings, after, pinned),
+                )
 
             windowed = None in [p for key, p in method.axes.items() if key.partition(" ")[0] == chosen.layout]
 

@@ -27,7 +27,7 @@ PLACES = {
     "stage1": "stage 1",
     "stage2": "stage 2",
 }
-STEPS = (50, 100, 150, 300)
+STEPS = (50, 150, 300, 600)
 COLOURS = ("red", "green", "blue")
 PICTURE = "#009E73"  # the picture that was found
 FORMULAS = (
@@ -157,7 +157,7 @@ def numbers(seen: Exchange, found: Painting) -> str:
             "|---|---|---|---|",
             "| off the style's means, on average | " + " | ".join(f"{value:.3f}" for value in means) + " |",
             "| off its standard deviations | " + " | ".join(f"{value:.3f}" for value in deviations) + " |",
-            f"| off the exchanged maps (share of their variance) | {before:.0%} | 0 % | {found.map_error:.0%} |",
+            f"| off the exchanged maps (variance) | {100 * before:.0f} % | 0 % | {100 * found.map_error:.0f} % |",
         )
     )
 

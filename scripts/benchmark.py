@@ -10,6 +10,7 @@ machine and on what else runs there; ratios much less, as both sides take turns.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import platform
 import re
 import statistics
@@ -222,8 +223,17 @@ REPORTED = ("robust_scaling", "zca_whitening", "local_contrast_norm", "switchabl
 SHAPES = {"nchw": (32, 64, 56, 56), "ntd": (32, 128, 768)}
 
 
+def keep_memory() -> None:
+    """Have the C library keep freed memory: else each large temporary of either side pays for fresh pages."""
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        for parameter, value in ((-1, 2**31 - 1), (-3, 2**25)):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
+            library.mallopt(parameter, value)
+
+
 def norms() -> list[Row]:
     """Every normalization of activations against PyTorch's kernel, or against copying the tensor."""
+    keep_memory()
     rows = []
     for layout, shape in SHAPES.items():
         x = torch.randn(shape, generator=torch.Generator().manual_seed(0)).to(device())
@@ -238,7 +248,8 @@ def _norm(method: Method, x: Tensor, layout: str) -> Row:
     letters = expected_order(method, layout)
     given = x.permute([layout.index(letter) for letter in letters]).contiguous()
     channels = x.new_zeros(given.shape[1]), x.new_ones(given.shape[1])  # (C,), (C,)
-    arguments = tensors(method, layout, channels, make_sides(method, x))
+    sides = tensors(method, layout, channels, make_sides(method, x))
+    arguments = {name: side.contiguous() for name, side in sides.items()}
     settings = method.settings()
     kernel = KERNELS.get(method.name)
 

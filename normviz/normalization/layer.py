@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated
 
 import torch
@@ -152,9 +153,10 @@ def lp_norm(
         raise ValueError(f"lp_norm needs a power p of at least 1; received {p:g}: p = 2 is RMS norm")
     shared = tuple(range(x.ndim - len(shape), x.ndim))
     values = x if x.dtype in (torch.float32, torch.float64) else x.float()  # shape of x
-    size = values.detach().square().mean(shared, keepdim=True).sqrt()  # (N, ..., 1), the RMS
-    parts = values / torch.where(size > 0, size, 1)  # shape of x; of RMS 1, so that no power of them runs out of range
-    power = parts.abs().pow(p).mean(shared, keepdim=True).pow(1 / p) * size  # (N, ..., 1)
+    sizes = values.abs()  # shape of x
+    largest = sizes.detach().amax(shared, keepdim=True)  # (N, ..., 1)
+    parts = sizes / torch.where(largest > 0, largest, 1)  # shape of x; at most 1, whose powers stay in range
+    power = parts.pow(p).mean(shared, keepdim=True).pow(1 / p) * largest  # (N, ..., 1)
     y = (values / power.clamp_min(eps)).to(x.dtype)  # shape of x
     y = y if weight is None else y * weight  # shape of x
     return y.movedim(-1, 1) if moved else y

@@ -54,7 +54,11 @@ def local_response_norm(
     _check_response("local_response_norm", size, alpha, k)
     values = _at_least_float32(x)  # (N, C, ...)
     pieces = torch.split(values, max(1, _AT_ONCE * len(x) // x.numel()))  # (n, C, ...) each, in the processor's cache
-    y = torch.cat([piece * _response(piece, size, alpha, beta, k) for piece in pieces])  # (N, C, ...)
+    if torch.is_grad_enabled() and x.requires_grad:
+        return torch.cat([piece * _response(piece, size, alpha, beta, k) for piece in pieces]).to(x.dtype)
+    y = torch.empty_like(values)  # (N, C, ...)
+    for piece, out in zip(pieces, torch.split(y, len(pieces[0])), strict=True):
+        torch.mul(piece, _response(piece, size, alpha, beta, k), out=out)
     return y.to(x.dtype)  # (N, C, ...)
 
 

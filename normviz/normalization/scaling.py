@@ -100,7 +100,9 @@ def z_score(x: Tensor, train: Tensor | None = None) -> Tensor:
     centred = values.sub_(mean)  # shape of x
     spread = centred if train is None else known - mean  # shape of train
     variance = spread.square().mean(shared, keepdim=True)  # 1 but for the features
-    return (centred / _or_infinite(variance).sqrt()).to(x.dtype)  # shape of x
+    divisor = _or_infinite(variance).sqrt()  # 1 but for the features
+    y = centred / divisor if centred.requires_grad else centred.div_(divisor)  # shape of x
+    return y.to(x.dtype)  # shape of x
 
 
 @register(

@@ -10,7 +10,7 @@ import streamlit as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from normviz.figures import cube, distributions, formula, style, tensors
+from normviz.figures import cube, distributions, formula, link, style, tensors
 from normviz.normalization.pattern import describe_axes
 from normviz.normalization.view import View, block_cells
 from normviz.registry import Method, Value
@@ -19,8 +19,8 @@ from normviz.ui.board import Panel
 from normviz.ui.source import Source
 
 
-def panels(seen: View, where: str) -> list[Panel]:
-    """The pictures of one normalization."""
+def panels(seen: View, where: str, padding: str = link.SAID) -> list[Panel]:
+    """The pictures of one normalization; `padding` is what a padded cell says."""
     low, high = style.limits(seen.before, seen.after)
     names, sizes = zip(*seen.block_axes, strict=True)
     axes = seen.slice_axes
@@ -31,13 +31,15 @@ def panels(seen: View, where: str) -> list[Panel]:
     outside = max(seen.histogram_before.outside, seen.histogram_after.outside)
     note += f"{outside:.1%} lie outside." if outside >= 0.0005 else ""
     quiet = seen.padding if seen.pattern else 1  # grey: padding, or what is not read
-    before = tensors.slice_heatmap(seen.before, low, high, seen.groups, axes, "before", padding=seen.padding)
-    after = tensors.slice_heatmap(seen.after, low, high, seen.groups, axes, "after", padding=seen.padding)
+    grey, groups = seen.padding, seen.groups
+    before = tensors.slice_heatmap(seen.before, low, high, groups, axes, "before", padding=grey, said=padding)
+    after = tensors.slice_heatmap(seen.after, low, high, groups, axes, "after", padding=grey, said=padding)
     bars = distributions.before_after(
         seen.histogram_before.counts.numpy(), seen.histogram_after.counts.numpy(), seen.histogram_before.low,
         seen.histogram_before.high, seen.bars_before, seen.bars_after, seen.bars,
     )  # fmt: skip
-    drawing = cube.shared_axes_cube(seen.block, names, sizes, padding=quiet)
+    said = padding if seen.pattern else "not read by the chosen cell"
+    drawing = cube.shared_axes_cube(seen.block, names, sizes, padding=quiet, said=said)
     return [
         Panel("cube", share, drawing, alt=f"{seen.total} groups of cells"),
         Panel("before", f"Before: {where}", before, alt=f"The values of {where} before"),
@@ -94,7 +96,7 @@ def readout(method: Method, seen: View, settings: dict[str, Value], affine: Affi
     return formula.normalization(
         table, float(settings.get("eps", 0.0)), gamma, beta, what,
         centre=method.centre if fits else "", scale=method.scale if fits else "",
-        shifted=method.takes("bias") or bool(np.any(beta)),
+        shifted=method.takes("bias") or bool(np.any(beta)), scaled=method.takes("weight"),
         cell=seen.cell if pinned else None, power=float(settings.get("p", 2.0)),
     )  # fmt: skip
 
