@@ -23,6 +23,8 @@ cells are those that the chosen cell's result reads. With *training* off, batch 
 statistics instead of the batch's own: that is what `eval()` changes.
 """
 
+WINDOWS = [3, 5, 7, 9, 11, 13, 15]  # cells across: odd, with a middle
+
 frame.page("Normalize", "Which numbers share a mean and a variance?")
 
 
@@ -90,7 +92,8 @@ def work() -> None:
         offer = {
             "num_groups": [groups for groups in divisors(c) if groups <= 64],
             "batch_size": divisors(n),
-            "size": [size for size in divisors(n) if size > 1 or n == 1] if method.batch_order else [*range(1, 16, 2)],
+            "size": [size for size in divisors(n) if size > 1 or n == 1] if method.batch_order else WINDOWS,
+            "channels": WINDOWS,
         }
         settings = knobs.knobs(method, offer=offer, hide=method.idle(chosen.layout))
         stored = running(chosen) if settings.get("training") is False or method.takes("running_sq") else None
