@@ -280,6 +280,9 @@ def get(name: str, kind: Kind | None = None) -> Method:
         ValueError: no method has that name.
     """
 
+    if name in _METHODS and kind in (None, _METHODS[name].kind):
+        return _METHODS[name]
+
     def plain(text: str) -> str:
         return re.sub(r"[\s_\-]", "", text).lower().replace("++", "pp")
 

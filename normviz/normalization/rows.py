@@ -74,11 +74,10 @@ def gain_of(
     eps: float,
 ) -> tuple[float, float]:
     """Gain and offset of y = gain (x - centre) / scale + offset over the slice, measured; NaN where there are none."""
-    place = {int(group): row for row, group in enumerate(rows.ids)}
     known = np.isin(groups, rows.ids)
     if not method.scale or not known.any():
         return math.nan, math.nan
-    row = np.vectorize(lambda group: place.get(int(group), 0))(groups)
+    row = np.where(known, np.searchsorted(rows.ids, groups), 0)  # the ids are in rising order
     spread = rows.spread[row].astype(np.float64)
     divisor = np.sqrt(spread + eps) if method.scale in ("std", "rms") else spread
     sound = known & (divisor > 0)
