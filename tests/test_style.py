@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -20,8 +19,8 @@ from normviz.models.catalogue import Classifier, read_classifier
 from normviz.samples import load_sample
 from normviz.ui import cache as shared
 from tests.stand_in import write_stand_in
+from tests.test_pages import open_page
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE = 32
 
 
@@ -199,10 +198,7 @@ def test_a_channel_with_the_styles_value_lies_on_the_diagonal() -> None:
 
 
 def _open(**link: str) -> AppTest:
-    test = AppTest.from_file(str(ROOT / "pages" / "style_transfer.py"), default_timeout=120)
-    for key, value in link.items():
-        test.query_params[key] = value
-    return test.run()
+    return open_page("style_transfer", **link)
 
 
 def _table(test: AppTest) -> str:
