@@ -279,7 +279,6 @@ def get(name: str, kind: Kind | None = None) -> Method:
     Raises:
         ValueError: no method has that name.
     """
-
     if name in _METHODS and kind in (None, _METHODS[name].kind):
         return _METHODS[name]
 
