@@ -70,17 +70,24 @@ def test_without_a_target_each_image_explains_its_top_class() -> None:
     torch.testing.assert_close(grad_cam(probe), grad_cam(Probe(net, images, probe.target, "pool")))
 
 
-def test_everything_is_computed_once_and_a_class_costs_no_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    from normviz.attribution import probe as module
-    from normviz.attribution.network import read_logits
+def counted_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The number of images of each pass that probes make from now on."""
+    from normviz.attribution import forward, probe
+    from normviz.attribution.network import read_output
 
     runs: list[int] = []
 
-    def counted(net: nn.Module, images: Tensor) -> Tensor:
+    def counted(net: nn.Module, images: Tensor) -> object:
         runs.append(len(images))
-        return read_logits(net, images)
+        return read_output(net, images)
 
-    monkeypatch.setattr(module, "read_logits", counted)
+    monkeypatch.setattr(forward, "read_output", counted)
+    monkeypatch.setattr(probe, "read_output", counted)
+    return runs
+
+
+def test_everything_is_computed_once_and_a_class_costs_no_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    runs = counted_runs(monkeypatch)
     net, images = relu_net(), pictures()
     probe = Probe(net, images, 0, "pool")
     assert runs == []
@@ -101,16 +108,7 @@ def test_everything_is_computed_once_and_a_class_costs_no_forward_pass(monkeypat
 
 
 def test_saliency_alone_costs_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    from normviz.attribution import probe as module
-    from normviz.attribution.network import read_logits
-
-    runs: list[int] = []
-
-    def counted(net: nn.Module, images: Tensor) -> Tensor:
-        runs.append(len(images))
-        return read_logits(net, images)
-
-    monkeypatch.setattr(module, "read_logits", counted)
+    runs = counted_runs(monkeypatch)
     saliency(Probe(relu_net(), pictures()))
     assert runs == [2]
 

@@ -3,27 +3,46 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 
+from normviz.attribution.grid import Grid, find_grid, first_tensor, replaced
 from normviz.attribution.private import private_copy
+from normviz.attribution.targets import logits_of
 
 Shape = tuple[int, ...]
+_UNREADABLE = (RuntimeError, TypeError, IndexError, KeyError, AttributeError, AssertionError)  # of a foreign forward
+_PLAIN = (nn.Linear, nn.Dropout, nn.Identity)  # of tokens, these are no layer that one would look at by default
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What one image tells of a network: the outputs of its modules in the order they finish, its classes."""
+    """What one image tells of a network.
 
-    outputs: dict[str, str]  # every module that ran: what it returns, in words
-    maps: dict[str, Shape]  # those with feature maps: (K, h, w)
+    Attributes:
+        outputs: every module that ran, in the order they finish: what it returns, in words.
+        grids: those with feature maps: how they are read.
+        default: the layer that is read if none is named.
+        classes: the number of classes; 0 where the output is no logits.
+        refusal: the error that says why the output is no logits.
+    """
+
+    outputs: dict[str, str]
+    grids: dict[str, Grid]
+    default: str | None
     classes: int
+    refusal: ValueError | None
+
+    @property
+    def maps(self) -> dict[str, Shape]:
+        """The layers with feature maps, and their shapes (K, h, w)."""
+        return {name: grid.shape for name, grid in self.grids.items()}
 
 
 _SCANS: WeakKeyDictionary[nn.Module, dict[object, Scan]] = WeakKeyDictionary()  # by private copy, then by input
@@ -42,14 +61,35 @@ def read_logits(net: nn.Module, images: Tensor) -> Tensor:
     Raises:
         ValueError: the network cannot read the images, returns something else, or returns NaN or infinity.
     """
+    return as_logits(read_output(net, images), images)
+
+
+def read_output(net: nn.Module, images: Tensor) -> object:
+    """What a network returns for images, whatever that is.
+
+    Raises:
+        ValueError: the network cannot read the images, or needs something besides.
+    """
     try:
-        output = net(images)
+        return net(images)
     except torch.OutOfMemoryError:
         raise
-    except RuntimeError as error:
-        reason = str(error).split("\n")[0]
+    except _UNREADABLE as error:
+        reason = str(error).split("\n")[0] or type(error).__name__
+        if isinstance(error, TypeError) and "required positional argument" in reason:
+            raise ValueError(
+                f"the model needs more than images ({reason}): give a module that binds the other inputs"
+            ) from error
         raise ValueError(f"the model cannot read images of shape {tuple(images.shape)}: {reason}") from error
-    logits = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
+
+
+def as_logits(output: object, images: Tensor) -> Tensor:
+    """The logits (N, classes) in what a network returned, checked.
+
+    Raises:
+        ValueError: there are none, or they hold NaN or infinity.
+    """
+    logits = logits_of(output)
     if (
         not isinstance(logits, Tensor)
         or logits.ndim != 2
@@ -80,7 +120,7 @@ def layer_name(model: nn.Module, found: Scan, layer: str | nn.Module) -> str:
         raise ValueError(f"the model has no layer {layer!r}; {_offer(found, layer)}") from None
     if name not in found.outputs:
         raise ValueError(f"layer {name!r} does not run on these images; {_offer(found, name)}")
-    if name not in found.maps:
+    if name not in found.grids:
         raise ValueError(
             f"layer {name!r} has no feature maps (N, K, h, w), it returns {found.outputs[name]}; {_offer(found, name)}"
         )
@@ -88,10 +128,10 @@ def layer_name(model: nn.Module, found: Scan, layer: str | nn.Module) -> str:
 
 
 def _offer(found: Scan, asked: str) -> str:
-    names = list(found.maps)
+    names = list(found.grids)
     if len(names) > 12:
         names = difflib.get_close_matches(asked, names, n=6, cutoff=0.0)
-        return f"the closest of its {len(found.maps)} layers with feature maps: {', '.join(names)}"
+        return f"the closest of its {len(found.grids)} layers with feature maps: {', '.join(names)}"
     return f"choose one of {', '.join(names)}" if names else "none of its layers has feature maps"
 
 
@@ -107,7 +147,7 @@ def scan(model: nn.Module, images: Tensor) -> tuple[Scan, nn.Module]:
 
 def _observe(net: nn.Module, image: Tensor) -> Scan:
     outputs: dict[str, str] = {}
-    maps: dict[str, Shape] = {}
+    grids: dict[str, Grid] = {}
     hooks = []
     for name, module in net.named_modules():
         if not name:
@@ -115,23 +155,65 @@ def _observe(net: nn.Module, image: Tensor) -> Scan:
 
         def note(module: nn.Module, args: Any, output: object, name: str = name) -> None:
             outputs[name] = in_words(output)
-            if has_maps(output):
-                maps.pop(name, None)  # a module that runs again finishes later
-                maps[name] = tuple(output.shape[1:])
+            if (grid := find_grid(module, output, image)) is not None:
+                grids.pop(name, None)  # a module that runs again finishes later
+                grids[name] = grid
 
         hooks.append(module.register_forward_hook(note))
     try:
         with torch.inference_mode(False), torch.no_grad():
-            classes = read_logits(net, image.clone()).shape[1]
+            output = read_output(net, image.clone())
     finally:
         for hook in hooks:
             hook.remove()
-    return Scan(outputs, maps, classes)
+    try:
+        classes, refusal = as_logits(output, image).shape[1], None
+    except ValueError as error:
+        classes, refusal = 0, error.with_traceback(None)
+    return Scan(outputs, grids, _default(net, image, grids), classes, refusal)
 
 
-def has_maps(output: object) -> TypeGuard[Tensor]:
-    """Whether what a module returned is feature maps (N, K, h, w)."""
-    return isinstance(output, Tensor) and output.ndim == 4 and output.is_floating_point()
+def _default(net: nn.Module, image: Tensor, grids: dict[str, Grid]) -> str | None:
+    """The last layer with more than one cell; of tokens, the last whose cells still reach the output."""
+    wide = [name for name, grid in grids.items() if grid.shape[1] * grid.shape[2] > 1]
+    if not wide or not any(grids[name].extra for name in wide):
+        return wide[-1] if wide else None
+    reached: dict[str, Tensor] = {}
+    hooks = []
+    for name in wide:
+
+        def shift(module: nn.Module, args: Any, output: object, name: str = name) -> object:
+            tensor = first_tensor(output)
+            if tensor is None or not grids[name].reads(output):
+                return None
+            reached[name] = torch.zeros_like(tensor).requires_grad_()
+            return replaced(output, tensor + reached[name])
+
+        hooks.append(net.get_submodule(name).register_forward_hook(shift))
+    try:
+        with recording():
+            tensor = first_tensor(_largest(read_output(net, image.clone())))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if tensor is None or not tensor.requires_grad:
+        return wide[-1]
+    gradients = torch.autograd.grad(tensor.square().sum(), list(reached.values()), allow_unused=True)
+    alive = {
+        name
+        for name, gradient in zip(reached, gradients, strict=True)
+        if gradient is not None and grids[name].fold(gradient).any()
+    }
+    fitting = [name for name in wide if name in alive and not isinstance(net.get_submodule(name), _PLAIN)]
+    return (fitting or wide)[-1]
+
+
+def _largest(output: object) -> object:
+    """The tensor of an output that stands for it: its logits, its pooled features, or the first one."""
+    for name in ("logits", "pooler_output", "last_hidden_state"):
+        if isinstance(found := getattr(output, name, None), Tensor):
+            return found
+    return next(iter(output.values()), None) if isinstance(output, dict) else output
 
 
 def in_words(value: object) -> str:

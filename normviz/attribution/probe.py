@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from normviz.attribution.network import Shape, has_maps, in_words, layer_name, read_logits, recording, scan
-from normviz.attribution.private import private_copy
+from normviz.attribution.forward import Forward, checked_images, gradients_of, score_of
+from normviz.attribution.network import Shape, as_logits, in_words, read_output, recording, scan
 from normviz.attribution.relu import ReluRule, Rule
+from normviz.attribution.targets import Score
 
 
 class Head(NamedTuple):
@@ -30,11 +31,14 @@ class Probe:
     inference mode, frozen or not, on the device it is on. What a probe returns is shared: read, do not write.
 
     Args:
-        model: maps images (N, C, H, W) to logits (N, classes), or to an object or dictionary with `logits`.
+        model: maps images (N, C, H, W) to logits (N, classes), or to an object or dictionary with `logits`; for
+            a target that is a function of the output, to anything.
         images: (N, C, H, W), floating point, as the model expects them.
-        target: the class to explain, for all images or (N,) one for each; None: each image's top class.
+        target: the class to explain, for all images or (N,) one for each; None: each image's top class; or a
+            function of the model's output that gives one number for each image (see `targets`).
         layer: the dotted name of a layer, or the module itself; None: the last one with feature maps of more
-            than one cell. A layer that runs several times is read at its last run on feature maps.
+            than one cell. A layer that runs several times is read at its last run on feature maps; the tokens of
+            a transformer are folded to a grid.
 
     Raises:
         ValueError: images, class or layer that the model does not have, or a model that cannot be read.
@@ -44,18 +48,33 @@ class Probe:
         self,
         model: nn.Module,
         images: Tensor,
-        target: int | Tensor | None = None,
+        target: int | Tensor | Score | None = None,
         layer: str | nn.Module | None = None,
     ) -> None:
-        self._pass = _Pass(model, images, layer)
-        self._target = _checked_target(target, len(images), self._pass.scan.classes, self._pass.images.device)
+        self._pass = Forward(model, images, None if layer is None else [layer])
+        self._layer = self._pass.layers[0] if self._pass.layers else None
+        self._asked = _Asked(self._pass, target)
 
-    def for_target(self, target: int | Tensor | None) -> Probe:
-        """A probe of another class that shares this one's forward pass."""
+    def _like(self, asked: _Asked, layer: str | None) -> Probe:
         other = Probe.__new__(Probe)
-        other._pass = self._pass
-        other._target = _checked_target(target, len(self.images), self.classes, self.images.device)
+        other._pass, other._asked, other._layer = self._pass, asked, layer
         return other
+
+    def for_target(self, target: int | Tensor | Score | None) -> Probe:
+        """A probe of another class or target that shares this one's forward pass."""
+        return self._like(_Asked(self._pass, target), self._layer)
+
+    def for_classes(self, classes: Sequence[int]) -> tuple[Probe, ...]:
+        """Probes of several classes, whose gradients at the layer come from one batched backward pass.
+
+        Args:
+            classes: the classes, each for all images.
+        """
+        asked = [_Asked(self._pass, index) for index in classes]
+        found = self._pass.class_gradients([one.target for one in asked])  # (T, N, K, h, w) by layer
+        for index, one in enumerate(asked):
+            one.gradients = {layer: gradient[index] for layer, gradient in found.items()}
+        return tuple(self._like(one, self._layer) for one in asked)
 
     @property
     def model(self) -> nn.Module:
@@ -69,36 +88,56 @@ class Probe:
 
     @property
     def classes(self) -> int:
-        """The number of classes."""
+        """The number of classes.
+
+        Raises:
+            ValueError: the model returns no logits.
+        """
+        if self._pass.scan.refusal is not None:
+            raise ValueError(str(self._pass.scan.refusal))
         return self._pass.scan.classes
 
     @property
     def layer(self) -> str:
         """The dotted name of the layer that is read."""
-        return self._pass.layer
+        if self._layer is None:
+            raise ValueError("no layer of this model has feature maps of more than one cell: choose saliency instead")
+        return self._layer
 
     @property
     def logits(self) -> Tensor:
         """The logits: (N, classes)."""
         return self._pass.logits()
 
-    @cached_property
+    @property
     def target(self) -> Tensor:
-        """The class of each image: (N,), int64."""
-        if self._target is not None:
-            return self._target
-        with torch.inference_mode(False):
-            return self.logits.argmax(dim=1)  # (N,)
+        """The class of each image: (N,), int64.
+
+        Raises:
+            ValueError: something else than a class is explained.
+        """
+        return self._asked.target
+
+    @property
+    def asked(self) -> Tensor | Score:
+        """What is explained: the class of each image (N,), or a function of the model's output."""
+        return self._asked.what
+
+    @property
+    def score(self) -> Tensor:
+        """What is explained, a scalar for each image (N,): the logit of its class, or what the target gives."""
+        return self._asked.score
 
     @property
     def activations(self) -> Tensor:
         """The layer's output A: (N, K, h, w)."""
-        return self._pass.run().activations.detach()
+        return self._pass.activations(self.layer)
 
-    @cached_property
+    @property
     def gradients(self) -> Tensor:
-        """dS_c / dA, the gradient of each image's target logit: (N, K, h, w), in logits per unit of A."""
-        return self._pass.tail_gradient(self.target)
+        """dS_c / dA, the gradient of each image's score: (N, K, h, w), in logits per unit of A."""
+        layer = self.layer
+        return self._asked.gradients[layer]
 
     @cached_property
     def input_gradient(self) -> Tensor:
@@ -129,15 +168,62 @@ class Probe:
         with self._pass.net() as net, recording():
             leaf = self.images.clone().requires_grad_()  # (N, C, H, W)
             with mode or nullcontext():
-                logits = read_logits(net, leaf.clone())  # (N, classes)
+                output = read_output(net, leaf.clone())
             if mode and not mode.seen:
                 uses = f"; it uses {', '.join(sorted(mode.others))}, for which the rule is not defined"
                 raise ValueError(
                     f"{rule} needs a network with ReLUs, and none was seen between the images and the logits"
                     f"{uses if mode.others else ''}: choose saliency instead"
                 )
-            self._pass.offer(logits.detach())
-            return _gradient(logits, self.target, leaf, "the images")  # (N, C, H, W)
+            if self._asked.given is None:  # the top class is that of this very pass
+                self._pass.offer(as_logits(output, self.images).detach())
+            scores = score_of(self._asked.what, output, self.images)  # (N,)
+            return gradients_of(scores, [leaf], "the images")[0]  # (N, C, H, W)
+
+    def ask(self, images: Tensor, index: int = 0, probability: bool = False) -> Tensor:
+        """What the network says of other pictures, without gradients.
+
+        Args:
+            images: (b, C, H, W), as the model expects them.
+            index: the image of this probe whose target is asked for.
+            probability: the class's softmax probability instead of its logit.
+
+        Returns:
+            (b,), the target's scalar of each.
+
+        Raises:
+            ValueError: a probability of something that is no class.
+        """
+        with self._pass.net() as net, torch.inference_mode():
+            output = read_output(net, images.clone())
+            return self._asked.of(output, images, index, probability).clone()  # (b,)
+
+    def tail(self, activations: Tensor, index: int = 0) -> Tensor:
+        """What the network says when the layer's output is replaced; only what follows the layer is computed.
+
+        Args:
+            activations: (b, K, h, w).
+            index: the image of this probe.
+
+        Returns:
+            (b,), the target's scalar of each.
+        """
+        tail = self._pass.tail(self.layer, index)
+        return self._asked.of(tail.run(activations), activations, index, False)  # (b,)
+
+    def gradient_at(self, images: Tensor, index: int = 0) -> Tensor:
+        """The gradient (b, C, H, W) of the target's scalar at other pictures (b, C, H, W)."""
+        return self._elsewhere(images, index).input_gradient  # (b, C, H, W)
+
+    def layer_at(self, images: Tensor, index: int = 0) -> tuple[Tensor, Tensor]:
+        """Activations and gradients, both (b, K, h, w), at the layer for other pictures (b, C, H, W)."""
+        other = self._elsewhere(images, index)
+        return other.activations, other.gradients
+
+    def _elsewhere(self, images: Tensor, index: int) -> Probe:
+        what = self._asked.what
+        target = what[index].expand(len(images)).clone() if isinstance(what, Tensor) else what
+        return Probe(self.model, images, target, self._layer)
 
     @cached_property
     def head(self) -> Head:
@@ -171,76 +257,69 @@ class Probe:
         )
 
 
-class _Pass:
-    """The forward pass that probes of the same images share; its lock is its own, the model has none."""
+class _Asked:
+    """What is asked of a pass: a class for each image, or a function of the output; its score and gradients."""
 
-    def __init__(self, model: nn.Module, images: Tensor, layer: str | nn.Module | None) -> None:
-        self.model: nn.Module = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
-        self.images = _checked_images(self.model, images)
-        self.scan, self._net = scan(self.model, self.images)
-        wide = [name for name, (_, height, width) in self.scan.maps.items() if height * width > 1]
-        default = wide[-1] if wide else None
-        self._layer = default if layer is None else layer_name(self.model, self.scan, layer)
-        self._lock = threading.RLock()
-        self._logits: Tensor | None = None
-        self._graph: Tensor | None = None  # logits that remember how they follow from the activations
-        self.activations: Tensor  # (N, K, h, w), the leaf of that graph
+    def __init__(self, forward: Forward, target: int | Tensor | Score | None) -> None:
+        self._pass = forward
+        if target is not None and callable(target) and not isinstance(target, Tensor):
+            self.given: Tensor | Score | None = target
+            return
+        if forward.scan.refusal is not None:
+            raise ValueError(str(forward.scan.refusal))
+        self.given = _checked_target(target, len(forward.images), forward.scan.classes, forward.images.device)
+
+    @cached_property
+    def what(self) -> Tensor | Score:
+        """The class of each image (N,), or the function."""
+        if self.given is not None:
+            return self.given
+        with torch.inference_mode(False):
+            return self._pass.logits().argmax(dim=1)  # (N,)
 
     @property
-    def layer(self) -> str:
-        if self._layer is None:
-            raise ValueError("no layer of this model has feature maps of more than one cell: choose saliency instead")
-        return self._layer
+    def target(self) -> Tensor:
+        if not isinstance(self.what, Tensor):
+            raise ValueError(f"this explains no class but {self.what}: choose a method that needs no class")
+        return self.what
 
-    def net(self) -> AbstractContextManager[nn.Module]:
-        """Borrow a private copy, if possible the one that was scanned: the network as it is when a probe is made."""
-        return private_copy(self.model, self._net)
+    @cached_property
+    def score(self) -> Tensor:
+        return self._pass.scores(self.what)  # (N,)
 
-    def logits(self) -> Tensor:
-        with self._lock:
-            if self._logits is None:
-                if self._layer is None:
-                    with self.net() as net, torch.inference_mode(False), torch.no_grad():
-                        self._logits = read_logits(net, self.images.clone())  # (N, classes)
-                else:
-                    self.run()
-            assert self._logits is not None  # the pass sets it
-            return self._logits
+    @cached_property
+    def gradients(self) -> dict[str, Tensor]:
+        return self._pass.gradients(self.what)  # (N, K, h, w) by layer
 
-    def offer(self, logits: Tensor) -> None:
-        """Keep the logits of another pass over the same images, if none are known yet."""
-        with self._lock:
-            self._logits = logits if self._logits is None else self._logits
+    def of(self, output: object, images: Tensor, index: int, probability: bool) -> Tensor:
+        """The scalars (b,) in the output for b other images, of what is asked of image `index`."""
+        what = self.target if probability else self.what
+        if not isinstance(what, Tensor):
+            return score_of(what, output, images)  # (b,)
+        logits = as_logits(output, images)  # (b, classes)
+        return (logits.softmax(dim=1) if probability else logits)[:, what[index]]  # (b,)
 
-    def run(self) -> _Pass:
-        """Run the network, once, cut at the layer: before it no graph is kept."""
-        with self._lock:
-            if self._graph is not None:
-                return self
 
-            def cut(module: nn.Module, args: Any, output: object) -> Tensor | None:
-                if not has_maps(output):
-                    return None
-                self.activations = output.detach().clone().requires_grad_()  # (N, K, h, w)
-                return self.activations.clone()  # what follows may write into its input
+def probes(
+    model: nn.Module, images: Tensor, target: int | Tensor | Score | None, layers: Sequence[str | nn.Module]
+) -> tuple[Probe, ...]:
+    """A probe for each of several layers; all share one forward and one backward pass.
 
-            name = self.layer
-            with self.net() as net, recording():
-                hook = net.get_submodule(name).register_forward_hook(cut)
-                try:
-                    logits = read_logits(net, self.images.clone())  # (N, classes)
-                finally:
-                    hook.remove()
-            self.offer(logits.detach())
-            self._graph = logits
-            return self
+    Args:
+        model: as for `Probe`.
+        images: (N, C, H, W), as for `Probe`.
+        target: as for `Probe`.
+        layers: at least one.
 
-    def tail_gradient(self, target: Tensor) -> Tensor:
-        """The gradient (N, K, h, w) of the target logits at the layer; only what follows it is differentiated."""
-        self.run()
-        assert self._graph is not None  # run() sets it
-        with self._lock, recording():
-            return _gradient(self._graph, target, self.activations, f"layer {self.layer!r}")
+    Raises:
+        ValueError: no layer, or what `Probe` refuses.
+    """
+    if not layers:
+        raise ValueError("name at least one layer")
+    first = Probe.__new__(Probe)
+    first._pass = Forward(model, images, layers)
+    first._layer, first._asked = first._pass.layers[0], _Asked(first._pass, target)
+    return tuple(first._like(first._asked, name) for name in first._pass.layers)
 
 
 def layers(model: nn.Module, images: Tensor) -> list[tuple[str, Shape]]:
@@ -250,41 +329,7 @@ def layers(model: nn.Module, images: Tensor) -> list[tuple[str, Shape]]:
         ValueError: images that the model cannot read, or a model that cannot be copied.
     """
     model = getattr(model, "_orig_mod", model)
-    return list(scan(model, _checked_images(model, images))[0].maps.items())
-
-
-def _gradient(logits: Tensor, target: Tensor, source: Tensor, called: str) -> Tensor:
-    """The gradient of the sum of target logits, so of each image's own."""
-    gradient = None
-    if logits.requires_grad:
-        chosen = logits.gather(1, target[:, None])  # (N, 1)
-        (gradient,) = torch.autograd.grad(chosen.sum(), source, retain_graph=True, allow_unused=True)
-    if gradient is None:
-        raise ValueError(
-            f"no gradient flows from the logits to {called}: the logits do not depend on it, "
-            "or the model's forward switches gradients off"
-        )
-    return gradient.detach()
-
-
-def _checked_images(model: nn.Module, images: Tensor) -> Tensor:
-    """A copy of the images, outside of any graph."""
-    if not isinstance(model, nn.Module):
-        raise ValueError(f"the model must be a torch.nn.Module; received {type(model).__name__}")
-    if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
-        raise ValueError(f"images must have shape (N, C, H, W) with every size at least 1; received {in_words(images)}")
-    if not images.is_floating_point():
-        raise ValueError(f"images must be floating point, normalized as the model expects; received {images.dtype}")
-    if not torch.isfinite(images).all():
-        raise ValueError("images must be finite; received NaN or infinity")
-    weight = next((p for p in model.parameters() if p.is_floating_point()), None)
-    if weight is not None and (weight.device, weight.dtype) != (images.device, images.dtype):
-        raise ValueError(
-            f"images must lie where the model's weights lie, in their precision ({weight.dtype} on {weight.device}); "
-            f"received {images.dtype} on {images.device}"
-        )
-    with torch.inference_mode(False):
-        return images.detach().clone()  # (N, C, H, W)
+    return list(scan(model, checked_images(model, images))[0].maps.items())
 
 
 def _checked_target(target: object, count: int, classes: int, device: torch.device) -> Tensor | None:

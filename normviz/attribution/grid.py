@@ -1,0 +1,102 @@
+"""How a module's output is read as feature maps (N, K, h, w): as it is, channels last, or tokens folded to a grid."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+Kind = Literal["maps", "channels last", "tokens"]
+EXTRA = 16  # at most so many class and register tokens stand before those of the picture
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The way from a module's output to feature maps and back.
+
+    Attributes:
+        kind: "maps": (N, K, h, w); "channels last": (N, h, w, K); "tokens": (N, extra + h w, K).
+        shape: (K, h, w).
+        extra: tokens before those of the picture: class, distillation and register tokens.
+    """
+
+    kind: Kind
+    shape: tuple[int, int, int]
+    extra: int = 0
+
+    def reads(self, output: object) -> bool:
+        """Whether an output is of the kind and size that this grid was made for."""
+        tensor = first_tensor(output)
+        if tensor is None or tensor.ndim != (3 if self.kind == "tokens" else 4):
+            return False
+        channels, height, width = self.shape
+        sizes = {
+            "maps": (channels, height, width),
+            "channels last": (height, width, channels),
+            "tokens": (self.extra + height * width, channels),
+        }
+        return tuple(tensor.shape[1:]) == sizes[self.kind]
+
+    def fold(self, tensor: Tensor) -> Tensor:
+        """The output as feature maps (N, K, h, w)."""
+        if self.kind == "maps":
+            return tensor
+        if self.kind == "channels last":
+            return tensor.movedim(-1, 1)  # (N, K, h, w)
+        return tensor[:, self.extra :].transpose(1, 2).reshape(len(tensor), *self.shape)  # (N, K, h, w)
+
+    def unfold(self, maps: Tensor, like: Tensor) -> Tensor:
+        """The output with these feature maps (b, K, h, w), and the extra tokens of `like` (1, extra + h w, K)."""
+        if self.kind == "maps":
+            return maps
+        if self.kind == "channels last":
+            return maps.movedim(1, -1).contiguous()  # (b, h, w, K)
+        extra = like[:, : self.extra].expand(len(maps), -1, -1)  # (b, extra, K)
+        return torch.cat([extra, maps.flatten(2).transpose(1, 2)], dim=1)  # (b, extra + h w, K)
+
+
+def first_tensor(output: object) -> Tensor | None:
+    """What a module returns, or the first entry of a tuple of it, where that is a floating-point tensor."""
+    if isinstance(output, tuple) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) and output.is_floating_point() else None
+
+
+def replaced(output: object, tensor: Tensor) -> object:
+    """The same output with another tensor in the place of its first."""
+    return (tensor, *output[1:]) if isinstance(output, tuple) else tensor
+
+
+def find_grid(module: nn.Module, output: object, images: Tensor) -> Grid | None:
+    """How the output of a module is read as feature maps of images (N, C, H, W); None where it has none.
+
+    Tokens are a grid when their number, less a few that stand before, is that of a grid of the images' proportions.
+    """
+    tensor = first_tensor(output)
+    if tensor is None or len(tensor) != len(images):
+        return None
+    height, width = images.shape[-2:]
+    if tensor.ndim == 4:
+        last = isinstance(module, nn.Linear | nn.LayerNorm) or (
+            not _alike(tensor.shape[2:], (height, width)) and _alike(tensor.shape[1:3], (height, width))
+        )
+        shape = tensor.movedim(-1, 1).shape if last else tensor.shape
+        return Grid("channels last" if last else "maps", (shape[1], shape[2], shape[3]))
+    if tensor.ndim != 3 or tensor.shape[2] < 2:
+        return None
+    tokens, channels = tensor.shape[1:]
+    for extra in range(min(EXTRA, tokens - 4) + 1):
+        count = tokens - extra
+        rows = round(math.sqrt(count * height / width))
+        if rows > 1 and count % rows == 0 and count // rows > 1 and _alike((rows, count // rows), (height, width)):
+            return Grid("tokens", (channels, rows, count // rows), extra)
+    return None
+
+
+def _alike(cells: tuple[int, ...], pixels: tuple[int, ...]) -> bool:
+    """Whether rows and columns of cells divide a picture into cells that are nearly square."""
+    (rows, columns), (height, width) = cells, pixels
+    return abs(rows * width - columns * height) < max(height, width)
