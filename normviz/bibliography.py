@@ -191,4 +191,62 @@ BIBLIOGRAPHY: dict[str, Source] = {
         "LayerCAM: Exploring Hierarchical Class Activation Maps",
         "https://doi.org/10.1109/TIP.2021.3089943",
     ),
+    "fu2020axiom": Source(
+        "Fu et al.", 2020, "Axiom-based Grad-CAM: Towards Accurate Visualization and Explanation", _arxiv("2008.02312")
+    ),
+    "draelos2020hirescam": Source(
+        "Draelos & Carin", 2020, "Use HiResCAM Instead of Grad-CAM for Faithful Explanations", _arxiv("2011.08891")
+    ),
+    "gildenblat2021library": Source(
+        "Gildenblat et al.", 2021, "PyTorch Library for CAM Methods", "https://github.com/jacobgil/pytorch-grad-cam"
+    ),
+    "omeiza2019smooth": Source(
+        "Omeiza et al.", 2019, "Smooth Grad-CAM++: An Enhanced Inference Level Visualization", _arxiv("1908.01224")
+    ),
+    "cai2025cams": Source("Cai", 2025, "CAMs as Shapley Value-based Explainers", _arxiv("2501.06261")),
+    "zhang2025finer": Source(
+        "Zhang et al.", 2025, "Finer-CAM: Spotting the Difference Reveals Finer Details", _arxiv("2501.11309")
+    ),
+    "srinivas2019full": Source(
+        "Srinivas & Fleuret",
+        2019,
+        "Full-Gradient Representation for Neural Network Visualization",
+        _arxiv("1905.00780"),
+    ),
+    "smilkov2017smoothgrad": Source(
+        "Smilkov et al.", 2017, "SmoothGrad: Removing Noise by Adding Noise", _arxiv("1706.03825")
+    ),
+    "sundararajan2017axiomatic": Source(
+        "Sundararajan, Taly & Yan", 2017, "Axiomatic Attribution for Deep Networks", _arxiv("1703.01365")
+    ),
+    "desai2020ablation": Source(
+        "Desai & Ramaswamy",
+        2020,
+        "Ablation-CAM: Visual Explanations for Deep Convolutional Network via Gradient-free Localization",
+        "https://doi.org/10.1109/WACV45572.2020.9093360",
+    ),
+    "muhammad2020eigen": Source(
+        "Muhammad & Yeasin", 2020, "Eigen-CAM: Class Activation Map using Principal Components", _arxiv("2008.00299")
+    ),
+    "karmani2024kpca": Source(
+        "Karmani et al.",
+        2024,
+        "KPCA-CAM: Visual Explainability of Deep Computer Vision Models using Kernel PCA",
+        _arxiv("2410.00267"),
+    ),
+    "fuad2020features": Source(
+        "Fuad et al.",
+        2020,
+        "Features Understanding in 3D CNNs for Actions Recognition in Video",
+        "https://hal.science/hal-02963298",
+    ),
+    "wang2020smoothed": Source(
+        "Wang et al.", 2020, "SS-CAM: Smoothed Score-CAM for Sharper Visual Feature Localization", _arxiv("2006.14255")
+    ),
+    "naidu2020integrated": Source(
+        "Naidu et al.", 2020, "IS-CAM: Integrated Score-CAM for Axiomatic-Based Explanations", _arxiv("2010.03023")
+    ),
+    "petsiuk2018rise": Source(
+        "Petsiuk, Das & Saenko", 2018, "RISE: Randomized Input Sampling for Explanation", _arxiv("1806.07421")
+    ),
 }

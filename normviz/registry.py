@@ -19,6 +19,7 @@ from normviz.bibliography import BIBLIOGRAPHY, Source
 
 Kind = Literal["normalization", "attribution"]
 Level = Literal["layer", "input"]
+Need = Literal["relu", "pooled head"]
 ActsOn = Literal["activations", "weights", "training", "blocks"]
 Centre = Literal["", "mean", "min", "median"]
 Scale = Literal["", "std", "rms", "norm", "power", "largest", "range", "iqr"]
@@ -110,6 +111,8 @@ class Method:
         unit: for attribution, the unit of the raw map.
         weights: for attribution, what multiplies the activations before they are added up over the channels,
             where that is how the map is made.
+        factors: for attribution, the names of the methods whose maps are multiplied, where that is how it is made.
+        needs: for attribution, what the network must have: ReLUs, or global average pooling before one linear layer.
         acts_on: for normalization, what goes in: activations (or data), weights, the training (gradients,
             losses), or a block of a network.
         centre: for normalization, the statistic of a group that is subtracted, in a word.
@@ -133,6 +136,8 @@ class Method:
     level: Level | None
     unit: str
     weights: Callable[..., Any] | None
+    factors: tuple[str, ...]
+    needs: tuple[Need, ...]
     acts_on: ActsOn
     centre: Centre
     scale: Scale
@@ -183,6 +188,16 @@ class Method:
         """The knobs that only say which axes are shared, and say nothing in this layout."""
         conditions = [key.partition(" ") for key in self.axes]
         return {knob for _, _, knob in conditions if knob} - {knob for name, _, knob in conditions if name == layout}
+
+    @property
+    def reads_layer(self) -> bool:
+        """Whether the choice of a layer changes the map of an attribution."""
+        return self.level == "layer" or any(get(name).reads_layer for name in self.factors)
+
+    @property
+    def slow(self) -> bool:
+        """Whether it asks the network many times, and so can tell how far it is."""
+        return self.takes("progress")
 
     @property
     def takes_activations(self) -> bool:
@@ -244,6 +259,8 @@ def register(
     level: Level | None = None,
     unit: str = "",
     weights: Callable[..., Any] | None = None,
+    factors: Iterable[str] = (),
+    needs: Iterable[Need] = (),
     acts_on: ActsOn = "activations",
     centre: Centre = "",
     scale: Scale = "",
@@ -261,7 +278,8 @@ def register(
         summary = (inspect.getdoc(function) or "").split("\n")[0]
         _METHODS[name] = Method(
             name, title, kind, function, BIBLIOGRAPHY[cite], formula, dict(axes or {}), tuple(aliases), level, unit,
-            weights, acts_on, centre, scale, use, torch, trap, batch_order, summary, _knobs(function),
+            weights, tuple(factors), tuple(needs), acts_on, centre, scale, use, torch, trap, batch_order, summary,
+            _knobs(function),
         )  # fmt: skip
         return function
 

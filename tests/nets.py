@@ -64,6 +64,33 @@ class ForgetfulNet(ReluNet):
         return self.fc(hidden)  # type: ignore[no-any-return]
 
 
+class AttentionNet(nn.Module):
+    """One transformer block on 16 patches and a class token: fused attention, LayerNorm, GELU, constants added."""
+
+    def __init__(self, width: int = 8, classes: int = 4) -> None:
+        super().__init__()
+        self.embed = nn.Conv2d(3, width, 3, stride=3)
+        self.token = nn.Parameter(torch.randn(1, 1, width))
+        self.place = nn.Parameter(torch.randn(1, 17, width))
+        self.norm1 = nn.LayerNorm(width)
+        self.qkv = nn.Linear(width, 3 * width)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 16), nn.GELU(), nn.Linear(16, width))
+        self.fc = nn.Linear(width, classes)
+
+    def rest(self, maps: Tensor) -> Tensor:
+        """The logits from the embedded patches (N, width, 4, 4)."""
+        tokens = maps.flatten(2).transpose(1, 2)
+        x = torch.cat([self.token.expand(len(maps), -1, -1), tokens], dim=1) + self.place
+        q, k, v = self.qkv(self.norm1(x)).unflatten(2, (3, 2, -1)).permute(2, 0, 3, 1, 4)
+        x = x + F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
+        x = x + self.mlp(self.norm2(x))
+        return self.fc(x[:, 0])  # type: ignore[no-any-return]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.rest(self.embed(x))
+
+
 class WrappedNet(nn.Module):
     """Returns an object or a dictionary with the logits."""
 

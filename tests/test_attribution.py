@@ -26,16 +26,18 @@ from normviz.attribution import (
     saliency,
     score_cam,
 )
-from normviz.attribution.network import read_logits
+from normviz.attribution.network import read_output
+from normviz.attribution.scorer import Scorer
 from normviz.registry import get, methods
 from tests.nets import ACTIVATIONS, PooledNet, pictures, pooled_net, relu_net
 from tests.reference import attribution as reference
+from tests.reference import attribution_reference
 
 Function = Callable[..., Tensor]
 TARGETS = torch.tensor([2, 0])
 NAMES = [method.name for method in methods("attribution")]
 CONVENTIONS: tuple[perturbation.Convention, ...] = ("logit", "paper", "official")
-DRAWN_AT_INPUT = ("deconvnet", "guided_backprop", "guided_grad_cam")
+DRAWN_AT_INPUT = ("deconvnet", "guided_backprop", "guided_grad_cam", "integrated_gradients")
 
 
 @pytest.fixture(autouse=True)
@@ -71,11 +73,14 @@ def probe() -> Probe:
 # Against the references
 
 
-def test_all_nine_are_registered() -> None:
-    assert NAMES == [
+def test_every_method_has_a_reference_of_its_own() -> None:
+    assert set(NAMES) >= {
         "saliency", "deconvnet", "guided_backprop", "cam", "grad_cam", "guided_grad_cam", "grad_cam_pp", "layer_cam",
-        "score_cam",
-    ]  # fmt: skip
+        "score_cam", "xgrad_cam", "hires_cam", "element_wise_grad_cam", "finer_cam", "shapley_cam", "layer_cam_fusion",
+        "smooth_grad", "smooth_grad_cam_pp", "full_grad", "integrated_gradients",
+    }  # fmt: skip
+    for name in NAMES:
+        assert attribution_reference(name) is not get(name).function
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -83,7 +88,7 @@ def test_equals_its_reference(name: str) -> None:
     net, layer = net_for(name)
     images = pictures()
     ours = get(name).function(Probe(net, images, TARGETS, layer))
-    slow = getattr(reference, name)
+    slow = attribution_reference(name)
     theirs = torch.stack([slow(net.eval(), x, int(c), layer) for x, c in zip(images, TARGETS, strict=True)])
     close(ours, theirs)
 
@@ -281,6 +286,7 @@ def test_shapes_and_units(name: str) -> None:
     facts = get(name, "attribution")
     heatmap = facts.function(Probe(net, pictures(2, 16), TARGETS, layer))
     at_layer = (2, 16, 16) if layer == "relu" else (2, 8, 8)
+    at_layer = (2, 16, 16) if name == "layer_cam_fusion" else at_layer  # that of its largest layer
     drawn = (2, 3, 16, 16) if name in DRAWN_AT_INPUT else (2, 16, 16)
     assert heatmap.shape == (at_layer if facts.level == "layer" else drawn)
     assert facts.unit and facts.summary.endswith(".")
@@ -313,11 +319,11 @@ def test_score_cam_never_runs_more_than_a_chunk(monkeypatch: pytest.MonkeyPatch)
     """Memory is bounded by the chunk: no forward pass is larger, whatever the number of channels."""
     sizes: list[int] = []
 
-    def watched(net: nn.Module, images: Tensor) -> Tensor:
+    def watched(net: nn.Module, images: Tensor) -> object:
         sizes.append(len(images))
-        return read_logits(net, images)
+        return read_output(net, images)
 
-    monkeypatch.setattr("normviz.attribution.perturbation.read_logits", watched)
+    monkeypatch.setattr("normviz.attribution.scorer.read_output", watched)
     torch.manual_seed(0)
     score_cam(Probe(PooledNet(channels=67).double(), pictures(1), 0, "conv"), chunk=16)
     assert sizes == [16, 16, 16, 16, 3]
@@ -330,11 +336,11 @@ def test_constant_channels_share_one_pass_and_the_official_code_skips_them(monke
         net.get_parameter("conv.bias")[1:3] = torch.tensor([0.5, 1.5])
     sizes: list[int] = []
 
-    def watched(net: nn.Module, images: Tensor) -> Tensor:
+    def watched(net: nn.Module, images: Tensor) -> object:
         sizes.append(len(images))
-        return read_logits(net, images)
+        return read_output(net, images)
 
-    monkeypatch.setattr("normviz.attribution.perturbation.read_logits", watched)
+    monkeypatch.setattr("normviz.attribution.scorer.read_output", watched)
     probe = Probe(net, pictures(1), 1, "relu")
     for convention, passes in (("logit", [4, 1]), ("official", [4])):
         sizes.clear()
@@ -424,7 +430,7 @@ def test_auto_takes_bfloat16_only_where_it_is_faster_and_close(
     seconds: float, moved: float, chosen: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trials = iter([(1.0, torch.ones(1)), (9.0, torch.zeros(1)), (seconds, torch.ones(1) + moved)])
-    monkeypatch.setattr(perturbation._Scorer, "_timed", lambda self, maps: next(trials))
+    monkeypatch.setattr(Scorer, "_timed", lambda self, pictures: next(trials))
     probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
     notes: list[str] = []
     heatmap = score_cam(probe, precision="auto", chunk=1, note=notes.append)

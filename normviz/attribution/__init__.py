@@ -4,13 +4,37 @@ Maps are in the method's unit and size: (N, h, w) at a layer, (N, H, W) or (N, C
 Nothing is rescaled or enlarged; that is left to who draws them.
 """
 
+# ruff: noqa: I001  (the order of the imports is the order of registration)
+
 from normviz.attribution.backprop import deconvnet, guided_backprop, saliency
-from normviz.attribution.gradient import cam, grad_cam, grad_cam_pp, guided_grad_cam, layer_cam
-from normviz.attribution.perturbation import score_cam
+from normviz.attribution.gradient import (
+    cam,
+    element_wise_grad_cam,
+    grad_cam,
+    grad_cam_pp,
+    guided_grad_cam,
+    hires_cam,
+    layer_cam,
+    xgrad_cam,
+)
+from normviz.attribution.contrast import finer_cam
+from normviz.attribution.curvature import shapley_cam
+from normviz.attribution.fusion import layer_cam_fusion
+from normviz.attribution.smoothing import smooth_grad, smooth_grad_cam_pp
+from normviz.attribution.full_gradient import FullGradients, full_grad, full_gradients
+from normviz.attribution.path import integrated_gradients
+from normviz.attribution.perturbation import is_cam, score_cam, ss_cam
+from normviz.attribution.ablation import ablation_cam
+from normviz.attribution.covering import occlusion, rise
+from normviz.attribution.decomposition import eigen_cam, eigen_grad_cam, fem, kpca_cam
 from normviz.attribution.preflight import empty_reason
-from normviz.attribution.probe import Head, Probe, layers
+from normviz.attribution.probe import Head, Probe, layers, probes
+from normviz.attribution.visualization import ClassModel, class_model
 
 __all__ = [
-    "Head", "Probe", "cam", "deconvnet", "empty_reason", "grad_cam", "grad_cam_pp", "guided_backprop",
-    "guided_grad_cam", "layer_cam", "layers", "saliency", "score_cam",
+    "ClassModel", "FullGradients", "Head", "Probe", "ablation_cam", "cam", "class_model", "deconvnet", "eigen_cam",
+    "eigen_grad_cam", "element_wise_grad_cam", "empty_reason", "fem", "finer_cam", "full_grad", "full_gradients",
+    "grad_cam", "grad_cam_pp", "guided_backprop", "guided_grad_cam", "hires_cam", "integrated_gradients", "is_cam",
+    "kpca_cam", "layer_cam", "layer_cam_fusion", "layers", "occlusion", "probes", "rise", "saliency", "score_cam",
+    "shapley_cam", "smooth_grad", "smooth_grad_cam_pp", "ss_cam", "xgrad_cam",
 ]  # fmt: skip

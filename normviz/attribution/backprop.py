@@ -30,7 +30,7 @@ def saliency(probe: Probe) -> Tensor:
 
 @register(
     title="Deconvnet", kind="attribution", cite="zeiler2014visualizing", level="input",
-    unit="logits per unit of input", aliases=("deconv", "deconvolution", "deconvolutional network"),
+    unit="logits per unit of input", aliases=("deconv", "deconvolution", "deconvolutional network"), needs=("relu",),
     formula=r"R^{l} = \mathrm{ReLU}(R^{l+1}) \text{ at each ReLU, from } R = \frac{\partial S_c}{\partial S} "
     r"\text{ down to } R^{0}",
 )  # fmt: skip
@@ -56,7 +56,7 @@ def deconvnet(probe: Probe) -> Tensor:
 
 @register(
     title="Guided backpropagation", kind="attribution", cite="springenberg2015striving", level="input",
-    unit="logits per unit of input", aliases=("guided backprop", "guided BP", "GBP"),
+    unit="logits per unit of input", aliases=("guided backprop", "guided BP", "GBP"), needs=("relu",),
     formula=r"R^{l} = R^{l+1}\,\mathbf{1}[x^{l} > 0]\,\mathbf{1}[R^{l+1} > 0] \text{ at each ReLU, from } "
     r"R = \frac{\partial S_c}{\partial S} \text{ down to } R^{0}",
 )  # fmt: skip

@@ -15,8 +15,9 @@ from torch.nn.utils.fusion import fuse_conv_bn_weights
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
-from normviz.attribution.network import read_logits
+from normviz.attribution.network import read_output
 from normviz.attribution.private import structural_copy
+from normviz.attribution.targets import logits_of
 
 
 class _Uses(TorchFunctionMode):
@@ -35,19 +36,21 @@ class _Uses(TorchFunctionMode):
         return result
 
 
-def folded_copy(model: nn.Module, image: Tensor, logits: Tensor) -> tuple[nn.Module, str]:
+def folded_copy(model: nn.Module, image: Tensor) -> tuple[nn.Module, str]:
     """A private copy of the network with its batch norms folded, and in words what was done.
 
     A batch norm is folded when it alone reads a convolution that runs once, and the copy is kept only if
-    it gives the same logits.
+    it gives the same output.
 
     Args:
         model: the network; it is not changed.
         image: (1, C, H, W).
-        logits: (1, classes), what the network says of the image.
+
+    Raises:
+        ValueError: the network cannot be copied, or cannot read the image.
     """
     net = structural_copy(model)
-    pairs = _pairs(net, image)
+    pairs, before = _pairs(net, image)
     if not pairs:
         return net, "no batch norm to fold"
     for conv, norm in pairs:
@@ -56,14 +59,29 @@ def folded_copy(model: nn.Module, image: Tensor, logits: Tensor) -> tuple[nn.Mod
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )  # (K, C, h, w), (K,)
         norm.forward = nn.Identity().forward  # type: ignore[method-assign]
-    off = (read_logits(net, image.clone()) - logits).abs().max()
-    if off > torch.finfo(logits.dtype).eps ** 0.5 * logits.abs().max():
-        return structural_copy(model), "batch norms not folded, as that would change the logits"
+    if not _same(_tensors(read_output(net, image.clone())), before):
+        return structural_copy(model), "batch norms not folded, as that would change the output"
     return net, f"batch norms folded: {len(pairs)}"
 
 
-def _pairs(net: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d]]:
-    """Convolutions and the batch norms that alone read them; each of them runs once."""
+def _same(after: list[Tensor], before: list[Tensor]) -> bool:
+    """Whether two outputs are equal but for rounding; nothing is not enough to tell."""
+    if not before or len(after) != len(before):
+        return False
+    return all(
+        (new - old).abs().max() <= torch.finfo(old.dtype).eps ** 0.5 * old.abs().max()
+        for new, old in zip(after, before, strict=True)
+    )
+
+
+def _tensors(output: object) -> list[Tensor]:
+    """The floating-point tensors in what a network returned."""
+    leaves = tree_leaves(logits_of(output))
+    return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.numel()]
+
+
+def _pairs(net: nn.Module, image: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], list[Tensor]]:
+    """Convolutions and the batch norms that alone read them, each of which runs once; also the network's output."""
     outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by the output's id, which is kept alive
     read: list[tuple[nn.BatchNorm2d, int]] = []
     uses = _Uses()
@@ -87,9 +105,9 @@ def _pairs(net: nn.Module, image: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2
     hooks += [norm.register_forward_pre_hook(before) for norm in norms]
     try:
         with uses:
-            read_logits(net, image.clone())
+            output = _tensors(read_output(net, image.clone()))
     finally:
         for hook in hooks:
             hook.remove()
     found = [(outputs[key][0], norm) for norm, key in read if key in outputs and uses.count[key] == 1]
-    return [(conv, norm) for conv, norm in found if runs[conv] == runs[norm] == 1]
+    return [(conv, norm) for conv, norm in found if runs[conv] == runs[norm] == 1], output

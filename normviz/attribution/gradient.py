@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -32,9 +33,26 @@ def _layer_cam_weights(probe: Probe) -> Tensor:
     return probe.gradients.relu()  # (N, K, h, w)
 
 
+def _xgrad_cam_weights(probe: Probe) -> Tensor:
+    """The mean of each channel's gradient, weighted by its activations: (N, K, 1, 1)."""
+    evidence = (probe.activations * probe.gradients).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    answer = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    return torch.where(answer == 0, 0, evidence / torch.where(answer == 0, 1, answer))  # (N, K, 1, 1)
+
+
+def _hires_cam_weights(probe: Probe) -> Tensor:
+    """Each gradient: (N, K, h, w)."""
+    return probe.gradients  # (N, K, h, w)
+
+
+def _element_wise_grad_cam_weights(probe: Probe) -> Tensor:
+    """Each gradient, where its product with the activation is positive: (N, K, h, w)."""
+    return torch.where(probe.activations * probe.gradients > 0, probe.gradients, 0)  # (N, K, h, w)
+
+
 @register(
     title="CAM", kind="attribution", cite="zhou2016learning", level="layer", unit="logits", weights=_cam_weights,
-    aliases=("class activation map", "class activation mapping"),
+    aliases=("class activation map", "class activation mapping"), needs=("pooled head",),
     formula=r"M_{ij} = \sum_k w_k^c A_{kij}",
 )  # fmt: skip
 def cam(probe: Probe, relu: bool = False) -> Tensor:
@@ -82,7 +100,7 @@ def grad_cam(probe: Probe) -> Tensor:
 
 @register(
     title="Guided Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="input",
-    unit="logits² per unit of input",
+    unit="logits² per unit of input", factors=("guided_backprop", "grad_cam"), needs=("relu",),
     formula=r"M = R_{\text{guided}} \odot \mathrm{up}\big(M_{\text{Grad-CAM}}\big)",
 )  # fmt: skip
 def guided_grad_cam(probe: Probe) -> Tensor:
@@ -149,3 +167,68 @@ def layer_cam(probe: Probe) -> Tensor:
         Jiang et al. 2021, Eq. 5 and 6.
     """
     return (_layer_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
+
+
+@register(
+    title="XGrad-CAM", kind="attribution", cite="fu2020axiom", level="layer", unit="logits",
+    weights=_xgrad_cam_weights, aliases=("axiom-based Grad-CAM",),
+    formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad "
+    r"w_k = \sum_{ij} \frac{A_{kij}}{\sum_{ab} A_{kab}}\,g_{kij}",
+)  # fmt: skip
+def xgrad_cam(probe: Probe) -> Tensor:
+    """Grad-CAM whose mean of a channel's gradient counts each cell by the share of the channel's activation there.
+
+    A channel whose activations add up to 0 gets the weight 0.
+
+    Args:
+        probe: network, images, class and layer.
+
+    Returns:
+        (N, h, w), at least 0, in logits.
+
+    Source:
+        Fu et al. 2020, the solution of the axioms of sensitivity and conservation.
+    """
+    return (_xgrad_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
+
+
+@register(
+    title="HiResCAM", kind="attribution", cite="draelos2020hirescam", level="layer", unit="logits",
+    weights=_hires_cam_weights,
+    formula=r"M_{ij} = \sum_k g_{kij}\,A_{kij}",
+)  # fmt: skip
+def hires_cam(probe: Probe, relu: bool = False) -> Tensor:
+    """Each activation times its own gradient: on a pooled linear head, exactly what the cell adds to the logit.
+
+    Args:
+        probe: network, images, class and layer.
+        relu: keep only evidence for the class, and set evidence against it to 0.
+
+    Returns:
+        (N, h, w), signed unless `relu`, in logits.
+
+    Source:
+        Draelos & Carin 2020, the definition of HiResCAM.
+    """
+    evidence = (_hires_cam_weights(probe) * probe.activations).sum(dim=1)  # (N, h, w)
+    return evidence.relu() if relu else evidence
+
+
+@register(
+    title="Element-wise Grad-CAM", kind="attribution", cite="gildenblat2021library", level="layer", unit="logits",
+    weights=_element_wise_grad_cam_weights, aliases=("GradCAMElementWise",),
+    formula=r"M_{ij} = \sum_k \mathrm{ReLU}\left(g_{kij}\,A_{kij}\right)",
+)  # fmt: skip
+def element_wise_grad_cam(probe: Probe) -> Tensor:
+    """HiResCAM without the evidence against the class, which is left out channel by channel.
+
+    Args:
+        probe: network, images, class and layer.
+
+    Returns:
+        (N, h, w), at least 0, in logits.
+
+    Source:
+        The library that is cited, its method GradCAMElementWise; there is no paper.
+    """
+    return (probe.activations * probe.gradients).relu().sum(dim=1)  # (N, h, w)

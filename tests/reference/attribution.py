@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 
-def _activations(model: nn.Module, image: Tensor, target: int, layer: str) -> tuple[Tensor, Tensor, Tensor]:
+def read_layer(model: nn.Module, image: Tensor, target: int, layer: str) -> tuple[Tensor, Tensor, Tensor]:
     """A (K, h, w), dS_c/dA (K, h, w) and S_c, by finite care: the output is added to, not cut."""
     delta: list[Tensor] = []
     seen: list[Tensor] = []
@@ -41,7 +41,7 @@ def saliency(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor
 
 def cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor:
     """Zhou et al. 2016, Eq. 2: M_c(x, y) = sum_k w_k^c f_k(x, y); the linear layer is called fc."""
-    a, _, _ = _activations(model, image, target, layer)
+    a, _, _ = read_layer(model, image, target, layer)
     weight = model.get_parameter("fc.weight").detach()[target]
     channels, height, width = a.shape
     heatmap = torch.zeros(height, width, dtype=torch.float64)
@@ -53,7 +53,7 @@ def cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor:
 
 def grad_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor:
     """Selvaraju et al. 2017, Eq. 1: alpha_k = 1/Z sum_ij dy/dA_ij; Eq. 2: ReLU(sum_k alpha_k A_k)."""
-    a, g, _ = _activations(model, image, target, layer)
+    a, g, _ = read_layer(model, image, target, layer)
     channels, height, width = a.shape
     heatmap = torch.zeros(height, width, dtype=torch.float64)
     for k in range(channels):
@@ -68,7 +68,7 @@ def grad_cam_pp(model: nn.Module, image: Tensor, target: int, layer: str) -> Ten
     On a network that is piecewise linear above the layer, the n-th derivative of exp(S) is exp(S) g^n. The map
     is divided by exp(S), which the closed form leaves out.
     """
-    a, g, score = _activations(model, image, target, layer)
+    a, g, score = read_layer(model, image, target, layer)
     channels, height, width = a.shape
     y = math.exp(float(score))
     heatmap = torch.zeros(height, width, dtype=torch.float64)
@@ -86,7 +86,7 @@ def grad_cam_pp(model: nn.Module, image: Tensor, target: int, layer: str) -> Ten
 
 def layer_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor:
     """Jiang et al. 2021, Eq. 5: A^_ij = ReLU(g_ij) A_ij; Eq. 6: ReLU(sum_k A^_k)."""
-    a, g, _ = _activations(model, image, target, layer)
+    a, g, _ = read_layer(model, image, target, layer)
     heatmap = torch.zeros(a.shape[1:], dtype=torch.float64)
     for k in range(len(a)):
         heatmap += torch.where(g[k] > 0, g[k], 0.0) * a[k]
@@ -118,7 +118,7 @@ def _unit(mask: Tensor) -> Tensor:
 
 def score_cam(model: nn.Module, image: Tensor, target: int, layer: str, convention: str = "logit") -> Tensor:
     """Wang et al. 2020, algorithm 1, with the increase over the baseline (a black image) of definition 3."""
-    a, _, _ = _activations(model, image, target, layer)
+    a, _, _ = read_layer(model, image, target, layer)
     height, width = image.shape[1:]
 
     def f(seen: Tensor) -> float:
