@@ -22,7 +22,8 @@ if __name__ == "__main__":
         {
             group: [st.Page(page.file, title=page.title, url_path=page.path, default=not page.path) for page in pages]
             for group, pages in CONTENTS.items()
-        }
+        },
+        expanded=True,
     )
     frame.sidebar()
     with frame.guard():

@@ -6,10 +6,10 @@ import os
 import sys
 from collections.abc import Sequence
 
-from normviz.commands import cam, demo, errata, invariance, listing, norm
+from normviz.commands import cam, class_model, demo, errata, faithful, invariance, listing, localize, norm
 from normviz.commands.common import Parser, fail
 
-COMMANDS = (listing, cam, norm, demo, errata, invariance)
+COMMANDS = (listing, cam, faithful, localize, class_model, norm, demo, errata, invariance)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

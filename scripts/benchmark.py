@@ -15,200 +15,23 @@ import platform
 import re
 import statistics
 import sys
-import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
-from skimage import data
-from torch import Tensor, nn
+from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normviz.activations import generate
-from normviz.attribution import Probe, grad_cam, grad_cam_pp, layer_cam, score_cam
 from normviz.device import describe, device
-from normviz.models.bottleneck import BottleneckNet, settle
-from normviz.models.catalogue import load_classifier
 from normviz.normalization.apply import expected_order, tensors
 from normviz.normalization.compare import compare, look
 from normviz.normalization.sides import make_sides
 from normviz.registry import Method, get, methods
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: `target` is "≤ bound" or "≥ bound" of the ratio, or empty."""
-
-    what: str
-    ours: str
-    theirs: str
-    ratio: float
-    target: str = ""
-
-    @property
-    def met(self) -> str:
-        """Whether the target is met, in a word."""
-        if not self.target:
-            return ""
-        bound = float(self.target[1:])
-        return "yes" if (self.ratio <= bound if self.target[0] == "≤" else self.ratio >= bound) else "no"
-
-
-Measurement = Callable[[], list[Row]]
-
-
-clock: Callable[[], float] = time.perf_counter  # --busy: time.process_time
-
-
-def seconds(run: Callable[[], object]) -> float:
-    """How long one call takes, until the device has finished."""
-    start = clock()
-    run()
-    if device().type == "cuda":
-        torch.cuda.synchronize()
-    return clock() - start
-
-
-def interleaved(runs: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of each call, one call of each per round, in turning order, after one round that is not counted."""
-    for run in runs.values():
-        run()
-    taken: dict[str, list[float]] = {name: [] for name in runs}
-    for repetition in range(repetitions):
-        names = list(runs) if repetition % 2 else list(reversed(runs))
-        for name in names:
-            taken[name].append(seconds(runs[name]))
-    return taken
-
-
-def ms(values: list[float]) -> str:
-    """The median in milliseconds, for the table."""
-    middle = 1000 * statistics.median(values)
-    return f"{middle:.0f} ms" if middle >= 10 else f"{middle:.2f} ms"
-
-
-def ratio(above: list[float], below: list[float]) -> float:
-    """The median of the rounds' ratios."""
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
-
-
-# Attribution
-
-
-def resnet50(size: int, frozen: bool = True) -> tuple[nn.Module, Tensor]:
-    """A network of ResNet-50's size with settled random weights, and one image (1, 3, size, size)."""
-    torch.manual_seed(0)
-    model = settle(BottleneckNet(), torch.randn(4, 3, size, size)).requires_grad_(not frozen)
-    with torch.no_grad():
-        model.get_parameter("fc.weight").mul_(10)  # logits some units apart, as a trained network's
-    return model.to(device()), torch.randn(1, 3, size, size).to(device())
-
-
-def one_pass() -> list[Row]:
-    """Grad-CAM against a bare forward pass, against a backward pass to everything, and three maps from one probe."""
-    frozen, image = resnet50(224)
-    trainable, _ = resnet50(224, frozen=False)
-
-    def bare() -> Tensor:
-        with torch.no_grad():
-            return frozen(image)  # type: ignore[no-any-return]
-
-    def everything() -> object:
-        return torch.autograd.grad(trainable(image)[0, 5], list(trainable.parameters()))
-
-    def three() -> object:
-        probe = Probe(frozen, image, 5)
-        return grad_cam(probe), grad_cam_pp(probe), layer_cam(probe)
-
-    taken = interleaved(
-        {"bare": bare, "ours": lambda: grad_cam(Probe(frozen, image, 5)), "three": three, "everything": everything}, 25
-    )
-    ours = taken["ours"]
-    net = "ResNet-50 size, 224 px, float32"
-    return [
-        Row(f"Grad-CAM / bare forward pass ({net})", ms(ours), ms(taken["bare"]), ratio(ours, taken["bare"]), "≤ 1.2"),
-        Row(
-            "Backward pass to all parameters / Grad-CAM", ms(ours), ms(taken["everything"]),
-            ratio(taken["everything"], ours), "≥ 2.5",
-        ),
-        Row(
-            "Grad-CAM, Grad-CAM++ and LayerCAM / Grad-CAM", ms(taken["three"]), ms(ours),
-            ratio(taken["three"], ours), "≤ 1.3",
-        ),
-    ]  # fmt: skip
-
-
-def libraries() -> list[Row]:
-    """Grad-CAM against torch-cam and Captum, each used as its documentation says, on unfrozen weights."""
-    from captum.attr import LayerGradCam
-    from torchcam.methods import GradCAM
-
-    model, image = resnet50(224, frozen=False)
-    extractor, captum = GradCAM(model, "layer4"), LayerGradCam(model, model.get_submodule("layer4"))
-    taken = interleaved(
-        {
-            "ours": lambda: grad_cam(Probe(model, image, 5, "layer4")),
-            "torch-cam": lambda: extractor(5, model(image), normalized=False),
-            "captum": lambda: captum.attribute(image, target=5, relu_attributions=True),
-        },
-        25,
-    )
-    extractor.remove_hooks()
-    ours = taken["ours"]
-    return [
-        Row(f"Grad-CAM / {name}", ms(ours), ms(taken[key]), ratio(ours, taken[key]), "≤ 1.0")
-        for key, name in (("torch-cam", "torch-cam"), ("captum", "Captum"))
-    ]
-
-
-def many_passes() -> list[Row]:
-    """Score-CAM against torch-cam on the embedded network, every channel of the last stage."""
-    classifier, photo = load_classifier(), torch.from_numpy(data.cat()).permute(2, 0, 1)  # type: ignore[no-untyped-call]
-    image = classifier.prepare(photo)
-    called = f"embedded network, 384 channels, {image.shape[-1]} px"
-    return _score_cam(called, classifier.model, image, "stage4", 5)
-
-
-def many_large_passes() -> list[Row]:
-    """The same at ResNet-50's size, on the 256 channels of its first stage: the last one's 2048 take minutes."""
-    model, image = resnet50(224)
-    called = "ResNet-50 size, the first stage's 256 channels, 224 px"
-    return _score_cam(called, model, image, "layer1", 3)
-
-
-def _score_cam(called: str, model: nn.Module, image: Tensor, layer: str, repetitions: int) -> list[Row]:
-    from torchcam.methods import ScoreCAM
-
-    maps: dict[str, Tensor] = {}
-    notes: list[str] = []
-
-    def theirs() -> None:
-        with ScoreCAM(model, layer) as extractor, torch.no_grad():
-            model(image)
-            (maps["theirs"],) = extractor(1, normalized=False)
-
-    def ours() -> None:
-        maps["ours"] = score_cam(Probe(model, image, 1, layer))
-
-    def auto() -> None:
-        maps["auto"] = score_cam(Probe(model, image, 1, layer), precision="auto", note=notes.append)
-
-    taken = interleaved({"theirs": theirs, "ours": ours, "auto": auto}, repetitions)
-    off = float((maps["ours"] - maps["theirs"]).abs().max() / maps["theirs"].abs().max())
-    error = float((maps["auto"] - maps["theirs"]).norm() / maps["theirs"].norm())
-    used = notes[-1].removeprefix("Scores computed in ").split(";")[0].rstrip(".")
-    return [
-        Row(f"torch-cam / Score-CAM, float32 ({called})", ms(taken["ours"]), ms(taken["theirs"]),
-            ratio(taken["theirs"], taken["ours"]), "≥ 1.2"),
-        Row("… largest difference of the maps, share of the maximum", "", "", off, "≤ 1e-5"),
-        Row(f"torch-cam / Score-CAM, precision auto, which took {used}", ms(taken["auto"]), ms(taken["theirs"]),
-            ratio(taken["theirs"], taken["auto"]), "≥ 2"),
-        Row("… relative L2 error of the map", "", "", error, "≤ 0.01"),
-    ]  # fmt: skip
-
+from scripts import benchmark_attribution
+from scripts.measure import Measurement, Row, count_processor_time, interleaved, ms, ratio
 
 # Normalization
 
@@ -300,7 +123,8 @@ def comparing() -> list[Row]:
 
 
 SECTIONS: dict[str, list[Measurement]] = {
-    "attribution": [one_pass, libraries, many_passes, many_large_passes],
+    "attribution": benchmark_attribution.SPEED,
+    "reliability": benchmark_attribution.RELIABILITY,
     "normalization": [norms, explorer, comparing],
 }
 
@@ -336,10 +160,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     if arguments.busy:
-        global clock
-        clock = time.process_time
-        device()  # sets the threads, once
-        torch.set_num_threads(1)
+        count_processor_time()
     machine = f"{describe()}; {platform.machine()}, Python {platform.python_version()}, torch {torch.__version__}"
     done: dict[str, str] = {}
     for name in SECTIONS if arguments.section == "all" else [arguments.section]:

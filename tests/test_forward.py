@@ -319,6 +319,24 @@ def test_how_an_output_is_read(module: nn.Module, shape: tuple[int, ...], expect
         torch.testing.assert_close(grid.unfold(folded, tensor), tensor)
 
 
+def test_a_layer_norm_of_maps_says_so() -> None:
+    norm = nn.LayerNorm(4)
+    norm.__dict__["data_format"] = "channels_first"
+    grid = find_grid(norm, torch.zeros(1, 4, 4, 4), torch.zeros(1, 3, 16, 16))
+    assert grid and grid.kind == "maps"
+
+
+def test_a_copy_does_not_believe_to_have_the_hooks_that_it_has_not() -> None:
+    from normviz.attribution.private import private_copy
+
+    net = relu_net()
+    net.__dict__["_output_capturing_hooks_installed"] = True
+    with private_copy(net) as first:
+        assert not hasattr(first, "_output_capturing_hooks_installed")
+    with private_copy(net) as second:
+        assert second is first
+
+
 def test_tokens_of_a_picture_that_is_no_square() -> None:
     grid = find_grid(nn.Identity(), torch.zeros(1, 25, 6), torch.zeros(1, 3, 16, 24))
     assert grid and (grid.shape, grid.extra) == ((6, 4, 6), 1)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ import torch.nn.functional as F
 from normviz.device import device
 from normviz.images import decode, to_batch
 from normviz.models import catalogue
-from normviz.models.catalogue import SIZE, SIZES, Classifier, load_classifier, models, network, read_classifier
+from normviz.models.catalogue import SIZE, SIZES, Classifier, load_classifier, models, read_classifier
 from normviz.models.photos import ASSETS, MEAN, STD, Measured, read_measured, read_weights, write_weights
 from normviz.models.residual import NORMS, Norm, ResidualBlock, ResidualNet, ScaledStandardizedConv2d
 from normviz.samples import load_sample
@@ -107,7 +108,6 @@ def test_weights_survive_the_file(norm: Norm, tmp_path: Path) -> None:
 # ---------------------------------------------------------------------------------------- the catalogue
 def test_only_what_is_installed_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalogue, "ASSETS", tmp_path)
-    network.cache_clear()
     assert models() == ()
     with pytest.raises(ValueError, match="no classifier 'photos'; no weights are installed in assets/"):
         load_classifier()
@@ -119,7 +119,6 @@ def test_only_what_is_installed_is_offered(tmp_path: Path, monkeypatch: pytest.M
     assert load_classifier().model is load_classifier("photos").model and load_classifier().name == "photos"
     with pytest.raises(ValueError, match="no classifier 'flowers'; choose one of photos, photos_group"):
         load_classifier("flowers")
-    network.cache_clear()
 
 
 def test_weights_that_were_never_measured_are_refused(tmp_path: Path) -> None:
@@ -176,6 +175,39 @@ def test_verdict(stand_in: Classifier) -> None:
         stand_in.verdict(torch.ones(1, 3) / 3)
     with pytest.raises(ValueError, match="must be finite"):
         stand_in.verdict(torch.full((3,), torch.nan))
+
+
+def test_a_verdict_where_nothing_was_measured_is_a_best_guess(stand_in: Classifier) -> None:
+    unmeasured = replace(stand_in, threshold=None)
+    seen = unmeasured.verdict(torch.tensor([0.3, 0.3, 0.4]))
+    assert (seen.known, seen.index, seen.text) == (True, 2, "best guess French horn, 40 %")
+
+
+def test_many_classes_are_counted_and_the_nearest_are_named(stand_in: Classifier) -> None:
+    many = replace(stand_in, classes=("tench, Tinca tinca", "crane, bird", "crane, machine", *map(str, range(997))))
+    seen = many.verdict(torch.full((1000,), 1e-3))
+    assert seen.text.startswith("Not sure: this may be none of the 1000 classes it knows; its best guess is tench, ")
+    assert [many.index(name) for name in ("Tinca tinca", "tench", "tench, tinca tinca", "Machine")] == [0, 0, 0, 2]
+    with pytest.raises(ValueError, match="it has 1000 classes, the nearest: crane, bird; crane, machine"):
+        many.index("crane")  # two classes have this name
+
+
+def test_the_whole_photo_is_seen(stand_in: Classifier) -> None:
+    image = torch.zeros(3, 30, 50, dtype=torch.uint8)
+    assert stand_in.box(30, 50) == (0, 0, 30, 50) and stand_in.view(image).shape == (3, 30, 50)
+
+
+def test_scenes_are_offered_at_their_own_size_when_they_are_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(catalogue, "ASSETS", tmp_path)
+    model, classes = read_weights(write_stand_in(tmp_path))
+    write_weights(tmp_path / "scenes_layer.safetensors", model, classes, [Measured(64, 0.9, 0.9, 0.5, 0.9, 0.8)])
+    write_weights(tmp_path / "clever_hans.safetensors", model, classes, [Measured(64, 0.9, 0.9, 0.5, 0.9, 0.8)])
+    assert [(entry.name, entry.size, entry.sizes) for entry in models()] == [
+        ("photos", SIZE, SIZES), ("scenes_layer", 64, (64,)), ("clever_hans", 64, (64,)),
+    ]  # fmt: skip
+    assert load_classifier("scenes_layer").size == load_classifier("clever_hans").size == 64
 
 
 # ------------------------------------------------------------------- the classifier that comes with it

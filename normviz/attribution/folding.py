@@ -96,7 +96,7 @@ def _pairs(net: nn.Module, image: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.Batc
     def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(module, nn.BatchNorm2d)  # hooked on these only
         runs[module] += 1
-        if args:
+        if args and id(args[0]) in outputs:  # which is alive, so nothing else has its id
             read.append((module, id(args[0])))
 
     convs = [m for m in net.modules() if type(m) is nn.Conv2d]
@@ -109,5 +109,5 @@ def _pairs(net: nn.Module, image: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.Batc
     finally:
         for hook in hooks:
             hook.remove()
-    found = [(outputs[key][0], norm) for norm, key in read if key in outputs and uses.count[key] == 1]
+    found = [(outputs[key][0], norm) for norm, key in read if uses.count[key] == 1]
     return [(conv, norm) for conv, norm in found if runs[conv] == runs[norm] == 1], output

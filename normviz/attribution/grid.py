@@ -80,7 +80,8 @@ def find_grid(module: nn.Module, output: object, images: Tensor) -> Grid | None:
         return None
     height, width = images.shape[-2:]
     if tensor.ndim == 4:
-        last = isinstance(module, nn.Linear | nn.LayerNorm) or (
+        turned = getattr(module, "data_format", "channels_last") != "channels_last"  # a layer norm of maps
+        last = (isinstance(module, nn.Linear | nn.LayerNorm) and not turned) or (
             not _alike(tensor.shape[2:], (height, width)) and _alike(tensor.shape[1:3], (height, width))
         )
         shape = tensor.movedim(-1, 1).shape if last else tensor.shape

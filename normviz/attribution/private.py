@@ -30,7 +30,8 @@ _HOOKS = (
     "_forward_pre_hooks_with_kwargs", "_backward_hooks", "_backward_pre_hooks", "_state_dict_hooks",
     "_state_dict_pre_hooks", "_load_state_dict_pre_hooks", "_load_state_dict_post_hooks",
 )  # fmt: skip
-_OWN = {"training", "_parameters", "_buffers", "_modules", *_HOOKS}  # compared in their own way, or not at all
+_INSTALLED = "_output_capturing_hooks_installed"  # transformers: says that a module has hooks, which a copy has not
+_OWN = {"training", "_parameters", "_buffers", "_modules", _INSTALLED, *_HOOKS}  # compared otherwise, or not at all
 _MISSING = object()
 _PLAIN = (
     bool, int, float, complex, str, bytes, type(None), type, types.FunctionType, types.BuiltinFunctionType,
@@ -82,9 +83,12 @@ def structural_copy(model: nn.Module) -> nn.Module:
     _refuse(model)
     memo = _shared(model)
     try:
-        return copy.deepcopy(model, memo).eval()
+        ours = copy.deepcopy(model, memo).eval()
     except _UNCOPYABLE as error:
         raise ValueError(f"the model cannot be copied: {_culprit(model)}") from error
+    for module in ours.modules():
+        vars(module).pop(_INSTALLED, None)
+    return ours
 
 
 def _shared(model: nn.Module) -> dict[int, Any]:

@@ -1,150 +1,87 @@
-"""The catalogue: which classifiers there are, and what an application needs to know of one."""
+"""The catalogue: which classifiers there are, and how one is loaded by its name."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from normviz.device import device
-from normviz.images import to_batch
-from normviz.models.photos import ASSETS, MEAN, STD, Measured, read_measured, read_weights
+from normviz.models.classifier import SIZE, Classifier, Preparation, Verdict
+from normviz.models.download import cached, fetch, hub_id, look_up
+from normviz.models.hub import CONFIG, read_folder
+from normviz.models.own import load_own, own_models
+from normviz.models.photos import ASSETS, Measured, read_measured, read_weights
+from normviz.models.resident import RESIDENT
 
-SIZE = 128  # pixels a side of the classifiers' input: best at telling known from unknown; the last maps are 8 x 8
-SIZES = (128, 160, 192, 224)  # that are offered: larger ones give finer maps, up to 14 x 14
+SIZES = (128, 160, 192, 224)  # that are offered for photos: larger ones give finer maps, up to 14 x 14
+SCENE_SIZE = 64  # pixels a side of generated scenes, and of the networks that are trained on them
+LOCAL = "NORMVIZ_LOCAL_MODELS"  # a folder whose subfolders are networks of transformers that visitors may use, too
+
+__all__ = [
+    "ASSETS", "SIZE", "SIZES", "Classifier", "Entry", "Preparation", "Verdict", "load_classifier", "models", "network",
+    "read_classifier",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Entry:
-    """A classifier that can be loaded: its name, its title for people, and the file of its weights in assets/."""
+    """A classifier that can be loaded.
+
+    Attributes:
+        name: what `load_classifier` takes.
+        title: its name for people.
+        file: its weights in assets/; "" for one of your own.
+        size: pixels a side of its input, if nothing else is asked for; 0 where only the loaded network knows.
+        sizes: those that it was measured at; () where nothing was measured and its own size is the only one.
+    """
 
     name: str
     title: str
     file: str
-
-
-_ENTRIES = (
-    Entry("photos", "11 kinds of photos, batch norm", "photos_batch.safetensors"),
-    Entry("photos_group", "11 kinds of photos, group norm", "photos_group.safetensors"),
-    Entry("photos_layer", "11 kinds of photos, layer norm", "photos_layer.safetensors"),
-    Entry("photos_instance", "11 kinds of photos, instance norm", "photos_instance.safetensors"),
-    Entry("photos_none", "11 kinds of photos, no normalization", "photos_none.safetensors"),
-)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """What a classifier says of a photo, in words.
-
-    Attributes:
-        known: whether the confidence is that of a photo of a known class.
-        index: the class of the highest probability.
-        probability: that probability.
-        text: the sentence for people.
-    """
-
-    known: bool
-    index: int
-    probability: float
-    text: str
-
-
-@dataclass(frozen=True)
-class Classifier:
-    """A network with all that is needed to ask it about a photo; shared between threads, never changed.
-
-    Attributes:
-        name: its name in the catalogue.
-        title: its name for people.
-        model: maps (N, 3, H, W) to logits (N, classes); frozen, in inference mode, on the device.
-        classes: the names of the classes.
-        threshold: the confidence (maximum softmax probability) below which it does not know, as measured.
-        size: pixels a side of its input.
-        mean: what is subtracted from each colour of pixels in [0, 1].
-        std: what each colour is divided by then.
-    """
-
-    name: str
-    title: str
-    model: nn.Module = field(repr=False)
-    classes: tuple[str, ...]
-    threshold: float
     size: int = SIZE
-    mean: tuple[float, float, float] = MEAN
-    std: tuple[float, float, float] = STD
-
-    def prepare(self, image: Tensor) -> Tensor:
-        """The network's input for a photo: squashed to a square, standardized per colour, on the device.
-
-        Args:
-            image: uint8 (3, H, W).
-
-        Returns:
-            float32 (1, 3, size, size).
-        """
-        pixels = to_batch(image, self.size).to(device())  # (1, 3, size, size)
-        mean = torch.tensor(self.mean, device=pixels.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
-        std = torch.tensor(self.std, device=pixels.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
-        return (pixels - mean) / std  # (1, 3, size, size)
-
-    @torch.no_grad()
-    def probabilities(self, image: Tensor) -> Tensor:
-        """The probability (classes,) of each class for a photo, uint8 (3, H, W); on the CPU."""
-        logits: Tensor = self.model(self.prepare(image))  # (1, classes)
-        return logits[0].float().softmax(dim=0).cpu()  # (classes,)
-
-    def index(self, name: str) -> int:
-        """The index of a class by its name; case, spaces, hyphens and underscores do not matter.
-
-        Raises:
-            ValueError: the classifier does not know that class.
-        """
-
-        def plain(text: str) -> str:
-            return "".join(character for character in text.lower() if character.isalnum())
-
-        for index, known in enumerate(self.classes):
-            if plain(known) == plain(name):
-                return index
-        raise ValueError(f"{self.name} knows no class {name!r}; choose one of {', '.join(self.classes)}")
-
-    def verdict(self, probabilities: Tensor) -> Verdict:
-        """What it says of a photo, and whether it knows at all.
-
-        Args:
-            probabilities: (classes,), the softmax of the logits.
-
-        Raises:
-            ValueError: another shape, or values that are not probabilities.
-        """
-        if probabilities.shape != (len(self.classes),):
-            raise ValueError(f"there must be {len(self.classes)} probabilities; received {tuple(probabilities.shape)}")
-        if not torch.isfinite(probabilities).all():
-            raise ValueError("the probabilities must be finite; received NaN or infinity")
-        index = int(probabilities.argmax())
-        highest = float(probabilities[index])
-        guess, share = self.classes[index], _percent(highest)
-        if highest >= self.threshold:
-            return Verdict(True, index, highest, f"{guess}, {share}")
-        text = (
-            f"Not sure: this may be none of the {len(self.classes)} classes it knows ({', '.join(self.classes)}); "
-            f"its best guess is {guess}, at only {share}"
-        )
-        return Verdict(False, index, highest, text)
+    sizes: tuple[int, ...] = SIZES
 
 
-def _percent(share: float) -> str:
-    """A probability in words of percent, never rounded up to certainty."""
-    return "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"
+_NORMS = {
+    "": ("batch", "batch norm"),
+    "_group": ("group", "group norm"),
+    "_layer": ("layer", "layer norm"),
+    "_instance": ("instance", "instance norm"),
+    "_none": ("none", "no normalization"),
+}
+_ENTRIES = (
+    *(Entry(f"photos{end}", f"11 kinds of photos, {words}", f"photos_{norm}.safetensors")
+      for end, (norm, words) in _NORMS.items()),
+    *(Entry(f"scenes{end}", f"generated scenes, {words}", f"scenes_{norm}.safetensors", SCENE_SIZE, (SCENE_SIZE,))
+      for end, (norm, words) in _NORMS.items()),
+    Entry("clever_hans", "generated scenes, Clever Hans", "clever_hans.safetensors", SCENE_SIZE, (SCENE_SIZE,)),
+)  # fmt: skip
 
 
 def models() -> tuple[Entry, ...]:
-    """The classifiers whose weights are installed, the default first."""
-    return tuple(entry for entry in _ENTRIES if (ASSETS / entry.file).exists())
+    """The classifiers that are installed: the default first, your own last (NORMVIZ_MODELS, NORMVIZ_LOCAL_MODELS).
+
+    Raises:
+        ValueError: NORMVIZ_MODELS is not written as it must be.
+    """
+    installed = [entry for entry in _ENTRIES if (ASSETS / entry.file).exists()]
+    own = [Entry(name, name.replace("_", " "), "", 0, ()) for name in own_models()]
+    if taken := {entry.name for entry in installed} & {entry.name for entry in own}:
+        raise ValueError(f"NORMVIZ_MODELS names {min(taken)!r}, which is taken; choose another name")
+    local = [Entry(f"local:{folder.name}", folder.name, "", 0, ()) for folder in _local_folders()]
+    return (*installed, *own, *local)
+
+
+def _local_folders() -> list[Path]:
+    """The subfolders of NORMVIZ_LOCAL_MODELS that hold a network."""
+    place = os.environ.get(LOCAL)
+    if not place or not Path(place).is_dir():
+        return []
+    return sorted(folder for folder in Path(place).iterdir() if (folder / CONFIG).is_file())
 
 
 def read_classifier(path: Path, name: str, title: str, size: int = SIZE) -> Classifier:
@@ -158,11 +95,14 @@ def read_classifier(path: Path, name: str, title: str, size: int = SIZE) -> Clas
     return Classifier(name, title, model, classes, threshold, size)
 
 
-@functools.cache
 def network(path: Path) -> tuple[nn.Module, tuple[str, ...]]:
     """The network stored at `path`, on the device, and the names of its classes; kept for all who ask."""
-    model, classes = read_weights(path)
-    return model.to(device()), tuple(classes)
+
+    def read() -> tuple[nn.Module, tuple[str, ...]]:
+        model, classes = read_weights(path)
+        return model.to(device()), tuple(classes)
+
+    return RESIDENT.get(("file", path, path.stat().st_mtime_ns), read)
 
 
 def _measured(path: Path, size: int) -> Measured:
@@ -175,20 +115,54 @@ def _measured(path: Path, size: int) -> Measured:
     )
 
 
-def load_classifier(name: str = "photos", size: int = SIZE) -> Classifier:
-    """A classifier of the catalogue; its network is loaded at the first call.
+def load_classifier(
+    name: str = "photos", size: int | None = None, progress: Callable[[float], None] | None = None
+) -> Classifier:
+    """A classifier by its name; its network is loaded at the first call.
 
     Args:
-        name: the name of one of models().
-        size: pixels a side of its input, one of those it was measured at.
+        name: the name of one of models(), the folder of a network of transformers, or the id of one on the Hugging
+            Face Hub ("microsoft/resnet-18" or "hub:microsoft/resnet-18"), which is downloaded once.
+        size: pixels a side of its input, one of those it was measured at; None: the classifier's own.
+        progress: called with the finished share of a download, 0 to 1.
 
     Raises:
-        ValueError: no such classifier is installed, or it was not measured at this size.
+        ValueError: there is no such classifier, it cannot be read or fetched, or it was not measured at this size.
     """
-    for entry in models():
-        if entry.name == name:
-            return read_classifier(ASSETS / entry.file, entry.name, entry.title, size)
-    raise ValueError(f"there is no classifier {name!r}; {_choices(entry.name for entry in models())}")
+    found = {entry.name: entry for entry in models()}
+    own = own_models()
+    if name in own:
+        return load_own(name, own[name], size)
+    if name in found and found[name].file:
+        entry = found[name]
+        return read_classifier(ASSETS / entry.file, entry.name, entry.title, size or entry.size)
+    if name in found:
+        folder = next(folder for folder in _local_folders() if f"local:{folder.name}" == name)
+        return _of_its_size(read_folder(folder, name, folder.name), size)
+    if not name.startswith("hub:") and Path(name).is_dir():
+        return _of_its_size(read_folder(Path(name), name, Path(name).name), size)
+    if name.startswith("hub:") or "/" in name:
+        return _of_its_size(_hub_classifier(hub_id(name), progress), size)
+    raise ValueError(f"there is no classifier {name!r}; {_choices(found)}")
+
+
+def _hub_classifier(name: str, progress: Callable[[float], None] | None) -> Classifier:
+    """A network of the Hub, downloaded if it is not here."""
+    folder = cached(name)
+    if folder is None:
+        offer = look_up(name)
+        folder = fetch(offer, lambda done: progress(done / max(offer.bytes, 1)) if progress else None)
+    return read_folder(folder, f"hub:{name}", name)
+
+
+def _of_its_size(classifier: Classifier, size: int | None) -> Classifier:
+    """The classifier, if the size that is asked for is its own."""
+    if size not in (None, classifier.size):
+        raise ValueError(
+            f"{classifier.title} reads photos of {classifier.size} pixels, as its own configuration says; "
+            f"received size {size}"
+        )
+    return classifier
 
 
 def _choices(names: Iterable[str]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from safetensors import safe_open
 from safetensors.torch import save_file
 
-from normviz.models.residual import ResidualNet
+from normviz.models.residual import STRIDES, ResidualNet
 
 ASSETS = Path(__file__).resolve().parents[2] / "assets"
 MEAN = (0.485, 0.456, 0.406)  # mean of each colour channel that the network expects, of pixels in [0, 1]
@@ -51,7 +51,10 @@ def read_weights(path: Path) -> tuple[ResidualNet, list[str]]:
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         config = json.loads(metadata["config"])
-        model = ResidualNet(config["classes"], config["norm"], tuple(config["widths"]), tuple(config["blocks"]))
+        strides = tuple(config.get("strides", STRIDES))
+        model = ResidualNet(
+            config["classes"], config["norm"], tuple(config["widths"]), tuple(config["blocks"]), strides
+        )
         state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     model.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in state.items()})
     return model.eval().requires_grad_(False), json.loads(metadata["classes"])

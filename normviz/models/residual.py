@@ -14,6 +14,7 @@ Norm = Literal["batch", "group", "layer", "instance", "none"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 
 RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))  # 1 / standard deviation of relu(z), z ~ N(0, 1)
+STRIDES = (1, 2, 2, 1)  # of the four stages, behind a stem of stride 4
 RESIDUAL_SCALE = 0.2  # alpha of h + alpha f(h) in the network without normalization
 
 
@@ -84,7 +85,7 @@ class ResidualBlock(nn.Module):
 class ResidualNet(nn.Module):
     """An image classifier: stem of stride 4, four stages, global average pooling, one linear layer.
 
-    The last stage has stride 16: 128 pixels give a map of 8 x 8, 224 pixels one of 14 x 14.
+    With the strides as they are, the last maps have stride 16: 128 pixels give 8 x 8, 224 pixels 14 x 14.
 
     Args:
         classes: number of classes.
@@ -92,6 +93,8 @@ class ResidualNet(nn.Module):
             (over C, H, W), instance, or none (scaled weight standardization instead).
         widths: channels of the four stages.
         blocks: residual blocks of the four stages.
+        strides: by how much each of the four stages makes the maps smaller.
+        generator: of the first weights; None: that of the process.
     """
 
     def __init__(
@@ -100,9 +103,13 @@ class ResidualNet(nn.Module):
         norm: Norm = "batch",
         widths: tuple[int, int, int, int] = (48, 96, 192, 384),
         blocks: tuple[int, int, int, int] = (1, 2, 2, 1),
+        strides: tuple[int, int, int, int] = STRIDES,
+        generator: torch.Generator | None = None,
     ) -> None:
         super().__init__()
         self.config = {"classes": classes, "norm": norm, "widths": list(widths), "blocks": list(blocks)}
+        if strides != STRIDES:  # files that were written before there was a choice have no strides
+            self.config["strides"] = list(strides)
         self.stem = nn.Sequential(
             _ConvNorm(3, widths[0] // 2, 3, 2, norm),
             nn.ReLU(),
@@ -110,7 +117,7 @@ class ResidualNet(nn.Module):
             nn.ReLU(),
         )
         inputs = widths[0]
-        for index, (width, depth, stride) in enumerate(zip(widths, blocks, (1, 2, 2, 1), strict=True), start=1):
+        for index, (width, depth, stride) in enumerate(zip(widths, blocks, strides, strict=True), start=1):
             stage = nn.Sequential()
             for block in range(depth):
                 stage.append(ResidualBlock(inputs, width, stride if block == 0 else 1, norm))
@@ -119,25 +126,25 @@ class ResidualNet(nn.Module):
         self.pool = nn.AdaptiveAvgPool2d(1)
         self.flatten = nn.Flatten()
         self.fc = nn.Linear(inputs, classes)
-        self._initialize()
+        self._initialize(generator)
 
-    def _initialize(self) -> None:
+    def _initialize(self, generator: torch.Generator | None) -> None:
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu", generator=generator)
                 if module.bias is not None:
                     nn.init.zeros_(module.bias)
             if isinstance(module, ResidualBlock) and hasattr(module.conv2.norm, "weight"):
                 nn.init.zeros_(module.conv2.norm.weight)  # type: ignore[arg-type]  # each block starts as its shortcut
-        nn.init.normal_(self.fc.weight, std=0.01)
+        nn.init.normal_(self.fc.weight, std=0.01, generator=generator)
         nn.init.zeros_(self.fc.bias)
 
     def features(self, x: Tensor) -> Tensor:
-        """The last feature maps of images (N, 3, H, W): (N, K, H / 16, W / 16)."""
+        """The last feature maps of images (N, 3, H, W): (N, K, h, w), with h = H / 16 where the strides are STRIDES."""
         x = self.stem(x)  # (N, 48, H/4, W/4)
         for index in range(1, 5):
             x = self.get_submodule(f"stage{index}")(x)
-        return x  # (N, K, H/16, W/16)
+        return x  # (N, K, h, w)
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits (N, classes) of images (N, 3, H, W)."""
