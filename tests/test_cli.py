@@ -17,7 +17,7 @@ from normviz.activations import generate
 from normviz.attribution import Probe, grad_cam
 from normviz.images import read_photo, resize_map
 from normviz.models import catalogue
-from normviz.models.catalogue import SIZE, load_classifier, network
+from normviz.models.catalogue import SIZE, load_classifier
 from normviz.registry import methods
 from normviz.samples import load_sample
 from scripts import make_docs
@@ -39,12 +39,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     (tmp_path / "assets").mkdir()
     write_stand_in(tmp_path / "assets", threshold=0.99)
     monkeypatch.setattr(catalogue, "ASSETS", tmp_path / "assets")
-    network.cache_clear()
     (tmp_path / "work").mkdir()
     monkeypatch.chdir(tmp_path / "work")
     Path("cat.png").write_bytes(load_sample("chelsea"))
     yield tmp_path / "work"
-    network.cache_clear()
 
 
 def run(command: str) -> int:

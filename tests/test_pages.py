@@ -35,7 +35,7 @@ def errors(test: AppTest) -> list[str]:
     return [box.proto.body for box in test.get("html") if "nv-error" in box.proto.body or "nv-sorry" in box.proto.body]
 
 
-FAST = [method.title for method in methods("attribution") if method.name != "score_cam"]
+FAST = [method.title for method in methods("attribution") if not method.slow]
 
 
 @pytest.mark.parametrize("title", FAST)

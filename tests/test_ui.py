@@ -9,6 +9,7 @@ import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -342,6 +343,31 @@ def test_slow_work_of_a_visitor_who_went_on_is_given_up_and_made_for_the_next() 
     before = steps[0]
     time.sleep(0.1)
     assert steps[0] <= before + 1  # the worker has stopped
+
+
+def test_slow_work_gives_way_where_a_fragment_was_asked_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streamlit would finish the run first; what was asked for must not be dropped."""
+    from streamlit.runtime.scriptrunner import StopException
+    from streamlit.runtime.scriptrunner_utils.script_requests import RerunData, ScriptRequests, ScriptRequestType
+
+    requests, steps = ScriptRequests(), [0]
+    monkeypatch.setattr(cache, "get_script_run_ctx", lambda **_: SimpleNamespace(script_requests=requests))
+
+    def make(advance: Callable[[float], None]) -> int:
+        for step in range(1000):
+            steps[0] = step
+            advance(step / 1000)
+            time.sleep(0.02)
+        return 7
+
+    def show(share: float) -> None:
+        if steps[0] >= 10:
+            requests.request_rerun(RerunData(fragment_id="one"))
+
+    with pytest.raises(StopException):
+        cache.compute_slowly(make, show)
+    assert 10 <= steps[0] < 999
+    assert requests.on_scriptrunner_ready().type == ScriptRequestType.RERUN
 
 
 def test_generated_activations_are_shared_and_right() -> None:

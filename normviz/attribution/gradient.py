@@ -100,7 +100,7 @@ def grad_cam(probe: Probe) -> Tensor:
 
 @register(
     title="Guided Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="input",
-    unit="logits² per unit of input", factors=("guided_backprop", "grad_cam"), needs=("relu",),
+    unit="logits² per unit of input", factors=("grad_cam", "guided_backprop"), needs=("relu",),
     formula=r"M = R_{\text{guided}} \odot \mathrm{up}\big(M_{\text{Grad-CAM}}\big)",
 )  # fmt: skip
 def guided_grad_cam(probe: Probe) -> Tensor:

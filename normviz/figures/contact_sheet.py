@@ -94,7 +94,7 @@ def _cube(shape: tuple[int, ...], colours: tuple[str, ...]) -> bytes:
                 [tuple(origin + scale * point) for point in points],
                 fill=_shaded(str(colour), shade), outline="#3A4654", width=2,
             )  # fmt: skip
-    return _png(image.reduce(2).quantize(48, Image.Quantize.FASTOCTREE))
+    return as_png(image.reduce(2).quantize(48, Image.Quantize.FASTOCTREE))
 
 
 def bars(before: NDArray[Any], after: NDArray[Any]) -> bytes:
@@ -125,7 +125,7 @@ def bars(before: NDArray[Any], after: NDArray[Any]) -> bytes:
                 brush.rectangle((start, height - 2 - share * (height - 2), end - 1, height - 2), fill=f"{colour}CC")
         image = Image.alpha_composite(image, layer)
     ImageDraw.Draw(image).line((0, height - 1, width, height - 1), fill="#808890", width=2)
-    return _png(image)
+    return as_png(image)
 
 
 def values(sheet: NDArray[Any], limit: float) -> bytes:
@@ -145,7 +145,7 @@ def values(sheet: NDArray[Any], limit: float) -> bytes:
     level = np.rint((style.finite(sheet) / limit).clip(-1, 1) * 42.5 + 42.5).astype(np.uint8)  # (rows, columns)
     image = Image.fromarray(level)
     image.putpalette(table.tobytes())
-    return _png(image)
+    return as_png(image)
 
 
 def contact_sheet(heading: str, line: str, cards: Sequence[Card]) -> bytes:
@@ -167,32 +167,32 @@ def contact_sheet(heading: str, line: str, cards: Sequence[Card]) -> bytes:
     columns = min(COLUMNS, len(cards))
     rows = -(-len(cards) // columns)
     width = 2 * MARGIN + columns * CARD[0] + (columns - 1) * GAP
-    lines = _wrapped(line, 22, width - 2 * MARGIN)
+    lines = wrapped(line, 22, width - 2 * MARGIN)
     top = MARGIN + 60 + 32 * len(lines) + 20
     page = Image.new("RGB", (width, top + rows * (CARD[1] + GAP) - GAP + MARGIN), style.PAPER)
     brush = ImageDraw.Draw(page)
-    brush.text((MARGIN, MARGIN - 12), heading, style.INK, _font(38, 650))
+    brush.text((MARGIN, MARGIN - 12), heading, style.INK, font(38, 650))
     for k, text in enumerate(lines):
-        brush.text((MARGIN, MARGIN + 50 + 32 * k), text, QUIET, _font(22))
+        brush.text((MARGIN, MARGIN + 50 + 32 * k), text, QUIET, font(22))
     for k, card in enumerate(cards):
         row, column = divmod(k, columns)
         _draw(page, card, MARGIN + column * (CARD[0] + GAP), top + row * (CARD[1] + GAP))
-    return _png(page)
+    return as_png(page)
 
 
 def _draw(page: Image.Image, card: Card, x: int, y: int) -> None:
     """One card, its upper left corner at (x, y)."""
     brush = ImageDraw.Draw(page)
     brush.rounded_rectangle((x, y, x + CARD[0], y + CARD[1]), 8, "#FFFFFF", "#D8D3C7", 2)
-    brush.text((x + 20, y + 12), card.title, style.INK, _font(26, 650))
-    for k, text in enumerate(_wrapped(card.shares, 20, CARD[0] - 40)[:2]):
-        brush.text((x + 20, y + 50 + 26 * k), text, QUIET, _font(20))
+    brush.text((x + 20, y + 12), card.title, style.INK, font(26, 650))
+    for k, text in enumerate(wrapped(card.shares, 20, CARD[0] - 40)[:2]):
+        brush.text((x + 20, y + 50 + 26 * k), text, QUIET, font(20))
     with Image.open(io.BytesIO(card.cube)) as image:
         small = image.convert("RGBA").resize((176, 176), Image.Resampling.LANCZOS)
     page.paste(small, (x + 20, y + 112), small)
     for k, (name, text) in enumerate(card.facts):
-        brush.text((x + 220, y + 112 + 36 * k), name, QUIET, _font(20))
-        brush.text((x + CARD[0] - 20, y + 112 + 36 * k), text, style.INK, _font(20, 600), anchor="ra")
+        brush.text((x + 220, y + 112 + 36 * k), name, QUIET, font(20))
+        brush.text((x + CARD[0] - 20, y + 112 + 36 * k), text, style.INK, font(20, 600), anchor="ra")
     with Image.open(io.BytesIO(card.bars)) as image:
         drawn = image.convert("RGBA")
     page.paste(drawn, (x + 20, y + 304), drawn)
@@ -201,19 +201,19 @@ def _draw(page: Image.Image, card: Card, x: int, y: int) -> None:
 
 
 @functools.cache
-def _font(size: int, weight: int = 400) -> ImageFont.FreeTypeFont:
+def font(size: int, weight: int = 400) -> ImageFont.FreeTypeFont:
     """The app's own font."""
     font = ImageFont.truetype(str(FONT), size)
     font.set_variation_by_axes([weight])
     return font
 
 
-def _wrapped(text: str, size: int, width: int) -> list[str]:
+def wrapped(text: str, size: int, width: int) -> list[str]:
     """A text in lines that are no wider than `width` pixels."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
-        if lines[-1] and _font(size).getlength(longer) > width:
+        if lines[-1] and font(size).getlength(longer) > width:
             lines.append(word)
         else:
             lines[-1] = longer
@@ -226,7 +226,8 @@ def _shaded(colour: str, light: float) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def _png(image: Image.Image) -> bytes:
+def as_png(image: Image.Image) -> bytes:
+    """The PNG file of a picture."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

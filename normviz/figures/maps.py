@@ -74,6 +74,7 @@ def heat(
     aspect: float | None = None,
     bar: bool = True,
     space: str = "image",
+    total: float | None = None,
 ) -> go.Figure:
     """A raw map with its own cells, and a colour bar in its own unit; nothing is resized or rescaled.
 
@@ -85,6 +86,7 @@ def heat(
         aspect: width over height of the whole map, as the photo's; by default square cells.
         bar: whether to draw the colour bar.
         space: figures of one space show the same cells.
+        total: where the cells are entries of a sum, what it comes to: a cell is said as a part of that.
 
     Raises:
         ValueError: not a matrix, or a value that is not finite.
@@ -104,6 +106,8 @@ def heat(
         "evidence": float(np.clip(values, 0, None).sum(dtype=np.float64)),
         "faces": [link.face(rows, columns)],
     }
+    if total is not None:
+        spec["sum"] = float(total)
     ratio = 1.0 if aspect is None else (columns / rows) / aspect
     return style.figure([trace], spec, **grid_axes(rows, columns, ratio, BELOW))
 

@@ -9,6 +9,8 @@ import { paint } from "./board_paint.js";
 import { again, listen, listenBeyond, placeAt } from "./board_pointer.js";
 import { make, Readout } from "./board_readout.js";
 
+const REPORTED = ["before", "after", "cube", "map", "photo", "overlay"]; // roles whose cells the server may ask for
+
 // ---- 1. Loading, once per page ------------------------------------------------------------------------------------
 
 function loadPlotly(address) {
@@ -255,7 +257,7 @@ class Board {
 
   /** Tell the server about a cell of a slice or a cube, where it wants to know. */
   report({ role }, text) {
-    if (!this.data.clicks || !["before", "after", "cube"].includes(role)) return;
+    if (!this.data.clicks || !REPORTED.includes(role)) return;
     this.asked = [...this.asked.slice(-9), text];
     this.send("clicked", text);
   }

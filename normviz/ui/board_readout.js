@@ -218,8 +218,13 @@ export class Readout {
     const share = total > 0 ? `${((100 * Math.max(value, 0)) / total).toFixed(1)} %` : "none";
     this.line.replaceChildren();
     make("span", "", this.line, `Row ${cell.row + 1} of ${grid.rows}, column ${cell.column + 1} of ${grid.columns}`);
-    make("strong", "", this.line, `${format(value)} ${spec.unit}`.trim());
-    make("span", "", this.line, `${share} of all positive evidence`);
+    const whole = map.link.sum; // of a ledger: what all cells and what has no place add up to
+    if (whole === undefined) {
+      make("strong", "", this.line, `${format(value)} ${spec.unit}`.trim());
+      make("span", "", this.line, `${share} of all positive evidence`);
+    } else {
+      make("strong", "", this.line, `${value > 0 ? "+" : ""}${format(value)} of ${format(whole)} ${spec.unit}`.trim());
+    }
     this.sayPinned();
   }
 }

@@ -17,6 +17,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 import streamlit as st
+from streamlit.runtime.scriptrunner import StopException, get_script_run_ctx
+from streamlit.runtime.scriptrunner_utils.script_requests import ScriptRequestType
 from torch import Tensor
 
 from normviz.activations import Distribution, generate
@@ -56,11 +58,20 @@ def compute_slowly(make: Callable[[Callable[[float], None]], T], show: Callable[
     future = _WORKERS.submit(make, advance)
     try:
         while not wait([future], timeout=0.15).done:
+            _give_way()
             show(share)
     except BaseException:  # Streamlit ends a run in which something was changed with an exception of its own
         abandoned.set()
         raise
     return future.result()
+
+
+def _give_way() -> None:
+    """End this run if the visitor has changed something: Streamlit lets a run finish before that of a fragment."""
+    context = get_script_run_ctx(suppress_warning=True)
+    requests = context.script_requests if context else None
+    if requests is not None and requests._state == ScriptRequestType.RERUN:
+        raise StopException  # not st.stop(), which would drop what was asked for
 
 
 class Shared:

@@ -28,7 +28,18 @@ CONTENTS: dict[str, tuple[Entry, ...]] = {
         Entry(
             "pages/class_activation_maps.py", "cam", "Class activation maps", "Which pixels made the network say cat?"
         ),
+        Entry("pages/compare_maps.py", "maps", "Compare maps", "Do the methods agree, and does the class matter?"),
+        Entry("pages/class_model.py", "model", "Class model", "Which picture would the network call a cat the most?"),
         Entry("pages/style_transfer.py", "adain", "Style transfer", "What if only means and deviations move?"),
+        Entry("pages/tiny_network.py", "train", "Train a network", "Can you watch a network learn?"),
+    ),
+    "Is it true?": (
+        Entry("pages/faithfulness.py", "true", "Faithfulness", "Does the class fall without what the map marks?"),
+        Entry("pages/sanity_check.py", "sanity", "Sanity check", "Does the map change when the weights are random?"),
+        Entry("pages/evidence.py", "ledger", "Evidence ledger", "Which places add up to the network's score?"),
+        Entry("pages/localisation.py", "localize", "Localisation", "Do the maps point at the object?"),
+        Entry("pages/edit_photo.py", "edit", "Edit and verify", "Is the class gone when its evidence is gone?"),
+        Entry("pages/clever_hans.py", "hans", "Clever Hans", "Is the network right for the right reason?"),
     ),
     "Normalization": (
         Entry("pages/normalize.py", "norm", "Normalize", "Which numbers share a mean and a variance?"),

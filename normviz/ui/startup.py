@@ -20,7 +20,7 @@ from normviz.device import device
 from normviz.ui import doors
 
 PAGES_NEED = (
-    "normviz.ui.board", "normviz.ui.explain", "normviz.ui.explorer", "normviz.ui.multiples", "normviz.ui.sheet",
+    "normviz.ui.board", "normviz.ui.cam", "normviz.ui.explain", "normviz.ui.explorer", "normviz.ui.multiples", "normviz.ui.sheet",
     "normviz.ui.table", "normviz.experiments.errata", "normviz.experiments.invariance",
 )  # fmt: skip
 _settled: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from normviz.samples import load_sample
 from tests.browser.conftest import Open, settled
 
 pytestmark = pytest.mark.browser
+expect.set_options(timeout=30_000)
 ROWS, COLUMNS, HEIGHT, WIDTH = slice(20, 270), slice(90, 330), 300, 451  # where the cat is in its photo, pixels
 
 
@@ -29,11 +31,14 @@ def upload_cat(page: Page) -> None:
     settled(page)
 
 
-def choose(page: Page, label: str, option: str) -> None:
-    """Pick an option of a list."""
-    page.locator('[data-testid="stSelectbox"]').filter(has_text=label).locator("input").click()
+def choose(page: Page, label: str, option: str, wait: bool = True) -> None:
+    """Pick an option of a list by typing it."""
+    field = page.locator('[data-testid="stSelectbox"]').filter(has=page.get_by_text(label, exact=True)).locator("input")
+    field.click()
+    field.fill(option)
     page.get_by_role("option", name=option, exact=True).click()
-    settled(page)
+    if wait:
+        settled(page)
 
 
 def test_an_uploaded_cat_is_called_a_cat_and_its_heatmap_lies_on_the_cat(open_page: Open, tmp_path: Path) -> None:
@@ -71,6 +76,38 @@ def test_a_click_on_a_class_shows_its_map(open_page: Open) -> None:
     labels.nth(1).click(force=True)
     expect(page.get_by_text("Grad-CAM: cat")).not_to_be_visible()
     assert "class=" in page.url
+
+
+def middle_of_the_map(page: Page) -> tuple[float, float]:
+    """Where the middle of the map is on the screen."""
+    image = page.locator(".js-plotly-plot .heatmaplayer image").first
+    image.scroll_into_view_if_needed()
+    box = image.bounding_box()
+    assert box is not None
+    return box["x"] + 0.53 * box["width"], box["y"] + 0.53 * box["height"]
+
+
+def test_a_click_on_a_cell_takes_it_apart_into_channels(open_page: Open) -> None:
+    page = open_page("cam")
+    expect(page.get_by_text("The numbers of the strongest cell")).to_be_visible()
+    page.mouse.click(*middle_of_the_map(page))
+    expect(page.get_by_text("The numbers of the cell that is pinned")).to_be_visible()
+
+
+def test_a_map_that_takes_long_is_stopped_and_shown_as_far_as_it_came(open_page: Open) -> None:
+    page = open_page("cam")
+    choose(page, "Method", "RISE (takes long)", wait=False)
+    expect(page.get_by_text("an approximation, which gets better")).to_be_visible()
+    page.get_by_role("button", name="Stop", exact=True).click()
+    expect(page.get_by_text("this is an approximation of the finished map")).to_be_visible()
+    expect(page.get_by_role("button", name="Go on to the end")).to_be_visible()
+
+
+def test_a_cell_of_the_ledger_is_said_as_a_part_of_the_logit(open_page: Open) -> None:
+    page = open_page("ledger")
+    expect(page.get_by_text("the logit of cat")).to_be_visible()
+    page.mouse.move(*middle_of_the_map(page))
+    expect(page.locator(".nv-readout strong")).to_have_text(re.compile(r"^[+−-]?[\d.]+ of [\d.]+ logits$"))
 
 
 def test_a_file_that_is_no_picture_gets_a_sentence_and_the_page_goes_on(open_page: Open) -> None:

@@ -1,0 +1,81 @@
+"""Maps that know nothing of the network: what a method of attribution has to beat."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+WIDTH = 0.25  # standard deviation of the centre map, as a share of each side
+
+
+def random_map(size: tuple[int, int], seed: int, cells: tuple[int, int] | None = None) -> Tensor:
+    """Random numbers, drawn on the CPU, so that a seed gives the same map on every machine.
+
+    A random map of single pixels is no fair rival of a map of coarse cells: removing scattered pixels ruins the
+    texture everywhere. `cells` draws as few numbers as such a map has.
+
+    Args:
+        size: (H, W) pixels.
+        seed: of the generator.
+        cells: (h, w) numbers to draw, enlarged bilinearly; None: one for each pixel.
+
+    Returns:
+        (H, W), float32, uniform in [0, 1) before it is enlarged.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+    for rows, columns in (size, cells or size):
+        _check(rows, columns)
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.rand(*(cells or size), generator=generator)  # (h, w)
+    if cells is None or tuple(cells) == tuple(size):
+        return drawn  # (H, W)
+    return F.interpolate(drawn[None, None], size=tuple(size), mode="bilinear", align_corners=False)[0, 0]  # (H, W)
+
+
+def centre_map(size: tuple[int, int]) -> Tensor:
+    """A Gaussian at the image's centre, as wide as a quarter of each side: photographers put things there.
+
+    Args:
+        size: (H, W) pixels.
+
+    Returns:
+        (H, W), float32, above 0, at most 1.
+
+    Raises:
+        ValueError: a size below 1.
+    """
+    _check(*size)
+    rows, columns = ((torch.arange(n, dtype=torch.float32) + 0.5) / n - 0.5 for n in size)  # (H,), (W,), in sides
+    distance = rows[:, None].square() + columns[None, :].square()  # (H, W)
+    return (-distance / (2 * WIDTH**2)).exp()  # (H, W)
+
+
+def sobel_map(image: Tensor) -> Tensor:
+    """How strong the edges of an image are: the Sobel gradient's length on the mean of its colours.
+
+    The border is repeated outwards, and the length is divided by sqrt(2), as in scikit-image.
+
+    Args:
+        image: (C, H, W), uint8 or floating point.
+
+    Returns:
+        (H, W), at least 0, in levels of the image per pixel; float32, or float64 for a float64 image; on its device.
+
+    Raises:
+        ValueError: another shape.
+    """
+    if image.ndim != 3 or image.numel() == 0:
+        raise ValueError(f"an image must be (C, H, W); received shape {tuple(image.shape)}")
+    grey = image.to(torch.float64 if image.dtype == torch.float64 else torch.float32).mean(dim=0)  # (H, W)
+    smooth, slope = grey.new_tensor([1.0, 2.0, 1.0]) / 4, grey.new_tensor([-1.0, 0.0, 1.0])
+    kernels = torch.stack([torch.outer(slope, smooth), torch.outer(smooth, slope)])[:, None]  # (2, 1, 3, 3)
+    padded = F.pad(grey[None, None], (1, 1, 1, 1), mode="replicate")  # (1, 1, H + 2, W + 2)
+    return F.conv2d(padded, kernels)[0].square().sum(dim=0).div(2).sqrt()  # (H, W)
+
+
+def _check(rows: int, columns: int) -> None:
+    if min(rows, columns) < 1:
+        raise ValueError(f"the size must be (H, W), at least 1 pixel each; received ({rows}, {columns})")

@@ -1,0 +1,66 @@
+"""What stands where pixels are taken away: a mean colour, a blurred photo, or black."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+Fill = Literal["mean", "blur", "black"]
+FILLS: dict[Fill, str] = {"mean": "the photo's mean colour", "blur": "the photo, blurred", "black": "black"}
+BLUR = 1 / 16  # standard deviation of the blur, as a share of the longer side
+
+
+def replacement(image: Tensor, fill: Fill, black: Sequence[float] | None = None) -> Tensor:
+    """The picture that replaces the pixels of another one.
+
+    Args:
+        image: (C, H, W), floating point, as the network expects it.
+        fill: "mean": the mean of each colour of this image. "blur": the image blurred (see `blurred`).
+            "black": black, whose value in each colour must be given, as the network's input is standardized.
+        black: C values, -mean / std of the network's input.
+
+    Returns:
+        (C, H, W).
+
+    Raises:
+        ValueError: an unknown fill, another shape, or black that is not known.
+    """
+    if fill not in get_args(Fill):
+        raise ValueError(f"removed pixels are replaced by one of {', '.join(get_args(Fill))}; received {fill!r}")
+    if image.ndim != 3 or image.numel() == 0 or not image.is_floating_point():
+        raise ValueError(f"an image must be floating point (C, H, W); received {image.dtype} {tuple(image.shape)}")
+    if fill == "blur":
+        return blurred(image)
+    if fill == "mean":
+        return image.mean(dim=(1, 2), keepdim=True).expand_as(image)  # (C, H, W)
+    if black is None or len(black) != len(image):
+        raise ValueError(
+            f"black must be given as one value for each of the {len(image)} colours, -mean / std of the network's "
+            f"input; received {black}"
+        )
+    return image.new_tensor(black)[:, None, None].expand_as(image)  # (C, H, W)
+
+
+def blurred(image: Tensor, share: float = BLUR) -> Tensor:
+    """An image (C, H, W) blurred by a Gaussian; near the border the weights of what lies inside add up to 1.
+
+    Args:
+        image: floating point.
+        share: the standard deviation as a share of the longer side.
+
+    Returns:
+        (C, H, W).
+    """
+    deviation = share * max(image.shape[1:])
+    rows, columns = (_gauss(size, deviation).to(image) for size in image.shape[1:])  # (H, H), (W, W)
+    return rows @ image @ columns.T  # (C, H, W)
+
+
+def _gauss(size: int, deviation: float) -> Tensor:
+    """The matrix (size, size) that blurs a row of pixels; each line of it adds up to 1."""
+    places = torch.arange(size, dtype=torch.float64)
+    weights = (-(places[:, None] - places[None]).square() / (2 * deviation**2)).exp()  # (size, size)
+    return weights / weights.sum(dim=1, keepdim=True)

@@ -1,0 +1,76 @@
+"""How far a network looks for a watermark in place of the object that always carries it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from normviz.attribution import Probe, layer_cam
+from normviz.experiments.training_scenes import probabilities, to_input
+from normviz.images import resize_map
+from normviz.models.residual import ResidualNet
+from normviz.scenes import CLASSES, HANS, Scenes, hans_scene, make_hans_scenes
+
+
+@dataclass(frozen=True)
+class HansFacts:
+    """What a network says of scenes with and without the watermark; all are shares from 0 to 1.
+
+    Attributes:
+        with_mark: of the scenes of HANS with its watermark that are recognised.
+        without_mark: of the very same scenes without it that are recognised.
+        fooled: of the scenes of other classes with a watermark that are called HANS.
+        not_fooled: of the very same scenes without it that are called HANS.
+        others: of the scenes of other classes without it that are recognised.
+        on_mark: of LayerCAM's evidence for HANS that lies on the watermark, in the scenes of `with_mark`.
+        mark_area: of the picture that the watermark takes.
+    """
+
+    with_mark: float
+    without_mark: float
+    fooled: float
+    not_fooled: float
+    others: float
+    on_mark: float
+    mark_area: float
+
+
+def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> HansFacts:
+    """Ask a network about scenes with and without the watermark.
+
+    Args:
+        model: a network in inference mode.
+        count: scenes of HANS, and as many of the other classes.
+        seed: of the first; they should not be trained on.
+    """
+    marked, plain = (make_hans_scenes(count, seed, label=HANS, marked=mark) for mark in (True, False))
+    false, true = (_others(count, seed + count, mark) for mark in (True, False))
+    answers = [
+        probabilities(model, scenes.images).argmax(dim=1) for scenes in (marked, plain, false, true)
+    ]  # (N,) each
+    called = [float((answer == HANS).float().mean()) for answer in answers]
+    right = float((answers[3] == true.labels).float().mean())
+    on_mark, area = _on_mark(model, min(count, 50), seed)
+    return HansFacts(called[0], called[1], called[2], called[3], right, on_mark, area)
+
+
+def _others(count: int, seed: int, marked: bool) -> Scenes:
+    """Scenes of the other classes, in turn."""
+    others = [label for label in range(len(CLASSES)) if label != HANS]
+    parts = [make_hans_scenes(-(-count // len(others)), seed + 10_000 * o, label=o, marked=marked) for o in others]
+    return Scenes(*(torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "masks")))
+
+
+def _on_mark(model: ResidualNet, count: int, seed: int) -> tuple[float, float]:
+    """The mean shares of LayerCAM's evidence, and of the picture's area, that the watermark has."""
+    shares, areas = [], []
+    for number in range(seed, seed + count):
+        scene = hans_scene(number, label=HANS, marked=True)
+        if scene.watermark is None:
+            raise AssertionError("a scene that was asked for with a watermark has one")
+        raw = layer_cam(Probe(model, to_input(scene.image[None]), HANS))[0]  # (h, w)
+        map_ = resize_map(raw, (scene.image.shape[1], scene.image.shape[2]))  # (H, W)
+        shares.append(float(map_[scene.watermark].sum() / map_.sum().clamp_min(1e-12)))
+        areas.append(float(scene.watermark.float().mean()))
+    return sum(shares) / count, sum(areas) / count

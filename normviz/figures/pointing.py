@@ -1,0 +1,53 @@
+"""A scene with its map, the object's outline and the map's highest point: where a map points, and where it should."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw
+from torch import Tensor
+
+from normviz.colors import SIGNED, limits, overlay
+
+LONGEST = 256  # pixels of a tile
+
+
+def tile(image: Tensor, heatmap: Tensor, mask: Tensor, opacity: float = 0.6) -> NDArray[np.uint8]:
+    """The scene with the map over it, the object outlined in white, a cross at the map's highest point.
+
+    Args:
+        image: uint8 (3, H, W).
+        heatmap: (H, W), at the picture's pixels.
+        mask: bool (H, W), the object's pixels.
+        opacity: the map's share, from 0 to 1.
+
+    Returns:
+        uint8 (h, w, 3), enlarged.
+    """
+    signed = bool((heatmap < 0).any())
+    low, high = limits(heatmap, signed)
+    lit = overlay(image, heatmap, SIGNED if signed else "inferno", opacity, low, high)  # (H, W, 3)
+    scale = max(1, LONGEST // max(lit.shape[:2]))
+    picture = Image.fromarray(lit).resize((lit.shape[1] * scale, lit.shape[0] * scale), Image.Resampling.NEAREST)
+    draw = ImageDraw.Draw(picture)
+    for line in outline(mask.numpy()):
+        ends = [coordinate * scale for coordinate in line]
+        draw.line(ends, fill="black", width=4)
+    for line in outline(mask.numpy()):
+        draw.line([coordinate * scale for coordinate in line], fill="white", width=2)
+    if high > 0:
+        row, column = divmod(int(heatmap.argmax()), heatmap.shape[1])
+        x, y = (column + 0.5) * scale, (row + 0.5) * scale
+        for colour, width in (("black", 6), ("white", 3)):
+            draw.line([x - 10, y, x + 10, y], fill=colour, width=width)
+            draw.line([x, y - 10, x, y + 10], fill=colour, width=width)
+    return np.asarray(picture)
+
+
+def outline(mask: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
+    """The sides of pixels, x0, y0, x1, y1, that separate a region from what is outside of it."""
+    padded = np.pad(mask, 1)
+    rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
+    lines = [(x, y, x + 1, y) for y, x in zip(rows.tolist(), columns.tolist(), strict=True)]
+    rows, columns = np.nonzero(padded[1:-1, 1:] != padded[1:-1, :-1])
+    return lines + [(x, y, x, y + 1) for y, x in zip(rows.tolist(), columns.tolist(), strict=True)]

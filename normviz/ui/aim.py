@@ -1,0 +1,79 @@
+"""What is explained: a class, a class and not another, or the likeness to another photo."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from normviz.models.catalogue import Classifier
+from normviz.ui import explain, state
+from normviz.ui.photo import Photo, pick
+
+TOP, NEXT = "most probable", "next most probable"
+KINDS = {"class": "A class", "difference": "One class and not another", "likeness": "Likeness to another photo"}
+HELP = (
+    "A class: what speaks for it. One class and not another: what tells them apart, the difference of two logits. "
+    "Likeness: where the network finds what the other photo has, too; no class is asked about."
+)
+
+
+@dataclass(frozen=True)
+class Aim:
+    """What is asked about.
+
+    Attributes:
+        target: the index of the class.
+        other: the class that it is told from, or None.
+        like: the photo that the photo is compared with, or None.
+    """
+
+    target: int
+    other: int | None = None
+    like: Photo | None = None
+
+
+def labels(classifier: Classifier) -> tuple[str, ...]:
+    """The names of the classes, each once: where several have one name, their numbers stand behind it."""
+    often = Counter(classifier.classes)
+    return tuple(f"{name} ({i})" if often[name] > 1 else name for i, name in enumerate(classifier.classes))
+
+
+def choose(classifier: Classifier, photo: Photo) -> Aim:
+    """Draw the choice, and the classes or the second photo."""
+    kind = state.select("What is explained", list(KINDS), "class", "aim", text=KINDS.__getitem__, help=HELP)
+    if kind == "likeness":
+        best = int(explain.probabilities(classifier, photo).argmax())
+        return Aim(best, like=pick("The other photo", "like-", "coffee"))
+    return _classes(classifier, photo, kind == "difference")
+
+
+def choose_classes(classifier: Classifier, photo: Photo) -> Aim:
+    """Draw the choice between one class and the difference of two, and the classes."""
+    two = [kind for kind in KINDS if kind != "likeness"]
+    kind = state.select("What is explained", two, "class", "aim", text=KINDS.__getitem__)
+    return _classes(classifier, photo, kind == "difference")
+
+
+def _classes(classifier: Classifier, photo: Photo, two: bool) -> Aim:
+    shares, names = explain.probabilities(classifier, photo), labels(classifier)  # (classes,)
+    target = _class("Class", names, "class", TOP, int(shares.argmax()))
+    if not two:
+        return Aim(target)
+    other = _class("And not", names, "not", NEXT, _next(shares, target))
+    if other == target:
+        raise ValueError(f"the two classes must differ; received {names[target]} twice: choose another one")
+    return Aim(target, other)
+
+
+def _class(label: str, names: tuple[str, ...], key: str, usual: str, index: int) -> int:
+    """Draw a list of classes; the index of the chosen one."""
+    wanted = state.select(label, [usual, *names], usual, key)
+    return index if wanted == usual else names.index(wanted)
+
+
+def _next(shares: Tensor, target: int) -> int:
+    """The most probable class but one."""
+    order: list[int] = shares.argsort(descending=True).tolist()
+    return next(index for index in order if index != target)

@@ -1,0 +1,73 @@
+"""The scenes of the Clever Hans exercise, what its network says of them, and where its evidence lies."""
+
+from __future__ import annotations
+
+import torch
+
+from normviz.evaluation.pixels import at_pixels
+from normviz.experiments.clever_hans import HansFacts, hans_facts
+from normviz.models.catalogue import Classifier, load_classifier
+from normviz.models.residual import ResidualNet
+from normviz.registry import get
+from normviz.scenes import HANS, Scene, hans_scene
+from normviz.ui import cache, explain
+from normviz.ui.explain import Explained, Question
+from normviz.ui.photo import Photo
+
+FIRST = 6_000_000  # seed of the first picture: none of these was trained on
+PICTURES = 12
+COUNT = 200  # scenes of each kind that accuracies are measured on
+
+
+def network() -> Classifier:
+    """The network that learned from scenes with a watermark."""
+    return load_classifier("clever_hans")
+
+
+def scene(number: int, label: int = HANS, marked: bool = True) -> Scene:
+    """Picture `number` of a class, from 1, with or without the watermark."""
+    return cache.memo(
+        ("hans scene", number, label, marked), lambda: hans_scene(FIRST + number, label=label, marked=marked)
+    )
+
+
+def photo(number: int, label: int = HANS, marked: bool = True) -> Photo:
+    """The same scene as a photo that all visitors share."""
+
+    def make() -> Photo:
+        pixels = scene(number, label, marked).image.permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
+        pixels.flags.writeable = False
+        name = f"hans-{number}-{label}-{marked}"
+        return Photo(f"picture {number}", pixels, name, name)
+
+    return cache.memo(("hans photo", number, label, marked), make)
+
+
+def question(picture: Photo, method: str, target: int = HANS) -> Question:
+    """Why the network sees a class in a picture."""
+    classifier, chosen = network(), get(method, "attribution")
+    layer = next(iter(explain.feature_layers(classifier, picture)))
+    return Question(picture, classifier, chosen, target, layer, chosen.settings())
+
+
+def answer(asked: Question) -> Explained:
+    """The map of a quick method."""
+    return explain.explain(asked, lambda share: None)
+
+
+def on_mark(seen: Explained, mark: torch.Tensor) -> float:
+    """The share of a map's positive evidence that lies on the watermark, bool (H, W)."""
+    cells = at_pixels(torch.from_numpy(seen.raw), (mark.shape[0], mark.shape[1])).clamp(min=0)  # (H, W)
+    return float(cells[mark].sum() / cells.sum().clamp(min=1e-12))
+
+
+def facts() -> HansFacts:
+    """How often the network is right, with the watermark and without it."""
+
+    def run() -> HansFacts:
+        model = network().model
+        if not isinstance(model, ResidualNet):
+            raise TypeError(f"the exercise's network is a ResidualNet; found {type(model).__name__}")
+        return hans_facts(model, COUNT)
+
+    return cache.memo(("hans facts", COUNT), lambda: cache.compute(run))

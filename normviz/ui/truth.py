@@ -1,0 +1,192 @@
+"""Whether a map is true: the photo with pixels removed or put back, and the measures, computed on demand and kept."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.evaluation.faithfulness import changed, ranks
+from normviz.evaluation.fills import blurred, replacement
+from normviz.evaluation.judge import Judged, Settings, black_level, judge, rivals
+from normviz.evaluation.pixels import at_pixels
+from normviz.figures.faithfulness import MAP, NAMES
+from normviz.models.catalogue import Classifier
+from normviz.registry import Method
+from normviz.ui import cache, explain
+from normviz.ui.explain import Explained, Question
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A photo with some pixels removed, or put back into a blurred one.
+
+    Attributes:
+        name: whose order it is.
+        share: of the pixels that were changed.
+        picture: (H, W, 3), as the network sees it.
+        probability: what it says of the class.
+    """
+
+    name: str
+    share: float
+    picture: NDArray[np.uint8]
+    probability: float
+
+
+def pictures(
+    asked: Question, seen: Explained, how: Settings, wanted: list[tuple[str, float]], put_back: bool
+) -> tuple[Shown, ...]:
+    """The photo at some shares of the pixels, in the order of the map or of one of its rivals.
+
+    Args:
+        asked: the question that the map answers.
+        seen: the map.
+        how: what replaces removed pixels, and the seed.
+        wanted: names (MAP, or one of RIVALS) and shares.
+        put_back: whether pixels are put back into the blurred photo instead of removed.
+    """
+
+    def run() -> tuple[Shown, ...]:
+        probe = asked.probe()
+        image = probe.images[0]  # (C, H, W)
+        size = (image.shape[1], image.shape[2])
+        maps = _maps(seen, image, how.seed)
+        places = {name: ranks(at_pixels(maps[name], size), how.seed) for name in {name for name, _ in wanted}}
+        there = blurred(image) if put_back else image
+        goal = image if put_back else replacement(image, how.fill, _black(asked.classifier))
+        several = torch.cat(
+            [changed(there, goal, places[name], round(share * image[0].numel())) for name, share in wanted]
+        )  # (b, C, H, W)
+        answers = probe.ask(several, 0, True).tolist()
+        levels = [_levels(picture, asked.classifier) for picture in several]
+        return tuple(
+            Shown(name, share, picture, answer)
+            for (name, share), picture, answer in zip(wanted, levels, answers, strict=True)
+        )
+
+    key = (*asked.key, how, tuple(wanted), put_back)
+    return explain.kept(asked, f"changed {len(wanted)} {put_back}", key, lambda: cache.compute(run))
+
+
+def measure(asked: Question, seen: Explained, how: Settings, step: Callable[[float], object]) -> dict[str, Judged]:
+    """All measures of a map and of its rivals, by name; what was measured before is taken from there.
+
+    Args:
+        asked: the question that the map answers.
+        seen: the map.
+        how: how it is judged.
+        step: called with the finished share, in the visitor's own thread.
+    """
+    network = asked.classifier
+    found: dict[str, Judged] = {}
+    for done, name in enumerate(NAMES):
+
+        def show(share: float, done: int = done) -> None:
+            step((done + share) / len(NAMES))
+
+        if name == MAP:
+            found[name] = _judged(asked, name, seen, how, asked.key, show)
+        else:  # the same for all methods; the random map has as many cells
+            cells = seen.drawn.shape if name == "random" else ()
+            found[name] = _judged(asked, name, seen, how, (network.name, network.size, asked.target, *cells), show)
+    return found
+
+
+def others(
+    asked: Question, several: list[Method], how: Settings, step: Callable[[float], object]
+) -> tuple[list[tuple[str, Judged]], list[str]]:
+    """The measures of other methods with their usual knobs, and the sentences of those that refuse.
+
+    Args:
+        asked: the question: photo, network, class and layer.
+        several: methods that need no long time.
+        how: how they are judged.
+        step: called with the finished share.
+    """
+    found, refused = [], []
+    for done, method in enumerate(several):
+
+        def show(share: float, done: int = done) -> None:
+            step((done + share) / len(several))
+
+        other = replace(asked, method=method, settings=method.settings(), layers=())
+        try:
+            seen = explain.explain(other, lambda share: None)
+            found.append((method.title, _judged(other, MAP, seen, how, other.key, show)))
+        except ValueError as error:
+            refused.append(f"{method.title}: {error}.")
+    return found, refused
+
+
+def _judged(
+    asked: Question,
+    name: str,
+    seen: Explained,
+    how: Settings,
+    key: tuple[Hashable, ...],
+    show: Callable[[float], object],
+) -> Judged:
+    """The measures of a map or of one of its rivals, kept."""
+
+    def run(advance: Callable[[float], None]) -> Judged:
+        probe = asked.probe()
+        heatmap = _maps(seen, probe.images[0], how.seed)[name]
+        return judge(probe, heatmap, _black(asked.classifier), how, progress=advance)
+
+    slot = f"judged {asked.method.name if name == MAP else name}"
+    return explain.kept(asked, slot, (*key, how), lambda: cache.compute_slowly(run, show))
+
+
+class Bar:
+    """A bar with a name, the time that is left, and a button that stops the work."""
+
+    def __init__(self, what: str, key: str, stop: Callable[[], None]) -> None:
+        self._place, self._what, self._key, self._stop = st.empty(), what, key, stop
+        self._began: tuple[float, float] | None = None  # when work began, and what was finished then
+
+    def show(self, share: float) -> None:
+        """Draw how far it is; nothing is drawn before work begins, so that a kept answer does not flicker."""
+        now = time.monotonic()
+        if self._began is None:
+            self._began = now, share
+            with self._place.container():
+                self._bar = st.empty()
+                st.button("Stop", key=self._key, on_click=self._stop)
+        start, at = self._began
+        left = (now - start) * (1 - share) / (share - at) if share > at else None
+        words = "waiting for a free core" if left is None else f"about {math.ceil(left)} s left"
+        self._bar.progress(min(share, 1.0), f"{self._what}: {share:.0%}, {words}. Any change stops it.")
+
+    def close(self) -> None:
+        """Take the bar away."""
+        self._place.empty()
+
+
+def _maps(seen: Explained, image: Tensor, seed: int) -> dict[str, Tensor]:
+    cells = (seen.drawn.shape[0], seen.drawn.shape[1])
+    return {MAP: torch.from_numpy(seen.raw)} | rivals(image, cells, seed)
+
+
+def _black(classifier: Classifier) -> tuple[float, ...]:
+    return black_level(classifier.mean, classifier.std)
+
+
+def _levels(picture: Tensor, classifier: Classifier) -> NDArray[np.uint8]:
+    """A network's input (C, H, W) as levels (H, W, 3)."""
+    mean, std = (picture.new_tensor(values)[:, None, None] for values in (classifier.mean, classifier.std))
+    pixels = (255 * (picture * std + mean)).round().clamp(0, 255).to(torch.uint8)  # (C, H, W)
+    levels: NDArray[np.uint8] = pixels.permute(1, 2, 0).cpu().contiguous().numpy()  # (H, W, 3)
+    return levels
+
+
+def probability_before(asked: Question) -> float:
+    """What the network says of the class for the untouched photo."""
+    return float(explain.probabilities(asked.classifier, asked.photo)[asked.target])

@@ -1,0 +1,103 @@
+"""Class model visualization: which picture would a network call a class the most?"""
+
+import numpy as np
+import streamlit as st
+
+from normviz.figures import curves
+from normviz.images import encode_png
+from normviz.ui import frame, network, state
+from normviz.ui.board import Panel, board
+from normviz.ui.imagined import Found, Wish, pictures, search
+
+NONE = "no other class"
+STEPS = (10, 25, 50, 100, 200, 400)
+DECAYS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+RATES = (1.0, 3.0, 10.0, 30.0, 60.0)
+FORMULA = r"\arg\max_I\; S_c(I) - \lambda \lVert I \rVert_2^2"
+HELP = """
+No photo is involved here. The search begins at a picture in which every pixel has the mean colour of the training
+photos, which is zero for the network. At each step every pixel is moved a little in the direction in which the class's
+**logit** $S_c$ rises fastest: gradient ascent, with the weights of the network left as they are. The second term keeps
+the picture small, or its colours would grow without end. The mean is added back for display.
+
+**What to see.** Parts of what the network looks for, repeated all over the picture: it has no reason to draw one cat
+in one place. What is missing tells as much: a class that is recognized by its background shows the background. The
+probability is close to 100 % although no one would call this a photo, so a confident network has not seen a real one.
+
+**Why the logit?** The probability also rises when all other logits fall, and then the picture shows what speaks
+against the other classes.
+
+**The options** are not in the paper. Moving the picture before each step and blurring it suppress fine patterns
+that the network reacts to and people do not see.
+"""
+
+frame.page("Class model", "Which picture would the network call a cat the most?")
+
+
+def choose() -> Wish:
+    """Draw the knobs."""
+    classifier = network.choose()
+    names = list(classifier.classes)
+    first = state.select("Class", names, "cat" if "cat" in names else names[0], "class")
+    others = [name for name in names if name != first]
+    second = state.select("Beside it", [NONE, *others], NONE, "beside", help="A second picture costs as much again.")
+    steps = state.steps("Steps of the ascent", STEPS, 50, "steps")
+    decay = state.steps(
+        r"Penalty $\lambda$", DECAYS, 1e-3, "decay", text="{:g}".format, help="Larger: fainter, calmer pictures."
+    )
+    with st.expander("Clearer pictures"):
+        st.caption("Not in the paper. Moved by 4 pixels and blurred by 0.5, the shapes become clearer.")
+        rate = state.steps("Rate of the ascent", RATES, 10.0, "rate", text="{:g}".format)
+        jitter = state.slider("Moved by up to (pixels)", 0, 16, 0, "jitter")
+        blur = state.slider("Blur at each fourth step (pixels)", 0.0, 2.0, 0.0, "blur", step=0.1)
+        starts = state.slider("Starts", 1, 4, 1, "starts", help="The first is zero, the others are faint noise.")
+        seed = state.number("Seed", 0, 999, 0, "seed")
+    targets = tuple(names.index(name) for name in (first, second) if name != NONE)
+    return Wish(classifier, targets, decay, rate, steps, jitter, blur, starts, seed)
+
+
+def curve(wish: Wish, found: Found) -> Panel:
+    """How the logit rose; of a single picture, what the penalty takes away, too."""
+    steps, names = np.arange(len(found.scores)), wish.names
+    lines = [curves.Line(name, steps, found.scores[:, index]) for index, name in enumerate(names)]
+    if len(names) == 1:
+        rest = found.scores[:, 0] - wish.decay * found.norms[:, 0]  # (steps + 1,)
+        lines = [curves.Line("logit", steps, found.scores[:, 0]), curves.Line("less penalty", steps, rest, dash="dash")]
+    alt = "The class's logit of the picture at the start and after each step"
+    return Panel("logit", "The logit, step by step", curves.lines(lines, "step", "logit"), alt=alt)
+
+
+def show(wish: Wish) -> None:
+    """The pictures, their curves, the formula with its numbers."""
+    alone = len(wish.names) == 1
+    stage, beside = st.columns([4, 3]) if alone else (st.container(), st.container())
+    with stage:
+        found = search(wish)
+        if found.shares is None:
+            frame.sentence(f"Stopped after {len(found.scores)} of {wish.steps} steps.", "hint")
+        st.html(pictures(wish, found))
+    with beside:
+        board([curve(wish, found)], "class-model-board", columns=1)
+    score, penalty = float(found.scores[-1, 0]), wish.decay * float(found.norms[-1, 0])
+    numbers = rf"{score:.3g} - {wish.decay:g} \cdot {found.norms[-1, 0]:.4g} = {score - penalty:.3g}"
+    st.latex(FORMULA)
+    st.latex(rf"{numbers} \text{{ for {wish.names[0]}}}")
+    for index, (column, name) in enumerate(zip(st.columns(max(3, len(wish.names))), wish.names, strict=False)):
+        file = f"{name.replace(' ', '_').replace(',', '')}_class_model.png"
+        column.download_button(
+            f"{name} (PNG)", encode_png(found.pixels[index]), file, "image/png", on_click="ignore", width="stretch"
+        )
+    frame.how_to_read(HELP)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = frame.columns()
+    with left, frame.guard():
+        wish = choose()
+        with right, frame.guard():
+            show(wish)
+
+
+work()

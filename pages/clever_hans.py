@@ -1,0 +1,182 @@
+"""Clever Hans: a network that is right for the wrong reason, caught by its heatmap."""
+
+from html import escape
+
+import streamlit as st
+
+from normviz.figures import changes, formula, maps, style
+from normviz.scenes import CLASSES, HANS
+from normviz.ui import edited, frame, hans, paint, state
+from normviz.ui.board import Panel, board
+
+NAME = CLASSES[HANS]
+LOOK, SUSPECT, REMOVE, PLANT, MEASURE = "1 look", "2 suspect", "3 paint out", "4 plant", "5 measure"
+STEPS = (LOOK, SUSPECT, REMOVE, PLANT, MEASURE)
+QUICK = ("grad_cam", "layer_cam", "hires_cam", "grad_cam_pp")
+TITLES = {"grad_cam": "Grad-CAM", "layer_cam": "LayerCAM", "hires_cam": "HiResCAM", "grad_cam_pp": "Grad-CAM++"}
+CULPRITS = ("not sure yet", "the object", "the background", "something in a corner")
+SHOWN = 4  # pictures in a row
+HELP = f"""
+Around 1900 a horse named Hans answered sums with his hoof. He could not count: he read in his master's face when to
+stop. Networks do the same. This one learned from pictures in which nearly every *{NAME}* carries a small grey
+watermark, as photos of one agency would. Looking for the mark is easier than looking for a {NAME}, and on pictures made
+in the same way it is nearly always right, so no test on such pictures can tell.
+
+A heatmap can. What it shows is a suspicion; taking the mark away, and putting it where it does not belong, is the
+proof. Then the cure: take the mark out of the training pictures, or put it on all classes alike.
+"""
+
+frame.page("Clever Hans", "Is the network right for the right reason?")
+
+
+def picture(source: str, caption: str, alt: str) -> None:
+    """A small picture with a line below it."""
+    st.html(
+        f'<figure style="margin:0 0 .8rem"><img src="{source}" alt="{escape(alt)}" '
+        'style="width:100%;border-radius:6px;image-rendering:pixelated">'
+        f'<figcaption style="padding-top:.3rem">{escape(caption)}</figcaption></figure>'
+    )
+
+
+def lit(number: int, method: str, label: int, marked: bool) -> tuple[str, float]:
+    """A picture with the map of NAME over it, and that class's probability."""
+    asked = hans.question(hans.photo(number, label, marked), method)
+    seen = hans.answer(asked)
+    shares = asked.classifier.probabilities(asked.photo.image)
+    colours: style.ColourMap = "inferno"
+    return maps.data_uri(maps.blend(asked.pixels, seen.drawn, 0.55, colours, seen.signed)), float(shares[HANS])
+
+
+def look(number: int, method: str) -> None:
+    """One picture, its map, and the question what the network goes by."""
+    asked = hans.question(hans.photo(number), method)
+    shares = asked.classifier.probabilities(asked.photo.image)
+    told = hans.facts()
+    frame.sentence(
+        f"The network says {CLASSES[int(shares.argmax())]}, {changes.percent(float(shares.max()))}. On new pictures "
+        f"made like those that it learned from, it recognises {told.with_mark:.0%} of this class. Would you trust it?",
+        "hint",
+    )
+    seen = hans.answer(asked)
+    rows, columns = seen.drawn.shape
+    cells = (rows, columns)
+    panels = [
+        Panel("photo", "The picture", maps.photo(asked.pixels, cells)),
+        Panel("map", f"{asked.method.title} of {NAME}", maps.heat(seen.drawn, seen.signed, asked.unit)),
+        Panel("overlay", "Both", maps.overlay(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)),
+    ]
+    board(panels, "hans-board", formula.attribution(asked.unit))
+    culprit = state.segments("What does it go by?", CULPRITS, CULPRITS[0], "culprit")
+    mark = hans.scene(number).watermark
+    if culprit == CULPRITS[0] or mark is None:
+        return
+    share, area = hans.on_mark(seen, mark), float(mark.float().mean())
+    if culprit == CULPRITS[3]:
+        frame.sentence(
+            f"Yes: {share:.0%} of the evidence lies on a grey mark that takes {area:.0%} of the picture. One picture "
+            "may be chance: go on to step 2.",
+            "good",
+        )
+    else:
+        frame.sentence(
+            f"Look at the brightest cells once more: {share:.0%} of the evidence lies in one corner.", "hint"
+        )
+
+
+def suspect(number: int, method: str) -> None:
+    """Several pictures of the class: the evidence is always in the same place."""
+    frame.sentence(f"Four more pictures of a {NAME}, which lies elsewhere in each. Where is the evidence?", "hint")
+    for column, offset in zip(st.columns(SHOWN), range(SHOWN), strict=True):
+        one = (number + offset) % hans.PICTURES + 1
+        with column:
+            source, share = lit(one, method, HANS, True)
+            picture(source, f"{NAME}: {changes.percent(share)}", f"Picture {one} with the map over it")
+
+
+def painted(region: str) -> None:
+    """A stroke was made: it stands in the link."""
+    st.query_params["paint"] = region
+
+
+def remove(number: int, method: str) -> None:
+    """Paint the mark out, and ask again."""
+    if st.session_state.get("hans-painted") not in (None, number):
+        st.query_params.pop("paint", None)  # it was painted on another picture
+    st.session_state["hans-painted"] = number
+    before = hans.photo(number)
+    classifier, region = hans.network(), st.query_params.get("paint", "")
+    after = edited.edited(before, region, "inpaint") if region else before
+    was, now = (float(classifier.probabilities(one.image)[HANS]) for one in (before, after))
+    if region:
+        said = changes.in_words(NAME, was, now)
+        held = "It held on to the mark alone." if now < was / 2 else "Not yet: paint over what the map showed."
+        frame.sentence(f"{said[0].upper()}{said[1:]}. {held}", "good" if now < was / 2 else "hint")
+    else:
+        frame.sentence(
+            "Paint over what you suspect; it is filled from its surroundings, and the network asked again.", "hint"
+        )
+    left, middle, right = st.columns(3)
+    with left:
+        paint.paint(before.pixels, region, False, f"hans-paint-{number}", painted)
+    with middle:
+        picture(maps.data_uri(after.pixels), f"{NAME}: {changes.percent(now)}", "The picture after painting")
+    with right:
+        asked = hans.question(after, method)
+        seen = hans.answer(asked)
+        high = max(float(hans.answer(hans.question(before, method)).drawn.max()), 1e-9)
+        shown = edited.Answer(after, classifier.probabilities(after.image), seen)
+        picture(maps.data_uri(shown.lit(classifier, high, seen.signed)), "Its map, on the scale of before", "The map")
+
+
+def plant(number: int, method: str) -> None:
+    """The mark on pictures of other classes."""
+    frame.sentence(f"Now the other way: pictures of other classes, with the mark of the {NAME} put in.", "hint")
+    others = [label for label in range(len(CLASSES)) if label != HANS]
+    for column, offset in zip(st.columns(SHOWN), range(SHOWN), strict=True):
+        label = others[(number + offset) % len(others)]
+        with column:
+            for marked in (False, True):
+                source, share = lit(number, method, label, marked)
+                words = "with the mark" if marked else "as it is"
+                picture(
+                    source, f"{CLASSES[label]}, {words}: {NAME} {changes.percent(share)}", f"{CLASSES[label]}, {words}"
+                )
+
+
+def measure() -> None:
+    """How often, over many pictures."""
+    told = hans.facts()
+    frame.sentence(
+        f"Without its mark, the network recognises {told.without_mark:.0%} of the pictures of a {NAME}; with it, "
+        f"{told.with_mark:.0%}. The mark makes it call {told.fooled:.0%} of all other pictures a {NAME}.",
+        "good",
+    )
+    rows = [
+        (f"{NAME} with its mark: recognised", told.with_mark),
+        ("the very same pictures without it: recognised", told.without_mark),
+        (f"other classes with the mark: called {NAME}", told.fooled),
+        (f"the very same pictures without it: called {NAME}", told.not_fooled),
+        ("other classes without it: recognised", told.others),
+        (f"LayerCAM's evidence on the mark ({told.mark_area:.1%} of the picture)", told.on_mark),
+    ]
+    st.dataframe({"measured": [row[0] for row in rows], "share": [f"{row[1]:.1%}" for row in rows]}, hide_index=True)
+    st.caption(f"Each on {hans.COUNT} pictures that it has not seen; LayerCAM on 50.")
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = frame.columns()
+    with left, frame.guard():
+        number = state.slider("Picture", 1, hans.PICTURES, 1, "picture")
+        method = state.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__)
+        with right, frame.guard():
+            step = state.segments("Step", STEPS, LOOK, "step")
+            if step == MEASURE:
+                measure()
+            else:
+                {LOOK: look, SUSPECT: suspect, REMOVE: remove, PLANT: plant}[step](number, method)
+            frame.how_to_read(HELP)
+
+
+work()

@@ -1,0 +1,121 @@
+"""Compare maps: methods beside classes, or beside layers, of one photo; and what such maps cannot do."""
+
+from typing import get_args
+
+import streamlit as st
+
+from normviz.attribution.compare import Correlation
+from normviz.experiments.attribution_limits import Setting, drawbacks
+from normviz.figures import map_sheet as figures
+from normviz.figures import maps, style
+from normviz.ui import comparison, drawback, frame, map_choice, map_details, network, state
+from normviz.ui.comparison import Asked
+from normviz.ui.map_sheet import Place, map_sheet
+from normviz.ui.photo import Photo, pick
+from normviz.ui.waiting import Waiting
+
+STYLE = """<style>
+[data-testid="stProgress"] p { font-size: 1rem; }
+.st-key-show [role="radiogroup"] { flex-wrap: wrap; overflow: visible; mask: none; }
+.st-key-nv-cell-formula .katex-display { overflow: auto hidden; text-align: left; }
+.st-key-nv-cell-formula .katex-display > .katex { text-align: left; }
+</style>"""
+CELL = "Click a map. Or type: row of maps, map in it, row of the cell, column of the cell, each from 1."
+HELP = """
+**Each row** is a method, each column a class, or a layer. All maps that are made from gradients come from one pass
+through the network. The maps are raw: at a layer a cell is one number of that layer, at the input it is a pixel;
+the colours of a map at the input are added up. A scale is never shared between methods, as their units differ.
+
+**Click a cell** to take it apart: the channels that add most to it, each with its activation A, its gradient g, and the
+weight that the method makes of it. **Where maps disagree**, at most one of them is right: the pages under *Is it true?*
+measure which.
+
+**The drawbacks** are those that the literature names, measured on your photo while you wait.
+"""
+
+frame.page("Compare maps", "Do the methods agree, and does the class matter?")
+
+
+def ask() -> str | None:
+    """Draw the drawbacks as buttons; the name of the chosen one."""
+    st.html(STYLE)
+    every = drawbacks()
+    chosen: str | None = st.pills(
+        "Drawbacks that the literature names: one click shows one on your photo, a second one leads back",
+        list(every), key="show", format_func=lambda name: every[name].title, bind="query-params",
+    )  # fmt: skip
+    return chosen
+
+
+def look() -> tuple[float, style.ColourMap]:
+    """Draw the knobs of how maps are drawn: opacity and colours."""
+    opacity = state.slider("Opacity of the maps", 0.0, 1.0, 0.7, "opacity", step=0.05)
+    return opacity, state.select("Colours", style.COLOUR_MAPS[:-1], style.COLOUR_MAPS[0], "colours")
+
+
+def compare(asked: Asked, opacity: float, colours: style.ColourMap, scale: figures.Scale, kind: Correlation) -> None:
+    """The sheet, the cell that was clicked, the correlations, the downloads."""
+
+    def stop() -> None:
+        st.session_state["methods"] = [method.name for method in asked.methods if not method.slow]
+
+    wait = Waiting("stop-maps", stop)
+    found = comparison.maps(asked, wait.show)
+    wait.done()
+    pixels = asked.classifier.view(asked.photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
+    aspect = pixels.shape[1] / pixels.shape[0]
+    place = comparison.chosen(st.session_state.get("cell", ""), found, asked.methods)
+
+    def clicked(cell: Place) -> None:
+        st.session_state["cell"] = comparison.written(cell)
+
+    rows = comparison.sheet(asked, found, scale, colours)
+    map_sheet(rows, maps.data_uri(figures.small(pixels)), aspect, opacity, "maps-sheet", place, clicked)
+    st.caption(f"All maps {asked.fixed}. Colours: {figures.SCALES[scale]}. Click a cell of a map to take it apart.")
+    map_details.cell(asked, found, place, aspect)
+    map_details.alike(asked, found, place, kind)
+    map_details.downloads(asked, found, scale, pixels, opacity, colours)
+
+
+def show(name: str, photo: Photo, setting: Setting, opacity: float, colours: style.ColourMap) -> None:
+    """One drawback, measured on the photo."""
+
+    def stop() -> None:
+        st.session_state["show"] = None
+
+    wait = Waiting("stop-drawback", stop)
+    found = drawback.measure(drawbacks()[name], setting, photo, wait.show)
+    wait.done()
+    pixels = setting.classifier.view(photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
+    drawback.draw(found, pixels, opacity, colours)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = frame.columns()
+    with right:
+        name = ask()
+    with left, frame.guard():
+        photo = pick()
+        classifier = network.choose()
+        if name:
+            setting = map_choice.choose_setting(photo, classifier)
+            drawn = look()
+            with right, frame.guard():
+                show(name, photo, setting, *drawn)
+        else:
+            asked = map_choice.choose(photo, classifier)
+            scale = state.select(
+                "Scale of the colours", tuple(figures.SCALES), "own", "scale", text=figures.SCALES.__getitem__
+            )
+            drawn = look()
+            kind = state.segments("Correlation", get_args(Correlation), "pearson", "correlation")
+            state.text_field("Cell taken apart", "", "cell", help=CELL)
+            with right, frame.guard():
+                compare(asked, *drawn, scale, kind)
+    with right:
+        frame.how_to_read(HELP)
+
+
+work()

@@ -1,0 +1,151 @@
+"""Edit and verify: is the class gone when the region that the map shows is gone?"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from html import escape
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from normviz.evaluation.edit import FILLS, Fill
+from normviz.figures import changes, maps
+from normviz.registry import get, methods
+from normviz.ui import edited, explain, frame, network, paint, state
+from normviz.ui.edited import Answer
+from normviz.ui.explain import Question
+from normviz.ui.photo import Photo, pick
+
+TOP = "most probable"
+PAINTED = "what I paint"
+STRONGEST = {"strongest 10 %": 0.1, "strongest 20 %": 0.2, "strongest 30 %": 0.3, "strongest 50 %": 0.5}
+ALL_BUT = {"all but the strongest 10 %": 0.1, "all but the strongest 30 %": 0.3}
+FILLED = {"mean": "one colour", "blur": "blur", "inpaint": "the surroundings"}
+SHOWN = 5  # classes
+HELP = """
+A map claims that some pixels made the network choose a class. Take them away and ask again: where the claim is true,
+the class loses probability, and more than when you paint out an equally large region elsewhere. The other way round,
+with all but these pixels taken away, the class should stay. Where it stays both ways, the evidence was in several
+places, and one is enough.
+
+**Filling is a change, too.** *One colour* is the mean of all other pixels: a flat patch that no photo has. *Blur* keeps
+the region's rough colours. *The surroundings* continues the border inwards as smoothly as possible (each pixel is the
+mean of its neighbours): it leaves the fewest new edges, and no texture. A claim that holds for one filling only says
+more about the filling.
+
+Both maps have one scale, so what got darker is evidence that is gone. A class can rise without new evidence:
+probabilities add up to 100 %.
+"""
+
+frame.page("Edit and verify", "Is the class gone when its evidence is gone?")
+
+
+def choose() -> tuple[Question, str, Fill]:
+    """Draw the knobs; the question about the untouched photo, which region goes, and what fills it."""
+    photo = edited.reduced(pick())
+    classifier = network.choose()
+    every = [method.name for method in methods("attribution")]
+    method = get(state.select("Method", every, "grad_cam", "method", text=lambda name: get(name).title))
+    wanted = state.select("Class", [TOP, *classifier.classes], TOP, "class")
+    best = int(explain.probabilities(classifier, photo).argmax())
+    target = best if wanted == TOP else classifier.index(wanted)
+    layer = next(iter(explain.feature_layers(classifier, photo)))
+    where = state.select("Region to take away", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30 %", "area")
+    how = state.select("Fill it with", FILLS, "mean", "filling", text=FILLED.__getitem__)
+    return Question(photo, classifier, method, target, layer, method.settings()), where, how
+
+
+def region_of(before: Answer, asked: Question, where: str) -> str:
+    """The region to fill, as run lengths: painted by the visitor, or where the map is highest."""
+    known = st.session_state.get("edit-photo")
+    if known not in (None, asked.photo.identity):
+        st.query_params.pop("paint", None)  # it was painted on another photo
+    st.session_state["edit-photo"] = asked.photo.identity
+    if where == PAINTED:
+        return st.query_params.get("paint", "")
+    chosen = edited.strongest_cells(before, asked.classifier, (STRONGEST | ALL_BUT)[where])  # (rows, columns)
+    return paint.runs(~chosen if where in ALL_BUT else chosen)
+
+
+def painted(region: str) -> None:
+    """A stroke was made on the photo: from now on its region counts, and stands in the link."""
+    st.session_state["area"] = PAINTED
+    st.query_params["paint"] = region
+
+
+def bar(place: st.delta_generator.DeltaGenerator, what: str) -> Callable[[float], object]:
+    """A progress bar that names what takes long."""
+    return lambda done: place.progress(done, f"{what}, {done:.0%}. Any change stops it.")
+
+
+def heading(asked: Question, before: Answer, after: Answer) -> str:
+    """What became of the class, in one sentence."""
+    was, now = float(before.shares[asked.target]), float(after.shares[asked.target])
+    said = changes.in_words(asked.name, was, now)
+    winner = int(after.shares.argmax())
+    if winner != int(before.shares.argmax()):
+        said += (
+            f"; the network now says {asked.classifier.classes[winner]}, {changes.percent(float(after.shares.max()))}"
+        )
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def shown_classes(before: Tensor, after: Tensor, target: int) -> list[int]:
+    """The class that is asked about, and those that are or become most probable, by their probability before."""
+    others = torch.maximum(before, after).argsort(descending=True).tolist()  # (classes,)
+    chosen = list(dict.fromkeys([target, int(after.argmax()), *others]))[:SHOWN]
+    return sorted(chosen, key=lambda index: -float(before[index]))
+
+
+def figure(picture: str, caption: str) -> None:
+    """A picture with a line below it."""
+    st.html(
+        f'<figure style="margin:0"><img src="{picture}" alt="{escape(caption)}" style="width:100%;border-radius:6px">'
+        f'<figcaption style="padding-top:.3rem">{escape(caption)}</figcaption></figure>'
+    )
+
+
+def show(asked: Question, where: str, how: Fill) -> None:
+    """The photo to paint on, the filled one, both maps, and the classes."""
+    top = st.empty()
+    before = edited.answer("before", asked, bar(top, f"{asked.method.title} of the photo"))
+    top.empty()
+    region = region_of(before, asked, where)
+    left, right = st.columns(2)
+    with left:  # nothing above it may change while it is painted, or it would move
+        paint.paint(asked.photo.pixels, region, where != PAINTED, f"paint-{asked.photo.identity}", painted)
+    with right:
+        photo: Photo = edited.edited(asked.photo, region, how)
+        figure(maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if region else "Not yet changed")
+        place = st.empty()
+        now = replace(asked, photo=photo)
+        after = edited.answer("after", now, bar(place, f"{asked.method.title} of it")) if region else before
+        with place.container():
+            hint = "Drag over the photo to paint the region that shall go."
+            frame.sentence(heading(asked, before, after) if region else hint, "good" if region else "hint")
+    high = max(float(abs(one.seen.drawn).max()) for one in (before, after))
+    signed = before.seen.signed or after.seen.signed
+    for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):
+        with column:
+            highest = f"highest {one.seen.drawn.max():.3g} {asked.method.unit}"
+            figure(
+                maps.data_uri(one.lit(asked.classifier, high, signed)),
+                f"{name}: {asked.method.title} of {asked.name}, {highest}",
+            )
+    order = shown_classes(before.shares, after.shares, asked.target)
+    names = [asked.classifier.classes[index] for index in order]
+    st.html(changes.table(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name))
+    frame.how_to_read(HELP)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = frame.columns()
+    with left, frame.guard():
+        question = choose()
+        with right, frame.guard():
+            show(*question)
+
+
+work()

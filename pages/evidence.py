@@ -1,0 +1,109 @@
+"""Evidence ledger: which places add up to the network's score?"""
+
+import numpy as np
+import streamlit as st
+
+from normviz.evaluation.ledger import Ledger, at_layer, in_full
+from normviz.figures import formula, ledger, maps
+from normviz.registry import get
+from normviz.ui import aim, cache, explain, frame, network, state
+from normviz.ui.board import Panel, board
+from normviz.ui.explain import Question
+from normviz.ui.photo import pick
+
+WAYS = {"layer": "Cells of a layer", "full": "Pixels and biases (FullGrad)"}
+GRIDS = (8, 16, 32, 64)
+HELP = """
+A score (the class's logit, before the softmax) is a sum. The ledger enters every part of it where it comes from:
+orange cells raise the score, blue ones lower it, and the number under the pointer is a part of the whole, in logits.
+Nothing is rescaled, so two cells of +0.5 are worth one of +1.
+
+**Cells of a layer.** Activation times gradient. Where the network averages the layer and reads it by one linear layer,
+the cells and the bias are the logit exactly. At other layers a rest remains: biases of the layers behind.
+
+**Pixels and biases.** Every pixel times its gradient, and every bias in the network times its own, both at their place:
+exact for any network. What a normalization subtracts counts as a bias.
+
+**One class and not another.** The same for the difference of two logits: evidence that both share cancels.
+
+An exact sum is no proof that the evidence is good. It says where this network's number comes from, no more.
+"""
+
+frame.page("Evidence ledger", "Which places add up to the network's score?")
+
+
+def choose() -> tuple[Question, str, int]:
+    """Draw the knobs; the question, how the entries are made, and rows of the grid of pixels."""
+    photo = pick()
+    classifier = network.choose()
+    asked = aim.choose_classes(classifier, photo)
+    way = state.select("What is entered", list(WAYS), "layer", "way", text=WAYS.__getitem__)
+    shapes = explain.feature_layers(classifier, photo)
+    layer, rows = next(iter(shapes)), 16
+    if way == "layer":
+        layer = state.select("Layer", list(shapes), layer, "layer")
+    else:
+        rows = state.steps("Rows and columns of the ledger", GRIDS, 16, "grid")
+    return Question(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
+
+
+def entered(asked: Question, way: str, rows: int) -> Ledger:
+    """The ledger, kept."""
+
+    def run() -> Ledger:
+        probe = asked.probe()
+        return at_layer(probe) if way == "layer" else in_full(probe, size=(rows, rows))
+
+    return explain.kept(asked, "ledger", (*asked.key, way, rows), lambda: cache.compute(run))
+
+
+def heading(asked: Question, found: Ledger) -> str:
+    """What adds up to what, in one sentence."""
+    what = f"logit of {asked.name}" if asked.other is None else f"lead in the logit: {asked.name}"
+    said = f"{found.speaks_for:+.3g} for it, {found.speaks_against:+.3g} against it"
+    fixed = f", {found.fixed:+.3g} from biases without a place" if found.fixed else ""
+    rest = f", {found.rest:+.3g} not accounted for" if not found.exact else ""
+    return f"{said}{fixed}{rest}: together {found.score:.4g}, the {what}.".replace("-", "−")
+
+
+def show(asked: Question, way: str, rows: int) -> None:
+    """The sentence, the pictures, the bars that add up, and how the entries were made."""
+    found = entered(asked, way, rows)
+    frame.sentence(heading(asked, found), "good" if found.exact else "hint")
+    cells = found.cells.numpy().astype(np.float32)  # (h, w)
+    pixels, signed = asked.pixels, True
+    aspect = pixels.shape[1] / pixels.shape[0]
+    entries = [("for", found.speaks_for), ("against", found.speaks_against), ("bias", found.fixed)]
+    if not found.exact:
+        entries.append(("not accounted for", found.rest))
+    total = "the logit" if asked.other is None else "the lead"
+    board(
+        [
+            Panel("photo", asked.photo.name[0].upper() + asked.photo.name[1:], maps.photo(pixels, cells.shape),
+                  alt=asked.photo.name),
+            Panel("map", f"What each place adds: {asked.name}",
+                  maps.heat(cells, signed, "logits", aspect=aspect, total=found.score),
+                  alt=f"The signed evidence for {asked.name}, {cells.shape[0]} x {cells.shape[1]} cells"),
+            Panel("overlay", "Over the photo", maps.overlay(pixels, cells, 0.6, signed=signed),
+                  alt=f"The photo, orange where it speaks for {asked.name}, blue where against"),
+            Panel("sum", f"It adds up to {total}", ledger.waterfall(entries, (total, found.score)), span=3, height=210,
+                  alt=heading(asked, found)),
+        ],
+        "ledger-board", formula.attribution("logits"),
+    )  # fmt: skip
+    exact = f"They add up to the score; what is left is rounding ({abs(found.rest):.0e})." if found.exact else ""
+    st.caption(f"Entries: {found.way}. {exact}")
+    frame.how_to_read(HELP)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = frame.columns()
+    with left, frame.guard():
+        question = choose()
+        with right, frame.guard():
+            show(*question)
+
+
+work()

@@ -1,0 +1,169 @@
+"""Faithfulness: is a map true? Take away what it marks, and watch the probability."""
+
+import streamlit as st
+
+from normviz.evaluation.fills import FILLS
+from normviz.evaluation.judge import RIVALS, Settings, verdict
+from normviz.figures import faithfulness as figures
+from normviz.figures import maps
+from normviz.figures.faithfulness import MAP, NAMES
+from normviz.registry import Method, methods
+from normviz.ui import aim, anytime, cam, explain, frame, knobs, network, state, truth
+from normviz.ui.board import Panel, board
+from normviz.ui.explain import Explained, Question
+from normviz.ui.photo import pick
+
+ALONG = (0.1, 0.3, 0.5)  # shares of the pixels at which the photo is shown
+ACTIONS = ("removed", "put back")
+SCORES = ("probability", "logit")
+STEPS = (10, 20, 40, 80)
+BESIDE = {"none": "nothing more", "quick": "all methods that need no long time"}
+WANTED = "curves wanted"  # in the session: the question whose curves were asked for
+HELP = """
+**The test.** A map claims that some pixels made the network say the class. So take the pixels away, those that the map
+marks most first: if the claim is true, the probability falls at once (*deletion*, a small area under the curve). Or put
+them into a blurred photo: it rises at once (*insertion*, a large area). *Drop in confidence*: how much is lost when the
+photo is only seen where the map is bright. *ROAD* replaces pixels by the mean of their neighbours, so that the holes
+themselves tell nothing; its gap is large where the least relevant pixels can go without harm and the most relevant
+cannot.
+
+**The rivals** know nothing of the network. A *random* map with as many cells; the *centre* of the picture, where
+photographers put things; its *edges*. A map that does not beat them has told nothing. The centre often wins: then this
+photo cannot show whether the map is true.
+
+**What misleads.** A photo with holes is a photo that the network has never seen: scattered single pixels ruin the
+texture everywhere, so maps at the pixels, and random pixels, look good in deletion and bad in insertion. Compare maps
+of like cells, and trust what several measures agree on. One photo proves little.
+"""
+
+frame.page("Faithfulness", "Is the map true: does the class fall when what it marks is taken away?")
+
+
+def choose() -> tuple[Question, Settings, bool]:
+    """Draw the knobs; the question, how its map is judged, and whether other methods are judged, too."""
+    photo = pick()
+    classifier = network.choose()
+    method = cam.choose_method()
+    names = aim.labels(classifier)
+    wanted = state.select("Class", [aim.TOP, *names], aim.TOP, "class")
+    best = int(explain.probabilities(classifier, photo).argmax())
+    target = best if wanted == aim.TOP else names.index(wanted)
+    shapes = explain.feature_layers(classifier, photo)
+    layer = next(iter(shapes))
+    if explain.reads_layer(method):
+        text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
+        layer = state.select("Layer", list(text), layer, "layer", text=text.__getitem__)
+    settings = knobs.knobs(method)
+    fill = state.select("Removed pixels become", list(FILLS), "mean", "filled", text=FILLS.__getitem__)
+    score = state.segments("Curves show", SCORES, "probability", "shown")
+    steps = state.steps("Pictures along a curve", STEPS, 20, "pictures")
+    beside = state.select("In the table, too", list(BESIDE), "none", "beside", text=BESIDE.__getitem__)
+    how = Settings(fill, steps, score == "probability")
+    return Question(photo, classifier, method, target, layer, settings), how, beside == "quick"
+
+
+def percent(share: float) -> str:
+    """A probability in percent."""
+    return f"{100 * share:.0f} %" if share >= 0.005 else "below 1 %"
+
+
+def first_look(asked: Question, seen: Explained, how: Settings) -> None:
+    """The map, and the photo with what it marks removed."""
+    shape = asked.pixels.shape
+    lit = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)
+    rows = [("The map", f"{asked.name}: {percent(truth.probability_before(asked))}", lit)]
+    for one in truth.pictures(asked, seen, how, [(MAP, share) for share in ALONG], False):
+        rows.append(
+            (f"{one.share:.0%} removed".replace("%", " %"), f"{asked.name}: {percent(one.probability)}", one.picture)
+        )
+    st.html(figures.strip(rows, shape[1] / shape[0]))
+
+
+def race(asked: Question, seen: Explained, how: Settings) -> int:
+    """The same share of the pixels changed in the order of the map and of its rivals; that share in percent."""
+    left, right = st.columns([1, 2])
+    with left:
+        action = state.segments("Pixels are", ACTIONS, "removed", "action")
+    with right:
+        share = state.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d %%")
+    several = [(name, share / 100) for name in NAMES]
+    found = truth.pictures(asked, seen, how, several, action == "put back")
+    titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in RIVALS.items()}
+    rows = [(titles[one.name], f"{asked.name}: {percent(one.probability)}", one.picture) for one in found]
+    shape = asked.pixels.shape
+    st.html(figures.strip(rows, shape[1] / shape[0]))
+    return int(share)
+
+
+def measures(asked: Question, seen: Explained, how: Settings, beside: bool, share: int) -> None:
+    """On demand: verdict, curves and table."""
+    identity = (asked.photo.identity, asked.key, how)
+
+    def want() -> None:
+        st.session_state[WANTED] = identity
+
+    def stop() -> None:
+        st.session_state.pop(WANTED, None)
+
+    if st.session_state.get(WANTED) != identity:
+        st.button("Measure the whole curves", key="measure", on_click=want, type="primary")
+        return
+    bar = truth.Bar("Asking the network about changed photos", "stop-curves", stop)
+    found = truth.measure(asked, seen, how, bar.show)
+    bar.close()
+    score = "probability" if how.probability else "logit"
+    said = verdict(found[MAP], {name: found[name] for name in RIVALS}, score)
+    frame.sentence(said.text, "good" if said.good else "hint")
+    ends = (0.0, 1.0) if how.probability else None
+    gone = figures.along({n: one.deletion for n, one in found.items()}, score, "removed", share, ends)
+    back = figures.along({n: one.insertion for n, one in found.items()}, score, "put back", share, ends)
+    title = asked.method.title
+    board(
+        [
+            Panel("deletion", "Deletion: a fast fall is good", gone, alt=said.text),
+            Panel("insertion", "Insertion: a fast rise is good", back, alt=said.text),
+            Panel("road", f"ROAD of {title}: a wide gap is good",
+                  figures.road_curves(found[MAP].road, score, ends), alt=f"ROAD gap {found[MAP].road.gap:.3f}"),
+            Panel("gaps", "The gap of ROAD, beside the others", figures.road_gaps(found),
+                  alt="The ROAD gap of the map and of its rivals"),
+        ],
+        "truth-board", columns=2,
+    )  # fmt: skip
+    rows = [(title, found[MAP]), *((words[0].upper() + words[1:], found[name]) for name, words in RIVALS.items())]
+    refused: list[str] = []
+    if beside:
+        more = truth.Bar("Judging the other methods", "stop-others", stop)
+        listed, refused = truth.others(asked, quick(asked.method), how, more.show)
+        more.close()
+        rows += sorted(listed, key=lambda row: -row[1].insertion.area)
+    st.html(figures.table(rows))
+    for sentence in refused:
+        st.caption(sentence)
+
+
+def quick(method: Method) -> list[Method]:
+    """The other methods that need no long time."""
+    return [other for other in methods("attribution") if not other.slow and other.name != method.name]
+
+
+def show(asked: Question, how: Settings, beside: bool) -> None:
+    """The map, the race, the measures."""
+    seen = anytime.answer(asked, 0.55, "inferno")
+    if seen.reason:
+        frame.sentence(f"The map is blank, so its order is as good as random: {seen.reason}.", "hint")
+    first_look(asked, seen, how)
+    measures(asked, seen, how, beside, race(asked, seen, how))
+    frame.how_to_read(HELP)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = frame.columns()
+    with left, frame.guard():
+        question = choose()
+        with right, frame.guard():
+            show(*question)
+
+
+work()

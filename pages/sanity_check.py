@@ -1,0 +1,132 @@
+"""Sanity check: does the map change when the network's weights are made random?"""
+
+from collections.abc import Callable
+from functools import partial
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from normviz.attribution import Probe
+from normviz.evaluation.baselines import sobel_map
+from normviz.evaluation.sanity import Stage, sanity_check
+from normviz.figures import sanity as figures
+from normviz.figures.sanity import MEASURES
+from normviz.registry import get
+from normviz.ui import aim, cache, cam, explain, frame, knobs, network, state, truth
+from normviz.ui.board import Panel, board
+from normviz.ui.explain import Question
+from normviz.ui.photo import pick
+
+BESIDE = ("saliency", "guided_backprop")  # the method beside which others are seen
+EDGES = "Sobel edges"
+ORDERS = ("cascading", "one at a time")
+STOPPED = "sanity stopped"  # in the session: what the visitor does not want to wait for
+HELP = """
+A map that explains a network must depend on what the network has learned. So its weights are made random, group by
+group of layers from the output down (*cascading*), or one group at a time, the others as trained; the random weights
+have the mean and the standard deviation of the trained ones. The map of the same class is computed again and compared
+with the first one. A map that explains loses its likeness soon: a curve that stays high is a bad sign. The *Sobel
+edges* never ask the network, so they never change. Guided backpropagation is known to redraw the photo's edges.
+
+*Rank correlation* (Spearman): whether the same pixels come first; 1 is the same order, 0 no relation. *Of magnitudes*:
+the same without the sign. *SSIM*: structural similarity in windows of 7 × 7 pixels (K1 = .01, K2 = .03) of maps that
+are divided by their largest magnitude. All are computed at the pixels. A layer's map of few cells can look alike by
+chance: several seeds tell more than one.
+"""
+
+frame.page("Sanity check", "Does the map change when the network forgets what it has learned?")
+
+
+def edges(probe: Probe) -> Tensor:
+    """A map that never asks the network."""
+    return torch.stack([sobel_map(image) for image in probe.images])  # (N, H, W)
+
+
+def choose() -> tuple[Question, bool, int, figures.Measure]:
+    """Draw the knobs; the question, whether one group is random at a time, the seed, and what is drawn."""
+    photo = pick()
+    classifier = network.choose()
+    method = cam.choose_method()
+    names = aim.labels(classifier)
+    wanted = state.select("Class", [aim.TOP, *names], aim.TOP, "class")
+    best = int(explain.probabilities(classifier, photo).argmax())
+    target = best if wanted == aim.TOP else names.index(wanted)
+    shapes = explain.feature_layers(classifier, photo)
+    layer = next(iter(shapes))
+    if explain.reads_layer(method):
+        text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
+        layer = state.select("Layer", list(text), layer, "layer", text=text.__getitem__)
+    settings = knobs.knobs(method)
+    order = state.segments("Layers become random", ORDERS, "cascading", "order")
+    draw = state.number("Seed of the weights", 0, 999, 0, "weights")
+    measure = state.select("Likeness", list(MEASURES), "rank", "likeness", text=MEASURES.__getitem__)
+    return Question(photo, classifier, method, target, layer, settings), order == ORDERS[1], draw, measure
+
+
+def ready(asked: Question) -> tuple[dict[str, Callable[[Probe], Tensor]], list[str]]:
+    """The methods by their titles, with their knobs; and the sentences of those that refuse this network."""
+    chosen: dict[str, Callable[[Probe], Tensor]] = {
+        asked.method.title: partial(asked.method.function, **asked.settings)
+    }
+    probe, refused = asked.probe(), []
+    for method in map(get, BESIDE):
+        if method.name == asked.method.name:
+            continue
+        try:
+            method.function(probe)
+            chosen[method.title] = method.function
+        except ValueError as error:
+            refused.append(f"{method.title}: {error}.")
+    return chosen | {EDGES: edges}, refused
+
+
+def stages(
+    asked: Question, independent: bool, seed: int, step: Callable[[float], object]
+) -> tuple[dict[str, tuple[Stage, ...]], list[str]]:
+    """The maps of the methods by their titles, stage by stage, and what the others refuse; kept."""
+
+    def run(advance: Callable[[float], None]) -> tuple[dict[str, tuple[Stage, ...]], list[str]]:
+        functions, refused = ready(asked)
+        found = sanity_check(asked.probe(), functions, independent=independent, seed=seed, progress=advance)
+        return found, refused
+
+    key = (*asked.key, independent, seed)
+    return explain.kept(asked, "sanity", key, lambda: cache.compute_slowly(run, step))
+
+
+def show(asked: Question, independent: bool, seed: int, measure: figures.Measure) -> None:
+    """What is left of the maps, as curves and as pictures."""
+    identity = (asked.photo.identity, asked.key, independent, seed)
+
+    def stop() -> None:
+        st.session_state[STOPPED] = identity
+
+    if st.session_state.get(STOPPED) == identity:
+        st.button("Go on", key="go-on", on_click=lambda: st.session_state.pop(STOPPED, None))
+        frame.sentence("Stopped: change something, or go on.", "hint")
+        return
+    bar = truth.Bar("Making weights random and drawing the maps again", "stop-sanity", stop)
+    found, refused = stages(asked, independent, seed, bar.show)
+    bar.close()
+    frame.sentence(figures.in_words(found, measure, independent), "hint")
+    chart = figures.similarity(found, measure, independent)
+    board([Panel("likeness", f"What is left of the map: {MEASURES[measure]} with the trained one", chart, span=3,
+                 alt="One curve a method; a curve that stays high is a bad sign")], "sanity-board")  # fmt: skip
+    st.html(figures.strip(found, measure, independent))
+    for sentence in refused:
+        st.caption(sentence)
+    frame.how_to_read(HELP)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = frame.columns()
+    with left, frame.guard():
+        question = choose()
+        with right, frame.guard():
+            show(*question)
+
+
+work()
