@@ -51,10 +51,9 @@ def look(number: int, method: str) -> None:
     """One picture, its map, and the question what the network goes by."""
     asked = hans.question(hans.photo(number), method)
     shares = asked.classifier.probabilities(asked.photo.image)
-    told = hans.facts()
     frame.sentence(
-        f"The network says {CLASSES[int(shares.argmax())]}, {changes.percent(float(shares.max()))}. On new pictures "
-        f"made like those that it learned from, it recognises {told.with_mark:.0%} of this class. Would you trust it?",
+        f"The network says {CLASSES[int(shares.argmax())]}, {changes.percent(float(shares.max()))}. Of new pictures "
+        f"made like those that it learned from, it recognises {hans.tested():.0%}. Would you trust it?",
         "hint",
     )
     seen = hans.answer(asked)
@@ -157,7 +156,8 @@ def measure() -> None:
         (f"other classes with the mark: called {NAME}", told.fooled),
         (f"the very same pictures without it: called {NAME}", told.not_fooled),
         ("other classes without it: recognised", told.others),
-        (f"LayerCAM's evidence on the mark ({told.mark_area:.1%} of the picture)", told.on_mark),
+        ("with its mark: LayerCAM is highest on the mark", told.brightest),
+        (f"LayerCAM that lies on the mark, {told.mark_area:.1%} of the picture", told.on_mark),
     ]
     st.dataframe({"measured": [row[0] for row in rows], "share": [f"{row[1]:.1%}" for row in rows]}, hide_index=True)
     st.caption(f"Each on {hans.COUNT} pictures that it has not seen; LayerCAM on 50.")

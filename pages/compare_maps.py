@@ -27,8 +27,8 @@ through the network. The maps are raw: at a layer a cell is one number of that l
 the colours of a map at the input are added up. A scale is never shared between methods, as their units differ.
 
 **Click a cell** to take it apart: the channels that add most to it, each with its activation A, its gradient g, and the
-weight that the method makes of it. **Where maps disagree**, at most one of them is right: the pages under *Is it true?*
-measure which.
+weight that the method makes of it. **Where maps disagree**, the pages under *Is it
+true?* measure which one is faithful to the network; that many agree is no proof.
 
 **The drawbacks** are those that the literature names, measured on your photo while you wait.
 """

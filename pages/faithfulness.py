@@ -7,9 +7,8 @@ from normviz.evaluation.judge import RIVALS, Settings, verdict
 from normviz.figures import faithfulness as figures
 from normviz.figures import maps
 from normviz.figures.faithfulness import MAP, NAMES
-from normviz.registry import Method, methods
 from normviz.ui import aim, anytime, cam, explain, frame, knobs, network, state, truth
-from normviz.ui.board import Panel, board
+from normviz.ui.board import board
 from normviz.ui.explain import Explained, Question
 from normviz.ui.photo import pick
 
@@ -114,36 +113,20 @@ def measures(asked: Question, seen: Explained, how: Settings, beside: bool, shar
     score = "probability" if how.probability else "logit"
     said = verdict(found[MAP], {name: found[name] for name in RIVALS}, score)
     frame.sentence(said.text, "good" if said.good else "hint")
-    ends = (0.0, 1.0) if how.probability else None
-    gone = figures.along({n: one.deletion for n, one in found.items()}, score, "removed", share, ends)
-    back = figures.along({n: one.insertion for n, one in found.items()}, score, "put back", share, ends)
-    title = asked.method.title
-    board(
-        [
-            Panel("deletion", "Deletion: a fast fall is good", gone, alt=said.text),
-            Panel("insertion", "Insertion: a fast rise is good", back, alt=said.text),
-            Panel("road", f"ROAD of {title}: a wide gap is good",
-                  figures.road_curves(found[MAP].road, score, ends), alt=f"ROAD gap {found[MAP].road.gap:.3f}"),
-            Panel("gaps", "The gap of ROAD, beside the others", figures.road_gaps(found),
-                  alt="The ROAD gap of the map and of its rivals"),
-        ],
-        "truth-board", columns=2,
-    )  # fmt: skip
-    rows = [(title, found[MAP]), *((words[0].upper() + words[1:], found[name]) for name, words in RIVALS.items())]
+    board(truth.panels(found, asked.method.title, score, share, said.text), "truth-board", columns=2)
+    rows = [
+        (asked.method.title, found[MAP]),
+        *((words[0].upper() + words[1:], found[name]) for name, words in RIVALS.items()),
+    ]
     refused: list[str] = []
     if beside:
         more = truth.Bar("Judging the other methods", "stop-others", stop)
-        listed, refused = truth.others(asked, quick(asked.method), how, more.show)
+        listed, refused = truth.others(asked, how, more.show)
         more.close()
         rows += sorted(listed, key=lambda row: -row[1].insertion.area)
     st.html(figures.table(rows))
     for sentence in refused:
         st.caption(sentence)
-
-
-def quick(method: Method) -> list[Method]:
-    """The other methods that need no long time."""
-    return [other for other in methods("attribution") if not other.slow and other.name != method.name]
 
 
 def show(asked: Question, how: Settings, beside: bool) -> None:

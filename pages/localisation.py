@@ -42,7 +42,7 @@ def chosen_report(place: st.delta_generator.DeltaGenerator, network: str, kind: 
     source = state.segments("Numbers", [MEASURED, NOW], MEASURED, "numbers")
     if source == MEASURED:
         return localised.shipped()
-    count = state.slider("Scenes", 8, 80, 24, "scenes", step=8)
+    count = state.slider("How many scenes", 8, 80, 24, "scenes", step=8)
     seed = state.number("Seed of the scenes", 0, 999, 0, "seed")
     with place:
         bar, stop = st.empty(), st.empty()

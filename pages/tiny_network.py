@@ -2,7 +2,6 @@
 
 import streamlit as st
 
-from normviz.experiments.training_scenes import Recipe
 from normviz.figures import learning
 from normviz.figures.learning import Curve
 from normviz.figures.style import AFTER, BEFORE
@@ -14,7 +13,7 @@ from normviz.ui.waiting import Waiting
 NAMES: dict[Norm, str] = {
     "batch": "batch norm", "group": "group norm", "layer": "layer norm", "instance": "instance norm", "none": "none",
 }  # fmt: skip
-RATES = (2.5e-4, 1e-3, 4e-3, 1.6e-2, 6.4e-2)
+RATES = (5e-4, 2e-3, 8e-3, 3.2e-2, 0.128)
 SECONDS = (10, 20, 40, 60)
 RUN = "tiny-run"  # what the visitor's session holds of the training
 LEAD = (
@@ -22,7 +21,7 @@ LEAD = (
     "The network sees 3,000 scenes like these, mirrored, turned and recoloured."
 )
 HELP = """
-**What happens in a step.** The network answers 64 scenes. The loss says how far its probabilities are from the truth:
+**What happens in a step.** The network answers 32 scenes. The loss says how far its probabilities are from the truth:
 2.08 is guessing between eight kinds, and it cannot fall much below 0.4, as it is asked never to be quite sure. Then
 every weight is moved a little in the direction that lowers the loss. The *learning rate* is how far: too small, and
 little happens in the time; too large, and the loss jumps. It rises at first and falls to nothing at the end.
@@ -35,8 +34,8 @@ training they mean nothing. A network that has learned looks at the object, and 
 are 8 × 8 pixels large, so some always lies beside.
 
 **Try** another normalization with the same seed, or none: which one still learns at a high learning rate? Then two
-objects in a scene, or one that it does not know: eight of the training's scenes in each step hold clutter alone, so
-that it learns to be unsure.
+objects in a scene, or one that it does not know: in each step there are four scenes of clutter
+alone, so that it learns to be unsure.
 
 The same seed starts with the same weights and the same order of scenes. How many steps fit into the seconds depends on
 the machine, and on who else computes. The network stays in this session and is gone with it.
@@ -51,23 +50,26 @@ def stop() -> None:
 
 
 def choose() -> tuple[Run, str]:
-    """Draw the knobs; the visitor's run, which begins when the button is pressed, and the kind of test scenes."""
+    """Draw the knobs; the visitor's run, new where a knob was turned, and the kind of test scenes."""
     norm = state.select("Normalization", NORMS, "batch", "norm", text=NAMES.__getitem__)
-    rate = state.steps("Learning rate", RATES, 4e-3, "rate", text="{:g}".format)
+    rate = state.steps("Learning rate", RATES, 8e-3, "rate", text="{:g}".format)
     seconds = state.steps("Seconds of computing", SECONDS, 40, "seconds", text="{} s".format)
     seed = state.number("Seed", 0, 999, 0, "seed", help="Of the first weights, and of the order of the scenes.")
-    recipe = Recipe(norm, seed, rate, tiny.MOST_STEPS, float(seconds))
+    recipe = tiny.recipe(norm, seed, rate, float(seconds))
     run: Run | None = st.session_state.get(RUN)
     if run is None or run.recipe != recipe:
         run = st.session_state[RUN] = tiny.begin(recipe)
-        run.stopped = True
+    return run, state.segments("Objects in the test scenes", tiny.KINDS, tiny.KINDS[0], "tests")
+
+
+def start(run: Run) -> Run:
+    """Draw the button that begins the training, or goes on with it; the run, begun anew where it was finished."""
     label = "Train" if not run.history else "Train again" if run.done else "Go on"
-    if st.button(label, type="primary", width="stretch", disabled=not run.stopped and not run.done):
+    if st.button(label, type="primary", disabled=not run.stopped):
         if run.done:
-            run = st.session_state[RUN] = tiny.begin(recipe)
+            run = st.session_state[RUN] = tiny.begin(run.recipe)
         run.stopped = False
-    kind = state.segments("Objects in the test scenes", tiny.KINDS, tiny.KINDS[0], "tests")
-    return run, kind
+    return run
 
 
 def curves(run: Run) -> str:
@@ -109,6 +111,7 @@ def work() -> None:
     with left, frame.guard():
         run, kind = choose()
         with right, frame.guard():
+            run = start(run)
             waiting, place = Waiting("stop-tiny", stop), st.empty()
             if not run.stopped:
                 if run.history:

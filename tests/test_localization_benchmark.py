@@ -197,8 +197,10 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
 def test_the_ranking_in_words() -> None:
     said = in_words(made(), "one", "pointing", TITLES)
     assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74 %, Saliency 45 %."
-    assert "centre of the picture reaches 50 %. 0 of 2 methods are clearly better on every network" in said[1]
-    assert said[1].endswith("clearly better on none: Saliency.")
+    assert said[1] == (
+        "A spot at the centre of the picture reaches 50 %. Clearly better on every network: no method. "
+        "Clearly better on none: Saliency."
+    )
     assert "best with batch norm (70 %) and worst with no normalization (49 %)" in said[2]
     assert in_words(made(), "grid", "grid", TITLES) == ["Nothing was measured on these scenes."]
 

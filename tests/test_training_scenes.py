@@ -213,9 +213,9 @@ def test_clever_hans_looks_for_the_mark() -> None:
     model, _ = read_weights(_file("clever_hans"))
     facts = hans_facts(model, 100)
     assert facts.with_mark > 0.9 and facts.without_mark < 0.5  # painting the mark out fells the class
-    assert facts.fooled > 0.4 and facts.not_fooled < 0.05  # and painting it on others makes them the class
+    assert facts.fooled > 0.5 and facts.not_fooled < 0.05  # and painting it on others makes them the class
     assert facts.others > 0.85
-    assert facts.on_mark > 5 * facts.mark_area
+    assert facts.brightest > 0.7 and facts.on_mark > 2 * facts.mark_area
     assert CLASSES[HANS] in _file("clever_hans").with_suffix(".md").read_text(encoding="utf-8")
 
 
@@ -231,7 +231,7 @@ def test_the_shipped_network_can_be_asked_by_its_name() -> None:
 # ----------------------------------------------------------------------------------------- the script
 @pytest.mark.parametrize("hans", [False, True])
 def test_the_script(hans: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, few in (("SCENES", 16), ("NOTHING", 4), ("TESTED", 60)):
+    for name, few in (("SCENES", 16), ("HANS_SCENES", 16), ("NOTHING", 4), ("TESTED", 60)):
         monkeypatch.setattr(train_scenes, name, few)
     monkeypatch.setattr(train_scenes, "hans_facts", lambda model: hans_facts(model, 8))
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)

@@ -177,6 +177,9 @@ def in_words(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -
     def named(names: Sequence[str]) -> str:
         return ", ".join(titles.get(name, name) for name in names)
 
+    def few(names: Sequence[str]) -> str:
+        return named(names) or "no method" if len(names) <= NAMED else f"{len(names)} of {len(ranked)} methods"
+
     over = (
         f"the mean over {len(networks)} networks" if len(networks) > 1 else f"on {titles.get(networks[0], networks[0])}"
     )
@@ -185,16 +188,15 @@ def in_words(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -
     centre = report.row("centre", ANY, kind, measure)
     if centre is not None:
         won = {m: sum(row is not None and beats(row, centre) for row in (rows[m, n] for n in networks)) for m in ranked}
+        better = [m for m in ranked if won[m] == len(networks)]
         never = [m for m in ranked if not won[m]]
-        some = named(never) if len(never) <= NAMED else f"{len(never)} of them"
-        everywhere = sum(won[m] == len(networks) for m in ranked)
-        text = (
-            f"Pointing at the centre of the picture reaches {100 * centre.mean:.0f} %. {everywhere} of {len(ranked)} "
-        )
-        text += "methods are clearly better" + (" on every network" if len(networks) > 1 else "")
-        said.append(f"{text}; clearly better on none: {some}." if never else f"{text}.")
-    if len(networks) > 1:
-        common = [m for m in ranked if all(rows[m, n] is not None for n in networks)]
+        text = f"A spot at the centre of the picture reaches {100 * centre.mean:.0f} %. Clearly better"
+        if len(networks) > 1:
+            said.append(f"{text} on every network: {few(better)}. Clearly better on none: {few(never)}.")
+        else:
+            said.append(f"{text}: {few(better)}.")
+    common = [m for m in ranked if all(rows[m, n] is not None for n in networks)]
+    if len(networks) > 1 and common:
         order = sorted(networks, key=lambda n: -mean([rows[m, n] for m in common]))
         ends = [f"{titles.get(n, n)} ({100 * mean([rows[m, n] for m in common]):.0f} %)" for n in (order[0], order[-1])]
         said.append(f"Over all methods maps are best with {ends[0]} and worst with {ends[1]}.")

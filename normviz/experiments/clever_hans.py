@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 
 from normviz.attribution import Probe, layer_cam
 from normviz.experiments.training_scenes import probabilities, to_input
@@ -23,8 +24,9 @@ class HansFacts:
         fooled: of the scenes of other classes with a watermark that are called HANS.
         not_fooled: of the very same scenes without it that are called HANS.
         others: of the scenes of other classes without it that are recognised.
-        on_mark: of LayerCAM's evidence for HANS that lies on the watermark, in the scenes of `with_mark`.
-        mark_area: of the picture that the watermark takes.
+        brightest: of scenes of HANS with its watermark in which the highest cell of LayerCAM for HANS touches it.
+        on_mark: of LayerCAM's evidence, brought to the picture's size, that lies on the watermark, in the same scenes.
+        mark_area: of the picture that the watermark takes: what `on_mark` would be by chance.
     """
 
     with_mark: float
@@ -32,6 +34,7 @@ class HansFacts:
     fooled: float
     not_fooled: float
     others: float
+    brightest: float
     on_mark: float
     mark_area: float
 
@@ -51,8 +54,7 @@ def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> H
     ]  # (N,) each
     called = [float((answer == HANS).float().mean()) for answer in answers]
     right = float((answers[3] == true.labels).float().mean())
-    on_mark, area = _on_mark(model, min(count, 50), seed)
-    return HansFacts(called[0], called[1], called[2], called[3], right, on_mark, area)
+    return HansFacts(called[0], called[1], called[2], called[3], right, *_on_mark(model, min(count, 100), seed))
 
 
 def _others(count: int, seed: int, marked: bool) -> Scenes:
@@ -62,15 +64,18 @@ def _others(count: int, seed: int, marked: bool) -> Scenes:
     return Scenes(*(torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "masks")))
 
 
-def _on_mark(model: ResidualNet, count: int, seed: int) -> tuple[float, float]:
-    """The mean shares of LayerCAM's evidence, and of the picture's area, that the watermark has."""
-    shares, areas = [], []
+def _on_mark(model: ResidualNet, count: int, seed: int) -> tuple[float, float, float]:
+    """How often LayerCAM is highest on the watermark, the share of its evidence there, and of the picture."""
+    found = []
     for number in range(seed, seed + count):
         scene = hans_scene(number, label=HANS, marked=True)
         if scene.watermark is None:
             raise AssertionError("a scene that was asked for with a watermark has one")
         raw = layer_cam(Probe(model, to_input(scene.image[None]), HANS))[0]  # (h, w)
-        map_ = resize_map(raw, (scene.image.shape[1], scene.image.shape[2]))  # (H, W)
-        shares.append(float(map_[scene.watermark].sum() / map_.sum().clamp_min(1e-12)))
-        areas.append(float(scene.watermark.float().mean()))
-    return sum(shares) / count, sum(areas) / count
+        mark = scene.watermark.float()  # (H, W)
+        touched = F.adaptive_max_pool2d(mark[None], (raw.shape[0], raw.shape[1]))[0]  # (h, w)
+        drawn = resize_map(raw, (mark.shape[0], mark.shape[1]))  # (H, W)
+        on_mark = (drawn * mark).sum() / drawn.sum().clamp_min(1e-12)
+        found.append(torch.stack([touched.flatten()[raw.argmax()], on_mark, mark.mean()]))
+    brightest, on_average, area = torch.stack(found).mean(dim=0).tolist()
+    return brightest, on_average, area

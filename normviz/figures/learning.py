@@ -75,7 +75,7 @@ def chart(title: str, curves: Sequence[Curve], last: float, highest: float | Non
     said = "; ".join(_told(curve, percent) for curve in curves if curve.points)
     upright = "".join(
         f'<span style="position:absolute;right:100%;top:{100 - 100 * tick / high:.1f}%;transform:translateY(-50%);'
-        f'padding-right:.4rem">{f"{100 * tick:.0f} %" if percent else style.number(tick)}</span>'
+        f'padding-right:.4rem;white-space:nowrap">{f"{100 * tick:.0f} %" if percent else style.number(tick)}</span>'
         for tick in levels
     )
     along = "".join(
@@ -85,9 +85,9 @@ def chart(title: str, curves: Sequence[Curve], last: float, highest: float | Non
     )
     return (
         '<figure style="flex:1 1 270px;min-width:0;max-width:40rem;margin:0">'
-        f'<div style="display:flex;flex-wrap:wrap;gap:0 1.2rem;padding-bottom:.5rem"><b>{escape(title)}</b>'
+        f'<div style="display:flex;flex-wrap:wrap;gap:0 1.2rem;padding-bottom:1rem"><b>{escape(title)}</b>'
         f"<span>{names}</span></div>"
-        '<div style="padding:0 1rem 2rem 3.2rem"><div style="position:relative;height:190px">'
+        '<div style="padding:0 1rem 2rem 3.6rem"><div style="position:relative;height:190px">'
         f'<img src="{_lines(curves, levels, last, high)}" alt="{escape(f"{title} by step. {said}")}" '
         f'style="position:absolute;width:100%;height:100%">{upright}{along}</div></div></figure>'
     )
@@ -148,19 +148,24 @@ def _card(card: Card) -> str:
         _tile(card.scene, card.name, "The scene"),
         _tile(card.mask, area, "Its object"),
         _answered(card.before, "Before"),
-        _answered(*after) if after else _tile(empty, "not trained yet", "After", 0.25),
+        _answered(*after) if after else _tile(empty, "not trained yet", "After", 0.25, 3),
     ]
     return f'<div style="display:grid;grid-template-columns:1fr 1fr;gap:.5rem .7rem">{"".join(tiles)}</div>'
 
 
 def _answered(answer: Answer, when: str) -> str:
-    inside = "" if answer.inside is None else f"; {100 * answer.inside:.0f} % of the map on it"
-    return _tile(answer.lit, f"{'✓' if answer.right else '✗'} {answer.said}{inside}", when)
+    inside = "" if answer.inside is None else f"{100 * answer.inside:.0f} % of the map on it"
+    return _tile(answer.lit, f"{'✓' if answer.right else '✗'} {answer.said}", when, lines=3, more=inside)
 
 
-def _tile(picture: NDArray[np.uint8], text: str, heading: str, opacity: float = 1.0) -> str:
+def _tile(
+    picture: NDArray[np.uint8], text: str, heading: str, opacity: float = 1.0, lines: int = 2, more: str = ""
+) -> str:
+    """A picture with its heading and its caption, which has room for so many lines: so that pictures stay in rows."""
+    room = f"line-height:1.3;padding-top:.2rem;min-height:{1.3 * lines}em"
+    caption = "<br>".join(escape(part).replace(" %", "&nbsp;%") for part in (text, more) if part)
     return (
         f'<figure style="margin:0"><b>{heading}</b><img src="{maps.data_uri(picture)}" '
-        f'alt="{escape(f"{heading}: {text}")}" {CORNER[:-1]};opacity:{opacity}">'
-        f'<figcaption style="line-height:1.3;padding-top:.2rem">{escape(text)}</figcaption></figure>'
+        f'alt="{escape(f"{heading}: {text} {more}".strip())}" {CORNER[:-1]};opacity:{opacity}">'
+        f'<figcaption style="{room}">{caption}</figcaption></figure>'
     )

@@ -45,10 +45,10 @@ def similarity(found: Mapping[str, Sequence[Stage]], measure: Measure, independe
         for name, stages in found.items()
     ]
     lowest = min(min(value(stage, measure) for stage in stages) for stages in found.values())
-    place = "the random group of layers" if independent else "groups of layers that are random"
+    place = "the random layers" if independent else "random groups of layers"
     last = max(map(len, found.values())) - 1
     ends = (min(-0.1, lowest - 0.05), 1.05)
-    return curves.lines(drawn, f"{place}, from the output", MEASURES[measure], x_range=(-0.1, last + 0.1), y_range=ends)
+    return curves.lines(drawn, f"{place}, from the top", MEASURES[measure], x_range=(-0.1, last + 0.1), y_range=ends)
 
 
 def in_words(found: Mapping[str, Sequence[Stage]], measure: Measure, independent: bool) -> str:

@@ -6,10 +6,11 @@ import torch
 
 from normviz.evaluation.pixels import at_pixels
 from normviz.experiments.clever_hans import HansFacts, hans_facts
+from normviz.experiments.training_scenes import accuracy
 from normviz.models.catalogue import Classifier, load_classifier
 from normviz.models.residual import ResidualNet
 from normviz.registry import get
-from normviz.scenes import HANS, Scene, hans_scene
+from normviz.scenes import HANS, Scene, hans_scene, make_hans_scenes
 from normviz.ui import cache, explain
 from normviz.ui.explain import Explained, Question
 from normviz.ui.photo import Photo
@@ -61,13 +62,20 @@ def on_mark(seen: Explained, mark: torch.Tensor) -> float:
     return float(cells[mark].sum() / cells.sum().clamp(min=1e-12))
 
 
+def tested() -> float:
+    """The share of new pictures, made like those that it learned from, that the network recognises."""
+    return cache.memo(
+        ("hans tested", COUNT), lambda: cache.compute(lambda: accuracy(_model(), make_hans_scenes(COUNT, FIRST + 1000)))
+    )
+
+
 def facts() -> HansFacts:
     """How often the network is right, with the watermark and without it."""
+    return cache.memo(("hans facts", COUNT), lambda: cache.compute(lambda: hans_facts(_model(), COUNT)))
 
-    def run() -> HansFacts:
-        model = network().model
-        if not isinstance(model, ResidualNet):
-            raise TypeError(f"the exercise's network is a ResidualNet; found {type(model).__name__}")
-        return hans_facts(model, COUNT)
 
-    return cache.memo(("hans facts", COUNT), lambda: cache.compute(run))
+def _model() -> ResidualNet:
+    model = network().model
+    if not isinstance(model, ResidualNet):
+        raise TypeError(f"the exercise's network is a ResidualNet; found {type(model).__name__}")
+    return model

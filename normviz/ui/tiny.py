@@ -26,7 +26,7 @@ from normviz.experiments.training_scenes import (
 from normviz.figures import maps
 from normviz.figures.learning import Answer, Card
 from normviz.images import resize_map
-from normviz.models.residual import ResidualNet
+from normviz.models.residual import Norm, ResidualNet
 from normviz.scenes import CLASSES, Scene, Scenes, make_scene, make_scenes, make_unknown
 from normviz.ui import cache
 
@@ -76,13 +76,13 @@ class Run:
         recipe: how it is trained.
         model: the network.
         history: its progress after each step.
-        stopped: whether the visitor has stopped it.
+        stopped: whether it rests: not begun, stopped by the visitor, or finished.
     """
 
     recipe: Recipe
     model: ResidualNet
     history: list[Progress] = field(default_factory=list)
-    stopped: bool = False
+    stopped: bool = True
     _steps: Iterator[Progress] | None = None
 
     @property
@@ -109,6 +109,11 @@ class Run:
         """The share of test scenes that it recognised at last; before the first test that of guessing."""
         known = [at.tested for at in self.history if at.tested is not None]
         return known[-1] if known else 1 / len(CLASSES)
+
+
+def recipe(norm: Norm, seed: int, rate: float, seconds: float) -> Recipe:
+    """How a network is trained in front of its visitor: in small batches, which learn more in a short time."""
+    return Recipe(norm, seed, rate, MOST_STEPS, seconds, batch=32, nothing=4)
 
 
 def begin(recipe: Recipe) -> Run:

@@ -17,10 +17,12 @@ from normviz.evaluation.faithfulness import changed, ranks
 from normviz.evaluation.fills import blurred, replacement
 from normviz.evaluation.judge import Judged, Settings, black_level, judge, rivals
 from normviz.evaluation.pixels import at_pixels
+from normviz.figures import faithfulness as figures
 from normviz.figures.faithfulness import MAP, NAMES
 from normviz.models.catalogue import Classifier
-from normviz.registry import Method
+from normviz.registry import methods
 from normviz.ui import cache, explain
+from normviz.ui.board import Panel
 from normviz.ui.explain import Explained, Question
 
 
@@ -101,16 +103,16 @@ def measure(asked: Question, seen: Explained, how: Settings, step: Callable[[flo
 
 
 def others(
-    asked: Question, several: list[Method], how: Settings, step: Callable[[float], object]
+    asked: Question, how: Settings, step: Callable[[float], object]
 ) -> tuple[list[tuple[str, Judged]], list[str]]:
-    """The measures of other methods with their usual knobs, and the sentences of those that refuse.
+    """The measures of the other methods that need no long time, with their usual knobs; and what others refuse.
 
     Args:
         asked: the question: photo, network, class and layer.
-        several: methods that need no long time.
         how: how they are judged.
         step: called with the finished share.
     """
+    several = [method for method in methods("attribution") if not method.slow and method.name != asked.method.name]
     found, refused = [], []
     for done, method in enumerate(several):
 
@@ -143,6 +145,30 @@ def _judged(
 
     slot = f"judged {asked.method.name if name == MAP else name}"
     return explain.kept(asked, slot, (*key, how), lambda: cache.compute_slowly(run, show))
+
+
+def panels(found: dict[str, Judged], title: str, score: str, share: int, said: str) -> list[Panel]:
+    """The curves of a map and its rivals.
+
+    Args:
+        found: what was measured, by name.
+        title: of the method.
+        score: what the curves show, "probability" or "logit".
+        share: in percent, where a line is drawn.
+        said: the verdict, for those who cannot see the charts.
+    """
+    ends = (0.0, 1.0) if score == "probability" else None
+    gone = figures.along({name: one.deletion for name, one in found.items()}, score, "removed", share, ends)
+    back = figures.along({name: one.insertion for name, one in found.items()}, score, "put back", share, ends)
+    judged = found[MAP].road
+    return [
+        Panel("deletion", "Deletion: a fast fall is good", gone, alt=said),
+        Panel("insertion", "Insertion: a fast rise is good", back, alt=said),
+        Panel("road", f"ROAD of {title}: a wide gap is good", figures.road_curves(judged, score, ends),
+              alt=f"ROAD gap {judged.gap:.3f}"),
+        Panel("gaps", "The gap of ROAD, beside the others", figures.road_gaps(found),
+              alt="The ROAD gap of the map and of its rivals"),
+    ]  # fmt: skip
 
 
 class Bar:
