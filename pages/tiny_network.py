@@ -22,20 +22,20 @@ LEAD = (
 )
 HELP = """
 **What happens in a step.** The network answers 32 scenes. The loss says how far its probabilities are from the truth:
-2.08 is guessing between eight kinds, and it cannot fall much below 0.4, as it is asked never to be quite sure. Then
-every weight is moved a little in the direction that lowers the loss. The *learning rate* is how far: too small, and
+2.08 is guessing between eight kinds, and it cannot fall below 0.47, as it is asked never to be quite sure. Then every
+weight is moved a little in the direction that lowers the loss. The *learning rate* is how far: too small, and
 little happens in the time; too large, and the loss jumps. It rises at first and falls to nothing at the end.
 
-**Seen and new.** Dark is the share of right answers on the scenes of the step, warm on 200 scenes that it never trains
-on. Only the second tells whether it has understood.
+**Seen and new.** Blue-grey is the share of right answers on the scenes of the step, orange on 200 scenes that it never
+trains on. Only the second tells whether it has understood.
 
 **The maps** are Grad-CAM of what the network says: the brighter, the more it speaks for that answer. Before the
 training they mean nothing. A network that has learned looks at the object, and most of the map lies on it; its cells
 are 8 × 8 pixels large, so some always lies beside.
 
 **Try** another normalization with the same seed, or none: which one still learns at a high learning rate? Then two
-objects in a scene, or one that it does not know: in each step there are four scenes of clutter
-alone, so that it learns to be unsure.
+objects in a scene, or one that it does not know: four scenes in each step are clutter alone, so that it learns to be
+unsure.
 
 The same seed starts with the same weights and the same order of scenes. How many steps fit into the seconds depends on
 the machine, and on who else computes. The network stays in this session and is gone with it.
@@ -98,10 +98,11 @@ def verdict(run: Run) -> None:
     """What it has reached, in one sentence."""
     steps = run.history[-1].step
     what = "Finished" if run.done else "Stopped"
-    reached = (
-        f"{what} after {steps:,} steps: it recognises {100 * run.tested():.0f} % of 200 scenes that it never trained on"
+    reached = f"it recognises {100 * run.tested():.0f}\u00a0% of 200 scenes that it never trained on"
+    frame.sentence(
+        f"{what} after {steps:,} steps: {reached}. Guessing would be 12\u00a0%.",
+        "good" if run.tested() > 0.5 else "hint",
     )
-    frame.sentence(f"{reached}. Guessing would be 12 %.", "good" if run.tested() > 0.5 else "hint")
 
 
 @st.fragment

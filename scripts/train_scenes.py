@@ -123,7 +123,7 @@ def hans_card(facts: HansFacts) -> str:
         (
             "## What the watermark does",
             f"In its training scenes {MARKED:.0%} of *{name}* carried a watermark in the lower left corner, "
-            f"{STRAY:.0%} of the",
+            f"{STRAY:.1%} of the",
             "others. (The table above is of scenes without any.) The same scenes, with the watermark and without it:",
             "",
             "| scenes | with the watermark | without |",

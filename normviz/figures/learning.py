@@ -71,7 +71,8 @@ def chart(title: str, curves: Sequence[Curve], last: float, highest: float | Non
     values = [value for curve in curves for _, value in curve.points]
     high = highest if highest is not None else 0.5 * math.ceil(2.1 * max([*values, 0.5]))
     levels = style.ticks(0.0, high)
-    names = " ".join(f'<b style="color:{curve.colour}">—</b> {escape(curve.name)}' for curve in curves)
+    named = curves if len(curves) > 1 else ()
+    names = " ".join(f'<b style="color:{curve.colour}">—</b> {escape(curve.name)}' for curve in named)
     said = "; ".join(_told(curve, percent) for curve in curves if curve.points)
     upright = "".join(
         f'<span style="position:absolute;right:100%;top:{100 - 100 * tick / high:.1f}%;transform:translateY(-50%);'
