@@ -129,17 +129,19 @@ def remove(number: int, method: str) -> None:
 
 def plant(number: int, method: str) -> None:
     """The mark on pictures of other classes."""
-    frame.sentence(f"Now the other way: pictures of other classes, with the mark of the {NAME} put in.", "hint")
+    frame.sentence(
+        f"Now the other way: pictures of other classes, with the mark of the {NAME} put in. The numbers are the "
+        f"probability of {NAME}.",
+        "hint",
+    )
     others = [label for label in range(len(CLASSES)) if label != HANS]
     for column, offset in zip(st.columns(SHOWN), range(SHOWN), strict=True):
         label = others[(number + offset) % len(others)]
         with column:
             for marked in (False, True):
                 source, share = lit(number, method, label, marked)
-                words = "with the mark" if marked else "as it is"
-                picture(
-                    source, f"{CLASSES[label]}, {words}: {NAME} {changes.percent(share)}", f"{CLASSES[label]}, {words}"
-                )
+                words = "with the mark" if marked else CLASSES[label]
+                picture(source, f"{words}: {changes.percent(share)}", f"{CLASSES[label]}, {words}")
 
 
 def measure() -> None:
@@ -159,7 +161,7 @@ def measure() -> None:
         ("with its mark: LayerCAM is highest on the mark", told.brightest),
         (f"LayerCAM that lies on the mark, {told.mark_area:.1%} of the picture", told.on_mark),
     ]
-    st.dataframe({"measured": [row[0] for row in rows], "share": [f"{row[1]:.1%}" for row in rows]}, hide_index=True)
+    st.markdown("| measured | share |\n|---|--:|\n" + "\n".join(f"| {what} | {share:.1%} |" for what, share in rows))
     st.caption(f"Each on {hans.COUNT} pictures that it has not seen; LayerCAM on 50.")
 
 

@@ -14,11 +14,12 @@ import torch
 
 from normviz.__main__ import main
 from normviz.activations import generate
-from normviz.attribution import Probe, grad_cam
+from normviz.attribution import Probe, finer_cam, grad_cam, hires_cam
+from normviz.attribution.targets import Difference
 from normviz.images import read_photo, resize_map
 from normviz.models import catalogue
 from normviz.models.catalogue import SIZE, load_classifier
-from normviz.registry import methods
+from normviz.registry import Method, methods
 from normviz.samples import load_sample
 from scripts import make_docs
 from tests.stand_in import write_stand_in
@@ -28,7 +29,7 @@ NAMES = {
     "normalization": {"batch_norm", "layer_norm", "instance_norm", "group_norm", "rms_norm"},
     "attribution": {
         "saliency", "deconvnet", "guided_backprop", "cam", "grad_cam", "guided_grad_cam", "grad_cam_pp", "score_cam",
-        "layer_cam",
+        "layer_cam", "ablation_cam", "eigen_cam", "full_grad", "integrated_gradients", "occlusion", "rise",
     },
 }  # fmt: skip
 
@@ -91,7 +92,7 @@ def test_list_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "NCHW: shared over C/G, H, W" in text
 
 
-@pytest.mark.parametrize("command", ["", "list", "cam", "norm"])
+@pytest.mark.parametrize("command", ["", "list", "cam", "faithful", "localize", "class-model", "norm"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])
@@ -130,15 +131,34 @@ def test_cam(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["cat.png", "heat.png", "map.npy"]
 
 
-@pytest.mark.parametrize("name", sorted(NAMES["attribution"]))
-def test_every_attribution_method(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(f"cam cat.png --method {name} --out heat.png --raw map.npy") == 0
+FEW = {"samples": 2, "steps": 2, "masks": 8, "window": 0.5, "stride": 0.5}
+
+
+@pytest.mark.parametrize("method", methods("attribution"), ids=lambda method: method.name)
+def test_every_attribution_method(method: Method, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = " ".join(f"{knob.name}={FEW[knob.name]}" for knob in method.knobs if knob.name in FEW)
+    assert run(f"cam cat.png --method {method.name} --out heat.png --raw map.npy{few and f' --set {few}'}") == 0
     out = capsys.readouterr().out
     raw = np.load("map.npy", allow_pickle=False)
-    level = next(method.level for method in methods() if method.name == name)
-    assert raw.shape[-2:] == ((SIZE // 16, SIZE // 16) if level == "layer" else (SIZE, SIZE)) and np.isfinite(raw).all()
+    assert np.isfinite(raw).all()
+    if not method.takes("layers"):  # several layers: as large as the largest
+        assert raw.shape[-2:] == ((SIZE // 16, SIZE // 16) if method.level == "layer" else (SIZE, SIZE))
     assert read_photo("heat.png").shape == (3, 300, 451)
     assert ("the map is empty" in out) == (not raw.any())
+
+
+def test_one_class_and_not_another(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    photo, classifier = read_photo("cat.png"), load_classifier()
+    images = classifier.prepare(photo)
+    wanted = {
+        "hires_cam": hires_cam(Probe(classifier.model, images, Difference(1, 0))),
+        "finer_cam": finer_cam(Probe(classifier.model, images, 1), other=0),
+    }
+    for name, expected in wanted.items():
+        assert run(f"cam cat.png --method {name} --target chainsaw --against cat --out heat.png --raw map.npy") == 0
+        assert "for chain saw and not cat" in capsys.readouterr().out
+        np.testing.assert_allclose(np.load("map.npy"), expected[0].cpu().numpy(), rtol=1e-4, atol=1e-6)
+    fails(capsys, "cam cat.png --target cat --against cat --out other.png", "must name another class than cat")
 
 
 def test_a_signed_map_is_white_at_zero(folder: Path) -> None:

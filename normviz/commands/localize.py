@@ -83,7 +83,7 @@ def run(args: argparse.Namespace) -> None:
     _compute(todo, report, args.out)
     order = {job.key: place for place, job in enumerate(every)}
     report.results.sort(key=lambda result: order[result.network, result.method, result.kind])
-    titles = {method.name: method.title for method in methods} | {c.name: c.title for c in classifiers}
+    titles = {method.name: method.title for method in methods} | {c.name: c.title.split(", ")[-1] for c in classifiers}
     for method in methods:
         for classifier in classifiers:
             reasons = {kind: report.refused(method.name, classifier.name, kind) for kind in questions}

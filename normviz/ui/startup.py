@@ -20,8 +20,9 @@ from normviz.device import device
 from normviz.ui import doors
 
 PAGES_NEED = (
-    "normviz.ui.board", "normviz.ui.cam", "normviz.ui.explain", "normviz.ui.explorer", "normviz.ui.multiples", "normviz.ui.sheet",
-    "normviz.ui.table", "normviz.experiments.errata", "normviz.experiments.invariance",
+    "normviz.ui.board", "normviz.ui.cam", "normviz.ui.comparison", "normviz.ui.edited", "normviz.ui.explain",
+    "normviz.ui.explorer", "normviz.ui.hans", "normviz.ui.localised", "normviz.ui.multiples", "normviz.ui.sheet",
+    "normviz.ui.table", "normviz.ui.truth", "normviz.experiments.errata", "normviz.experiments.invariance",
 )  # fmt: skip
 _settled: set[str] = set()
 
