@@ -1,5 +1,7 @@
 """Faithfulness: is a map true? Take away what it marks, and watch the probability."""
 
+from functools import partial
+
 import streamlit as st
 
 from normviz.evaluation.fills import FILLS
@@ -11,6 +13,7 @@ from normviz.ui import aim, anytime, cam, explain, frame, knobs, network, state,
 from normviz.ui.board import board
 from normviz.ui.explain import Explained, Question
 from normviz.ui.photo import pick
+from normviz.ui.waiting import Waiting
 
 ALONG = (0.1, 0.3, 0.5)  # shares of the pixels at which the photo is shown
 ACTIONS = ("removed", "put back")
@@ -107,9 +110,9 @@ def measures(asked: Question, seen: Explained, how: Settings, beside: bool, shar
     if st.session_state.get(WANTED) != identity:
         st.button("Measure the whole curves", key="measure", on_click=want, type="primary")
         return
-    bar = truth.Bar("Asking the network about changed photos", "stop-curves", stop)
-    found = truth.measure(asked, seen, how, bar.show)
-    bar.close()
+    wait = Waiting("stop-curves", stop)
+    found = truth.measure(asked, seen, how, partial(wait.show, "Asking the network about changed photos"))
+    wait.done()
     score = "probability" if how.probability else "logit"
     said = verdict(found[MAP], {name: found[name] for name in RIVALS}, score)
     frame.sentence(said.text, "good" if said.good else "hint")
@@ -120,9 +123,9 @@ def measures(asked: Question, seen: Explained, how: Settings, beside: bool, shar
     ]
     refused: list[str] = []
     if beside:
-        more = truth.Bar("Judging the other methods", "stop-others", stop)
-        listed, refused = truth.others(asked, how, more.show)
-        more.close()
+        wait = Waiting("stop-others", stop)
+        listed, refused = truth.others(asked, how, partial(wait.show, "Judging the other methods"))
+        wait.done()
         rows += sorted(listed, key=lambda row: -row[1].insertion.area)
     st.html(figures.table(rows))
     for sentence in refused:

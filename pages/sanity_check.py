@@ -13,10 +13,11 @@ from normviz.evaluation.sanity import Stage, sanity_check
 from normviz.figures import sanity as figures
 from normviz.figures.sanity import MEASURES
 from normviz.registry import get
-from normviz.ui import aim, cache, cam, explain, frame, knobs, network, state, truth
+from normviz.ui import aim, cache, cam, explain, frame, knobs, network, state
 from normviz.ui.board import Panel, board
 from normviz.ui.explain import Question
 from normviz.ui.photo import pick
+from normviz.ui.waiting import Waiting
 
 BESIDE = ("saliency", "guided_backprop")  # the method beside which others are seen
 EDGES = "Sobel edges"
@@ -106,9 +107,10 @@ def show(asked: Question, independent: bool, seed: int, measure: figures.Measure
         st.button("Go on", key="go-on", on_click=lambda: st.session_state.pop(STOPPED, None))
         frame.sentence("Stopped: change something, or go on.", "hint")
         return
-    bar = truth.Bar("Making weights random and drawing the maps again", "stop-sanity", stop)
-    found, refused = stages(asked, independent, seed, bar.show)
-    bar.close()
+    wait = Waiting("stop-sanity", stop)
+    what = "Making weights random and drawing the maps again"
+    found, refused = stages(asked, independent, seed, partial(wait.show, what))
+    wait.done()
     frame.sentence(figures.in_words(found, measure, independent), "hint")
     chart = figures.similarity(found, measure, independent)
     board([Panel("likeness", f"What is left of the map: {MEASURES[measure]} with the trained one", chart, span=3,

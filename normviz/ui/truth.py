@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import streamlit as st
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -169,31 +166,6 @@ def panels(found: dict[str, Judged], title: str, score: str, share: int, said: s
         Panel("gaps", "The gap of ROAD, beside the others", figures.road_gaps(found),
               alt="The ROAD gap of the map and of its rivals"),
     ]  # fmt: skip
-
-
-class Bar:
-    """A bar with a name, the time that is left, and a button that stops the work."""
-
-    def __init__(self, what: str, key: str, stop: Callable[[], None]) -> None:
-        self._place, self._what, self._key, self._stop = st.empty(), what, key, stop
-        self._began: tuple[float, float] | None = None  # when work began, and what was finished then
-
-    def show(self, share: float) -> None:
-        """Draw how far it is; nothing is drawn before work begins, so that a kept answer does not flicker."""
-        now = time.monotonic()
-        if self._began is None:
-            self._began = now, share
-            with self._place.container():
-                self._bar = st.empty()
-                st.button("Stop", key=self._key, on_click=self._stop)
-        start, at = self._began
-        left = (now - start) * (1 - share) / (share - at) if share > at else None
-        words = "waiting for a free core" if left is None else f"about {math.ceil(left)} s left"
-        self._bar.progress(min(share, 1.0), f"{self._what}: {share:.0%}, {words}. Any change stops it.")
-
-    def close(self) -> None:
-        """Take the bar away."""
-        self._place.empty()
 
 
 def _maps(seen: Explained, image: Tensor, seed: int) -> dict[str, Tensor]:

@@ -37,7 +37,7 @@ class Waiting:
                 st.button("Stop", key=self._key, on_click=self._stop)
         self._drawn = now
         seconds = math.ceil((now - self._began) * (1 - share) / share) if share else 0
-        left = f"{share:.0%}, about {seconds} s left" if share else "waiting for a free core"
+        left = f"{share:.0%}, about {seconds} s left. Any change stops it." if share else "waiting for a free core"
         self._bar.progress(min(share, 1.0), f"{name}: {left}")
 
     def done(self) -> None:
