@@ -7,7 +7,7 @@ import re
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Open, settled
-from tests.browser.test_edit import drag
+from tests.browser.test_painting import drag
 
 
 def step(page: Page, name: str) -> None:
