@@ -35,7 +35,7 @@ def waterfall(entries: Sequence[tuple[str, float]], total: tuple[str, float]) ->
     colours = [style.AFTER if amount >= 0 else AGAINST for amount in amounts]
     ends = [base + bar for base, bar in zip(bases, bars, strict=True)]
     low, high = min(0.0, *bases, *ends), max(0.0, *bases, *ends)
-    room = 0.14 * (high - low or 1.0)
+    room = 0.28 * (high - low or 1.0)
     rows = list(range(len(names)))
     trace = go.Bar(
         orientation="h",

@@ -54,11 +54,11 @@ _NORMS = {
     "_none": ("none", "no normalization"),
 }
 _ENTRIES = (
-    *(Entry(f"photos{end}", f"11 kinds of photos, {words}", f"photos_{norm}.safetensors")
+    *(Entry(f"photos{end}", f"photos, {words}", f"photos_{norm}.safetensors")
       for end, (norm, words) in _NORMS.items()),
-    *(Entry(f"scenes{end}", f"generated scenes, {words}", f"scenes_{norm}.safetensors", SCENE_SIZE, (SCENE_SIZE,))
+    *(Entry(f"scenes{end}", f"scenes, {words}", f"scenes_{norm}.safetensors", SCENE_SIZE, (SCENE_SIZE,))
       for end, (norm, words) in _NORMS.items()),
-    Entry("clever_hans", "generated scenes, Clever Hans", "clever_hans.safetensors", SCENE_SIZE, (SCENE_SIZE,)),
+    Entry("clever_hans", "scenes, Clever Hans", "clever_hans.safetensors", SCENE_SIZE, (SCENE_SIZE,)),
 )  # fmt: skip
 
 
