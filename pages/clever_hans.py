@@ -1,10 +1,8 @@
 """Clever Hans: a network that is right for the wrong reason, caught by its heatmap."""
 
-from html import escape
-
 import streamlit as st
 
-from normviz.figures import changes, formula, maps, style
+from normviz.figures import changes, formula, maps
 from normviz.scenes import CLASSES, HANS
 from normviz.ui import edited, frame, hans, paint, state
 from normviz.ui.board import Panel, board
@@ -27,24 +25,6 @@ proof. Then the cure: take the mark out of the training pictures, or put it on a
 """
 
 frame.page("Clever Hans", "Is the network right for the right reason?")
-
-
-def picture(source: str, caption: str, alt: str) -> None:
-    """A small picture with a line below it."""
-    st.html(
-        f'<figure style="margin:0 0 .8rem"><img src="{source}" alt="{escape(alt)}" '
-        'style="width:100%;border-radius:6px;image-rendering:pixelated">'
-        f'<figcaption style="padding-top:.3rem">{escape(caption)}</figcaption></figure>'
-    )
-
-
-def lit(number: int, method: str, label: int, marked: bool) -> tuple[str, float]:
-    """A picture with the map of NAME over it, and that class's probability."""
-    asked = hans.question(hans.photo(number, label, marked), method)
-    seen = hans.answer(asked)
-    shares = asked.classifier.probabilities(asked.photo.image)
-    colours: style.ColourMap = "inferno"
-    return maps.data_uri(maps.blend(asked.pixels, seen.drawn, 0.55, colours, seen.signed)), float(shares[HANS])
 
 
 def look(number: int, method: str) -> None:
@@ -88,8 +68,8 @@ def suspect(number: int, method: str) -> None:
     for column, offset in zip(st.columns(SHOWN), range(SHOWN), strict=True):
         one = (number + offset) % hans.PICTURES + 1
         with column:
-            source, share = lit(one, method, HANS, True)
-            picture(source, f"{NAME}: {changes.percent(share)}", f"Picture {one} with the map over it")
+            source, share = hans.lit(one, method, HANS, True)
+            frame.figure(source, f"{NAME}: {changes.percent(share)}", f"Picture {one} with the map over it", True)
 
 
 def painted(region: str) -> None:
@@ -118,13 +98,15 @@ def remove(number: int, method: str) -> None:
     with left:
         paint.paint(before.pixels, region, False, f"hans-paint-{number}", painted)
     with middle:
-        picture(maps.data_uri(after.pixels), f"{NAME}: {changes.percent(now)}", "The picture after painting")
+        frame.figure(maps.data_uri(after.pixels), f"{NAME}: {changes.percent(now)}", "The picture after painting", True)
     with right:
         asked = hans.question(after, method)
         seen = hans.answer(asked)
         high = max(float(hans.answer(hans.question(before, method)).drawn.max()), 1e-9)
         shown = edited.Answer(after, classifier.probabilities(after.image), seen)
-        picture(maps.data_uri(shown.lit(classifier, high, seen.signed)), "Its map, on the scale of before", "The map")
+        frame.figure(
+            maps.data_uri(shown.lit(classifier, high, seen.signed)), "Its map, on the scale of before", "The map", True
+        )
 
 
 def plant(number: int, method: str) -> None:
@@ -139,9 +121,9 @@ def plant(number: int, method: str) -> None:
         label = others[(number + offset) % len(others)]
         with column:
             for marked in (False, True):
-                source, share = lit(number, method, label, marked)
+                source, share = hans.lit(number, method, label, marked)
                 words = "with the mark" if marked else CLASSES[label]
-                picture(source, f"{words}: {changes.percent(share)}", f"{CLASSES[label]}, {words}")
+                frame.figure(source, f"{words}: {changes.percent(share)}", f"{CLASSES[label]}, {words}", True)
 
 
 def measure() -> None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import replace
-from html import escape
 
 import streamlit as st
 import torch
@@ -97,14 +96,6 @@ def shown_classes(before: Tensor, after: Tensor, target: int) -> list[int]:
     return sorted(chosen, key=lambda index: -float(before[index]))
 
 
-def figure(picture: str, caption: str) -> None:
-    """A picture with a line below it."""
-    st.html(
-        f'<figure style="margin:0"><img src="{picture}" alt="{escape(caption)}" style="width:100%;border-radius:6px">'
-        f'<figcaption style="padding-top:.3rem">{escape(caption)}</figcaption></figure>'
-    )
-
-
 def show(asked: Question, where: str, how: Fill) -> None:
     """The photo to paint on, the filled one, both maps, and the classes."""
     top = st.empty()
@@ -116,7 +107,9 @@ def show(asked: Question, where: str, how: Fill) -> None:
         paint.paint(asked.photo.pixels, region, where != PAINTED, f"paint-{asked.photo.identity}", painted)
     with right:
         photo: Photo = edited.edited(asked.photo, region, how)
-        figure(maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if region else "Not yet changed")
+        frame.figure(
+            maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if region else "Not yet changed"
+        )
         place = st.empty()
         now = replace(asked, photo=photo)
         after = edited.answer("after", now, bar(place, f"{asked.method.title} of it")) if region else before
@@ -128,7 +121,7 @@ def show(asked: Question, where: str, how: Fill) -> None:
     for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):
         with column:
             highest = f"highest {one.seen.drawn.max():.3g} {asked.method.unit}"
-            figure(
+            frame.figure(
                 maps.data_uri(one.lit(asked.classifier, high, signed)),
                 f"{name}: {asked.method.title} of {asked.name}, {highest}",
             )

@@ -55,6 +55,23 @@ def sentence(text: str, kind: str = "error") -> None:
     st.html(f'<p class="nv-sentence nv-{escape(kind)}" role="{role}">{escape(text)}</p>')
 
 
+def figure(source: str, caption: str, alt: str = "", crisp: bool = False) -> None:
+    """A picture as wide as its column, with a line below it.
+
+    Args:
+        source: its address, or the picture itself as a data URI.
+        caption: the line.
+        alt: what it shows, for those who cannot see it; without it, the line.
+        crisp: whether its pixels stay squares when it is enlarged.
+    """
+    sharp = ";image-rendering:pixelated" if crisp else ""
+    st.html(
+        f'<figure style="margin:0"><img src="{source}" alt="{escape(alt or caption)}" '
+        f'style="width:100%;border-radius:6px{sharp}">'
+        f'<figcaption style="padding-top:.3rem">{escape(caption)}</figcaption></figure>'
+    )
+
+
 @contextmanager
 def guard() -> Iterator[None]:
     """Turn a failure inside into one sentence on the page; the page and its settings stay as they are.

@@ -7,6 +7,7 @@ import torch
 from normviz.evaluation.pixels import at_pixels
 from normviz.experiments.clever_hans import HansFacts, hans_facts
 from normviz.experiments.training_scenes import accuracy
+from normviz.figures import maps
 from normviz.models.catalogue import Classifier, load_classifier
 from normviz.models.residual import ResidualNet
 from normviz.registry import get
@@ -54,6 +55,14 @@ def question(picture: Photo, method: str, target: int = HANS) -> Question:
 def answer(asked: Question) -> Explained:
     """The map of a quick method."""
     return explain.explain(asked, lambda share: None)
+
+
+def lit(number: int, method: str, label: int, marked: bool) -> tuple[str, float]:
+    """A picture with the map of HANS over it, as a data URI, and that class's probability."""
+    asked = question(photo(number, label, marked), method)
+    seen = answer(asked)
+    over = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)  # (H, W, 3)
+    return maps.data_uri(over), float(explain.probabilities(asked.classifier, asked.photo)[HANS])
 
 
 def on_mark(seen: Explained, mark: torch.Tensor) -> float:
