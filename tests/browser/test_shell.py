@@ -7,6 +7,8 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
+from normviz.ui.contents import CONTENTS
+
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 COLOURS = {"light": ("rgb(251, 250, 247)", "rgb(29, 39, 51)"), "dark": ("rgb(18, 23, 29)", "rgb(232, 230, 225)")}
