@@ -128,6 +128,22 @@ def test_the_tail_of_a_transformer_keeps_the_extra_tokens(layer: str) -> None:
     assert float(moved[1] - moved[0]) == pytest.approx(1e-6 * float(probe.gradients.sum()), rel=1e-4, abs=1e-12)
 
 
+def test_of_many_images_only_the_last_tail_is_kept() -> None:
+    import gc
+
+    from normviz.attribution.tail import Tail
+
+    def alive() -> int:
+        gc.collect()
+        return sum(type(found) is Tail for found in gc.get_objects())
+
+    before = alive()
+    probe = Probe(relu_net(), pictures(4), 1, "pool")
+    for index in range(4):
+        torch.testing.assert_close(probe.tail(probe.activations[index : index + 1], index), probe.score[index, None])
+    assert alive() == before + 1
+
+
 # Classes, layers and pictures
 
 

@@ -152,11 +152,12 @@ class Forward:
         }  # (T, N, K, h, w) each
 
     def tail(self, layer: str, index: int) -> Tail:
-        """What follows a layer, for image `index`; made once."""
+        """What follows a layer, for image `index`; the last one that was asked for is kept."""
         self.run()
         with self._lock:
             if (layer, index) not in self._tails:
-                self._tails[layer, index] = Tail(self.model, self.images[index : index + 1], layer, self.grid(layer))
+                image = self.images[index : index + 1]  # (1, C, H, W)
+                self._tails = {(layer, index): Tail(self.model, image, layer, self.grid(layer))}
             return self._tails[layer, index]
 
 
