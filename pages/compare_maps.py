@@ -1,4 +1,4 @@
-"""Compare maps: methods beside classes, or beside layers, of one photo; and what such maps cannot do."""
+"""Compare maps: methods beside classes, layers or normalizations, of one photo; and what such maps cannot do."""
 
 from typing import get_args
 
@@ -22,9 +22,10 @@ STYLE = """<style>
 </style>"""
 CELL = "Click a map. Or type: row of maps, map in it, row of the cell, column of the cell, each from 1."
 HELP = """
-**Each row** is a method, each column a class, or a layer. All maps that are made from gradients come from one pass
-through the network. The maps are raw: at a layer a cell is one number of that layer, at the input it is a pixel;
-the colours of a map at the input are added up. A scale is never shared between methods, as their units differ.
+**Each row** is a method, each column a class, a layer, or a network with another normalization. All maps that are made
+from gradients come from one pass through a network. The maps are raw: at a layer a cell is one number of that layer, at
+the input it is a pixel; the colours of a map at the input are added up. A scale is never shared between methods, as
+their units differ.
 
 **Click a cell** to take it apart: the channels that add most to it, each with its activation A, its gradient g, and the
 weight that the method makes of it. **Where maps disagree**, the pages under *Is it
@@ -72,6 +73,8 @@ def compare(asked: Asked, opacity: float, colours: style.ColourMap, scale: figur
     rows = comparison.sheet(asked, found, scale, colours)
     map_sheet(rows, maps.data_uri(figures.small(pixels)), aspect, opacity, "maps-sheet", place, clicked)
     st.caption(f"All maps {asked.fixed}. Colours: {figures.SCALES[scale]}. Click a cell of a map to take it apart.")
+    if asked.across == "norms":
+        map_details.sureness(asked)
     map_details.cell(asked, found, place, aspect)
     map_details.alike(asked, found, place, kind)
     map_details.downloads(asked, found, scale, pixels, opacity, colours)

@@ -1,4 +1,4 @@
-"""The model card of the embedded photo classifier: its data, recipe and measurements as Markdown."""
+"""The model cards of the embedded photo classifiers: data, recipe and measurements as Markdown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from torch import Tensor
 
 from normviz.models.catalogue import SIZE
 from normviz.models.photos import Measured
+
+KINDS = {  # by the name of the files
+    "photos": "the embedded photo classifier",
+    "twins": "one of five photo classifiers trained alike, shortly, that differ in their normalization only",
+}
 
 
 @dataclass(frozen=True)
@@ -27,9 +32,10 @@ def card(args: argparse.Namespace, results: Sequence[Result], classes: list[str]
     chosen = next((r for r in results if r.measured.size == SIZE), results[0])
     confusion, size = chosen.confusion, chosen.measured.size
     total = confusion.sum(dim=1)  # (C,)
+    start, middle, end, finish = args.sides
     worst = confusion.clone().fill_diagonal_(0).flatten().topk(min(8, confusion.numel()))
     lines = [
-        f"# photos_{args.norm}: the embedded photo classifier, normalization: {args.norm}",
+        f"# {args.name}_{args.norm}: {KINDS.get(args.name, 'a photo classifier')}, normalization: {args.norm}",
         "",
         f"A residual network of {parameters:,} parameters ({', '.join(classes)}), weights in half precision.",
         "",
@@ -40,15 +46,15 @@ def card(args: argparse.Namespace, results: Sequence[Result], classes: list[str]
         "non-commercial research and education; the photos remain their owners' and are not part of this project.",
         "",
         "## Recipe",
-        f"`python scripts/train_photos.py DATA --norm {args.norm} --epochs {args.epochs} --finish {args.finish} "
-        f"--seed {args.seed}`: SGD,",
+        f"`python scripts/train_photos.py DATA --name {args.name} --norm {args.norm} --epochs {args.epochs} "
+        f"--finish {args.finish} --sides {' '.join(map(str, args.sides))} --seed {args.seed}`: SGD,",
         f"Nesterov momentum .9, one cycle up to {args.rate}, weight decay {args.decay}, batch {args.batch} with",
         f"{args.outliers} outliers trained towards uniform probabilities (weight {args.exposure}), label smoothing .1,",
-        "photos at 96, 112 and 128 pixels, random crops of 25-100 % of the area or zoomed out to 40 % of the size,",
-        "aspect ratio +-35 %, rotation +-8 degrees, flips, colour jitter; an exponential average of the weights",
-        f"({args.keep}). Then {args.finish} epochs at 144 pixels from a fifth of the rate, twice as many outliers:",
-        "a third as they are, a third blended with another outlier, a third with a known photo, whose class then is",
-        "wanted with that photo's share.",
+        f"photos at {start}, {middle} and {end} pixels, random crops of 25-100 % of the area or zoomed out to 40 % of",
+        "the size, aspect ratio +-35 %, rotation +-8 degrees, flips, colour jitter; an exponential average of the",
+        f"weights ({args.keep}). Then {args.finish} epochs at {finish} pixels from a fifth of the rate, twice as many",
+        "outliers: a third as they are, a third blended with another outlier, a third with a known photo, whose class",
+        "then is wanted with that photo's share.",
         "",
         "## Measured on the validation photos (whole photo squashed to a square)",
         "Confidence is the maximum softmax probability; AUROC is of known against unknown photos by confidence. Below",

@@ -38,6 +38,7 @@ from scripts.confidence import auroc, best_threshold
 from scripts.model_card import Result, card
 
 STORED = 144  # pixels: photos are kept in memory as squares of this side
+SIDES = (96, 112, 128, 144)  # pixels a side in training: the three thirds of the long cycle, and the end
 MEASURED_AT = (128, 144, 160, 192, 224)  # pixels: sides at which the finished network is measured
 
 
@@ -209,22 +210,24 @@ class Plan:
         finish: epochs of the short one.
         rate: the peak learning rate of the long cycle; the short one starts at a fifth of it.
         steps: per epoch.
+        sides: pixels a side in the three thirds of the long cycle, and in the short one.
     """
 
     epochs: int
     finish: int
     rate: float
     steps: int
+    sides: Sequence[int] = SIDES
 
     def finishing(self, epoch: int) -> bool:
         """Whether the epoch belongs to the short cycle."""
         return epoch >= self.epochs
 
     def side(self, epoch: int) -> int:
-        """Pixels a side: 96, then 112, then 128 for the last third; 144 at the end."""
+        """Pixels a side of the epoch's photos."""
         if self.finishing(epoch):
-            return 144
-        return 96 if epoch < 0.35 * self.epochs else 112 if epoch < 0.68 * self.epochs else 128
+            return self.sides[3]
+        return self.sides[0 if epoch < 0.35 * self.epochs else 1 if epoch < 0.68 * self.epochs else 2]
 
     def rate_at(self, epoch: int, step: int) -> float:
         """The learning rate: a linear rise over the first 15 % of the long cycle, and cosines to zero."""
@@ -292,8 +295,8 @@ def train(
     average.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     average.load_state_dict(model.state_dict())
     optimizer = optimizer_for(model, args.rate, args.decay)
-    plan = Plan(args.epochs, args.finish, args.rate, len(photos.images) // args.batch)
-    checkpoint = args.checkpoints / f"photos_{args.norm}.safetensors"
+    plan = Plan(args.epochs, args.finish, args.rate, len(photos.images) // args.batch, args.sides)
+    checkpoint = args.checkpoints / f"{args.name}_{args.norm}.safetensors"
     checkpoint.parent.mkdir(parents=True, exist_ok=True)
     first = load_checkpoint(checkpoint, model, average, optimizer) if checkpoint.exists() else 0
     for epoch in range(first, args.epochs + args.finish):
@@ -331,7 +334,7 @@ def train(
             raise SystemExit("the loss is no longer finite; lower --rate")
         save_checkpoint(checkpoint, model, average, optimizer, epoch + 1)
         line = f"epoch {epoch + 1}: loss {losses / plan.steps:.3f}, {time.perf_counter() - begun:.0f} s"
-        if (epoch + 1) % 5 == 0 or epoch + 1 == args.epochs + args.finish:
+        if (epoch + 1) % 10 == 0 or epoch + 1 == args.epochs + args.finish:
             measured = measure(average, val, unknown, 128, device).measured
             line += f", validation top-1 {measured.top1:.4f}, AUROC {measured.auroc:.4f}"
         print(line, flush=True)
@@ -360,6 +363,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--norm", choices=NORMS, default="batch")
     parser.add_argument("--epochs", type=int, default=60)
     parser.add_argument("--finish", type=int, default=12, help="epochs after these, with more outliers")
+    parser.add_argument("--sides", type=int, nargs=4, default=SIDES, help="pixels: three thirds of the epochs, the end")
+    parser.add_argument("--name", default="photos", help="of the files: NAME_NORM.safetensors")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--outliers", type=int, default=12, help="outliers in each batch")
     parser.add_argument("--exposure", type=float, default=0.5, help="weight of the outliers' loss")
@@ -376,7 +381,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     photos, val = load_photos(args.data, "train"), load_photos(args.data, "val")
     every = load_photos(args.data, "outliers").images  # (M, 3, 144, 144), sorted by name
     held_out = torch.arange(len(every)) % 5 == 0  # (M,)
-    path = args.out / f"photos_{args.norm}.safetensors"
+    path = args.out / f"{args.name}_{args.norm}.safetensors"
     if not args.measure_only:
         write_weights(path, train(args, photos, every[~held_out], val, every[held_out], device), photos.classes)
     publish(path, args, len(photos.images), val, every[held_out], device)

@@ -7,13 +7,16 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor, nn
 
 from normviz.attribution import Probe, cam, grad_cam, layer_cam
 from normviz.attribution.compare import (
+    Map,
     across_classes,
     across_layers,
+    across_networks,
     at_size,
     compare,
     correlation,
@@ -58,6 +61,12 @@ class Counted(nn.Module):
         return self.net(x)  # type: ignore[no-any-return]
 
 
+def raw(cell: Map) -> NDArray[np.float32]:
+    """The map of a cell that is not refused."""
+    assert cell.raw is not None, cell.refused
+    return cell.raw
+
+
 # Maps
 
 
@@ -88,6 +97,18 @@ def test_methods_beside_layers_are_the_single_maps() -> None:
             alone = get(cell.method).function(Probe(net, images, 2, layer))[0]
             assert cell.raw is not None
             np.testing.assert_allclose(cell.raw, alone.float().numpy(), rtol=1e-5, atol=1e-7)
+
+
+def test_methods_beside_networks_are_the_single_maps_of_each() -> None:
+    nets, images = [relu_net(seed=3), relu_net(seed=4), relu_net(seed=3)], pictures(1)
+    rows = compare([get(name) for name in SHARED], across_networks(nets, images, 2, "bn2"))
+    for row in rows:
+        for cell, net in zip(row, nets, strict=True):
+            alone = get(cell.method).function(Probe(net, images, 2, "bn2"))[0]
+            np.testing.assert_allclose(raw(cell), alone.float().numpy(), rtol=1e-5, atol=1e-7)
+        first, second, third = map(raw, row)
+        assert np.abs(first - second).max() > 1e-3 * np.abs(first).max()  # also where no layer is read
+        np.testing.assert_allclose(first, third, rtol=1e-6, atol=1e-9)  # equal networks, equal maps
 
 
 def test_all_gradient_maps_of_all_classes_and_layers_come_from_one_forward_pass() -> None:
@@ -138,6 +159,8 @@ def test_nothing_to_compare_is_said() -> None:
         across_classes(relu_net(), pictures(1), [], "bn2")
     with pytest.raises(ValueError, match="at least one layer"):
         across_layers(relu_net(), pictures(1), 0, [])
+    with pytest.raises(ValueError, match="at least one network"):
+        across_networks([], pictures(1), 0, "bn2")
     with pytest.raises(ValueError, match="no class 9"):
         across_classes(relu_net(), pictures(1), [0, 9], "bn2")
 

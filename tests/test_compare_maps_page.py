@@ -63,6 +63,26 @@ def test_methods_stand_beside_classes() -> None:
     assert "sum over all 384 channels" in words(test) and "Grad-CAM, cat: row" in test.subheader[0].value
 
 
+NORMS = ["batch norm", "group norm", "layer norm", "instance norm", "no normalization"]
+
+
+@pytest.mark.parametrize("net", ["scenes, group norm", "photo twins, layer norm", "photos, batch norm"])
+def test_methods_stand_beside_normalizations(net: str) -> None:
+    test = open_page("compare_maps", columns="norms", net=net, methods="Grad-CAM")
+    fine(test)
+    (row,) = sheet_of(test)["rows"]
+    assert [shown["title"] for shown in row["maps"]] == NORMS
+    assert len({json.dumps(shown["values"]) for shown in row["maps"]}) == len(NORMS)  # a map of its own each
+    assert "right on pictures it never saw" in words(test)
+    assert "**How alike the norms are: Grad-CAM**" in [said.value for said in test.markdown]
+    assert any("its 5 twins" in said.value for said in test.caption) == (net == "photos, batch norm")
+
+
+def test_a_network_without_twins_is_told_to_choose_one_with_them() -> None:
+    test = open_page("compare_maps", columns="norms", net="scenes, Clever Hans")
+    assert "were trained like clever_hans; choose one of" in " ".join(errors(test))
+
+
 def test_cam_is_refused_in_its_cells_and_the_others_go_on() -> None:
     test = open_page("compare_maps", columns="layers", methods="CAM", scale=figures.SCALES["method"])
     fine(test)
@@ -133,7 +153,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
     model = Counted(pooled_net(torch.float32).eval().requires_grad_(False))
     classifier = Classifier("small", "a small network", model, ("ant", "bee", "cat", "dog"), None, size=16)
     photo = Photo("a cat", decoded(load_sample("chelsea")), "chelsea", "chelsea")
-    return Asked(photo, classifier, (get("grad_cam"), get("cam")), "classes", (2, 0), ("net.relu",))
+    return Asked(photo, (classifier,), (get("grad_cam"), get("cam")), "classes", (2, 0), ("net.relu",))
 
 
 def quiet(name: str, share: float) -> None:
@@ -145,10 +165,10 @@ def test_another_method_and_another_class_need_no_forward_pass(asked: Asked) -> 
     passes = asked.classifier.model.passes
     comparison.maps(asked, quiet)
     first = passes[0]
-    more = Asked(asked.photo, asked.classifier, (get("grad_cam"), get("layer_cam"), get("grad_cam_pp")), "classes",
+    more = Asked(asked.photo, asked.networks, (get("grad_cam"), get("layer_cam"), get("grad_cam_pp")), "classes",
                  (2, 0), asked.layers)  # fmt: skip
     found = comparison.maps(more, quiet)
-    other = Asked(asked.photo, asked.classifier, more.methods, "classes", (3, 1, 2), asked.layers)
+    other = Asked(asked.photo, asked.networks, more.methods, "classes", (3, 1, 2), asked.layers)
     comparison.maps(other, quiet)
     assert passes[0] == first
     probe = Probe(asked.classifier.model, asked.classifier.prepare(asked.photo.image), 0, "net.relu")
@@ -165,7 +185,7 @@ def test_a_heavy_probe_is_not_kept(asked: Asked, monkeypatch: pytest.MonkeyPatch
 
 def test_a_slow_method_says_its_name_and_how_far_it_is(asked: Asked) -> None:
     seen: list[tuple[str, float]] = []
-    slow = Asked(asked.photo, asked.classifier, (get("score_cam"),), "classes", (2,), asked.layers)
+    slow = Asked(asked.photo, asked.networks, (get("score_cam"),), "classes", (2,), asked.layers)
     ((one,),) = comparison.maps(slow, lambda name, share: seen.append((name, share)))
     assert one.raw is not None and all(name == "Score-CAM of cat at net.relu" for name, _ in seen)
 

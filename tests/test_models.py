@@ -111,13 +111,13 @@ def test_only_what_is_installed_is_offered(tmp_path: Path, monkeypatch: pytest.M
     assert models() == ()
     with pytest.raises(ValueError, match="no classifier 'photos'; no weights are installed in assets/"):
         load_classifier()
-    write_stand_in(tmp_path, file="photos_group.safetensors")
+    write_stand_in(tmp_path, file="twins_group.safetensors")
     write_stand_in(tmp_path)
-    assert [entry.name for entry in models()] == ["photos", "photos_group"]
+    assert [entry.name for entry in models()] == ["photos", "twins_group"]
     with ThreadPoolExecutor(4) as pool:
-        assert {found.title for found in pool.map(load_classifier, ["photos_group"] * 4)} == {models()[1].title}
+        assert {found.title for found in pool.map(load_classifier, ["twins_group"] * 4)} == {models()[1].title}
     assert load_classifier().model is load_classifier("photos").model and load_classifier().name == "photos"
-    with pytest.raises(ValueError, match="no classifier 'flowers'; choose one of photos, photos_group"):
+    with pytest.raises(ValueError, match="no classifier 'flowers'; choose one of photos, twins_group"):
         load_classifier("flowers")
 
 

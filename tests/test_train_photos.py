@@ -113,7 +113,8 @@ def test_a_run_is_seeded_and_goes_on_where_it_stopped(
     assert read_classifier(path, "photos", "tiny").classes == ("Blue", "red thing")
     card = path.with_suffix(".md").read_text(encoding="utf-8")
     assert f"| {SIZE} | {measured[1].top1:.2%} | {measured[1].auroc:.3f} | {measured[1].threshold:.3f} |" in card
-    assert "--norm batch --epochs 2 --finish 1 --seed 0" in card and "| red thing | 2 |" in card
+    assert "--name photos --norm batch --epochs 2 --finish 1 --sides 96 112 128 144 --seed 0" in card
+    assert "| red thing | 2 |" in card
 
     before = path.read_bytes()
     path.with_suffix(".md").unlink()

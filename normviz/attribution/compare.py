@@ -1,4 +1,4 @@
-"""Many maps of one photo: methods beside classes, or beside layers, from one pass, and how alike the maps are."""
+"""Many maps of one photo: methods beside classes, layers or networks, from one pass each, and how alike they are."""
 
 from __future__ import annotations
 
@@ -74,6 +74,23 @@ def across_layers(model: nn.Module, images: Tensor, target: int, layers: Sequenc
     return probes(model, images, target, layers)
 
 
+def across_networks(models: Sequence[nn.Module], images: Tensor, target: int, layer: str) -> tuple[Probe, ...]:
+    """Probes of one class at the layer of one name in several networks: a forward and a backward pass of each.
+
+    Args:
+        models: networks that take the same input and know the same classes, alike but for their normalization, say.
+        images: (1, C, H, W), as they expect them.
+        target: the index of the class.
+        layer: the dotted name of the layer, in all of them.
+
+    Raises:
+        ValueError: no networks, or a class, a layer or images that one of them does not have.
+    """
+    if not models:
+        raise ValueError("maps need at least one network; received none")
+    return tuple(Probe(model, images, target, layer) for model in models)
+
+
 def make_map(method: Method, probe: Probe, progress: Callable[[float], None] | None = None) -> Map:
     """One map of a probe's first image with the method's default settings; what the method refuses is kept in words.
 
@@ -98,7 +115,7 @@ def compare(
 ) -> tuple[tuple[Map, ...], ...]:
     """The maps of methods (rows) and probes (columns).
 
-    What does not read a layer is computed once for all layers of a class.
+    What does not read a layer is computed once for all layers of a network and a class.
 
     Args:
         methods: registered attributions.
@@ -108,7 +125,7 @@ def compare(
     Returns:
         A row of maps for each method.
     """
-    known: dict[tuple[str, int, str], Map] = {}
+    known: dict[tuple[str, int, int, str], Map] = {}
     cells = [(method, probe) for method in methods for probe in columns]
     found = []
     for done, (method, probe) in enumerate(cells):
@@ -117,7 +134,7 @@ def compare(
             if progress:
                 progress((done + share) / len(cells))
 
-        key = (method.name, int(probe.target[0]), probe.layer if method.reads_layer else "")
+        key = (method.name, id(probe.model), int(probe.target[0]), probe.layer if method.reads_layer else "")
         if key not in known:
             known[key] = make_map(method, probe, advance)
         found.append(known[key])

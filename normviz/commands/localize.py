@@ -134,7 +134,7 @@ def _installed() -> list[str]:
     """The networks of scenes, one for each normalization."""
     from normviz.models.catalogue import models
 
-    names = [entry.name for entry in models() if entry.name.split("_")[0] == "scenes"]
+    names = [entry.name for entry in models() if entry.family == "scenes"]
     if not names:
         raise ValueError("no network of scenes is installed in assets/; run scripts/train_scenes.py")
     return names

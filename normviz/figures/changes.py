@@ -27,7 +27,8 @@ def percent(share: float) -> str:
     return "less than 1 %" if share < 0.01 else f"{100 * share:.0f} %"
 
 
-def _short(share: float) -> str:
+def short_percent(share: float) -> str:
+    """A probability in percent for a narrow place, as HTML."""
     return percent(share).replace("less than", "&lt;").replace("more than", "&gt;")
 
 
@@ -51,7 +52,7 @@ def table(names: Sequence[str], before: Sequence[float], after: Sequence[float],
     rows = "".join(
         f'<tr{" class=nv-asked" if name == asked else ""}><th scope="row">{escape(name)}</th>'
         f'<td><i class="nv-was" style="width:{100 * was:.1f}%"></i><i class="nv-is" style="width:{100 * now:.1f}%"></i>'
-        f"</td><td>{_short(was)} → {_short(now)}</td></tr>"
+        f"</td><td>{short_percent(was)} → {short_percent(now)}</td></tr>"
         for name, was, now in zip(names, before, after, strict=True)
     )
     legend = f'Probabilities <b style="background:{BEFORE}"></b>before <b style="background:{AFTER}"></b>after'

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from normviz import colors
 from normviz.attribution.terms import Term, Terms
 from normviz.experiments.demonstration import Fact
-from normviz.figures import maps, style
+from normviz.figures import changes, maps, style
 
 STYLE = """<style>
 .nv-table { border-collapse: collapse; line-height: 1.4; font-size: 1rem; font-variant-numeric: tabular-nums; }
@@ -51,6 +51,23 @@ def _colour(value: float) -> str:
     red, green, blue = colors.palette(colors.SIGNED)[round(127.5 + 127.5 * value)].tolist()
     light = 0.299 * red + 0.587 * green + 0.114 * blue > 140
     return f"background-color:rgb({red},{green},{blue});color:{style.INK if light else '#FFFFFF'}"
+
+
+def sureness(name: str, networks: Sequence[tuple[str, float, float | None]]) -> str:
+    """How sure networks are of one class, and how often they are right.
+
+    Args:
+        name: of the class.
+        networks: the name of each, the probability it gives the class, and its accuracy where that was measured.
+    """
+    heads = "".join(f"<th>{escape(title)}</th>" for title, _, _ in networks)
+    sure = "".join(f"<td>{changes.short_percent(share)}</td>" for _, share, _ in networks)
+    right = "".join(f"<td>{'–' if share is None else changes.short_percent(share)}</td>" for _, _, share in networks)
+    return (
+        f'{STYLE}<div class="nv-scroll"><table class="nv-table"><thead><tr><th></th>{heads}</tr></thead><tbody>'
+        f"<tr><th>probability of {escape(name)}</th>{sure}</tr>"
+        f"<tr><th>right on pictures it never saw</th>{right}</tr></tbody></table></div>"
+    )
 
 
 def channels(found: Terms, pictures: NDArray[np.float32], cell: float, aspect: float, relu: bool) -> str:

@@ -22,8 +22,8 @@ SCENE_SIZE = 64  # pixels a side of generated scenes, and of the networks that a
 LOCAL = "NORMVIZ_LOCAL_MODELS"  # a folder whose subfolders are networks of transformers that visitors may use, too
 
 __all__ = [
-    "ASSETS", "SIZE", "SIZES", "Classifier", "Entry", "Preparation", "Verdict", "load_classifier", "models", "network",
-    "read_classifier",
+    "ASSETS", "SIZE", "SIZES", "Classifier", "Entry", "Preparation", "Verdict", "alike", "load_classifier", "models",
+    "network", "read_classifier",
 ]  # fmt: skip
 
 
@@ -37,6 +37,8 @@ class Entry:
         file: its weights in assets/; "" for one of your own.
         size: pixels a side of its input, if nothing else is asked for; 0 where only the loaded network knows.
         sizes: those that it was measured at; () where nothing was measured and its own size is the only one.
+        family: what it was trained on, where others were trained on the same.
+        norm: its normalization in words, where it is one of a family that was trained alike; else "".
     """
 
     name: str
@@ -44,6 +46,8 @@ class Entry:
     file: str
     size: int = SIZE
     sizes: tuple[int, ...] = SIZES
+    family: str = ""
+    norm: str = ""
 
 
 _NORMS = {
@@ -54,9 +58,11 @@ _NORMS = {
     "_none": ("none", "no normalization"),
 }
 _ENTRIES = (
-    *(Entry(f"photos{end}", f"photos, {words}", f"photos_{norm}.safetensors")
+    Entry("photos", "photos, batch norm", "photos_batch.safetensors", family="photos"),
+    *(Entry(f"twins{end}", f"photo twins, {words}", f"twins_{norm}.safetensors", family="photos", norm=words)
       for end, (norm, words) in _NORMS.items()),
-    *(Entry(f"scenes{end}", f"scenes, {words}", f"scenes_{norm}.safetensors", SCENE_SIZE, (SCENE_SIZE,))
+    *(Entry(f"scenes{end}", f"scenes, {words}", f"scenes_{norm}.safetensors", SCENE_SIZE, (SCENE_SIZE,),
+            family="scenes", norm=words)
       for end, (norm, words) in _NORMS.items()),
     Entry("clever_hans", "scenes, Clever Hans", "clever_hans.safetensors", SCENE_SIZE, (SCENE_SIZE,)),
 )  # fmt: skip
@@ -76,6 +82,24 @@ def models() -> tuple[Entry, ...]:
     return (*installed, *own, *local)
 
 
+def alike(name: str) -> tuple[Entry, ...]:
+    """The installed networks of a classifier's family that were trained alike and differ in their normalization only.
+
+    Args:
+        name: the name of a classifier.
+
+    Raises:
+        ValueError: it is of no such family.
+    """
+    found = {entry.name: entry for entry in models()}
+    family = found[name].family if name in found else ""
+    several = tuple(entry for entry in found.values() if family and entry.family == family and entry.norm)
+    if not several:
+        offer = ", ".join(entry.title for entry in found.values() if entry.norm)
+        raise ValueError(f"no networks with other normalizations were trained like {name}; choose one of {offer}")
+    return several
+
+
 def _local_folders() -> list[Path]:
     """The subfolders of NORMVIZ_LOCAL_MODELS that hold a network."""
     place = os.environ.get(LOCAL)
@@ -90,9 +114,9 @@ def read_classifier(path: Path, name: str, title: str, size: int = SIZE) -> Clas
     Raises:
         ValueError: the weights were never measured at this input size, so that nothing says when it does not know.
     """
-    threshold = _measured(path, size).threshold
+    measured = _measured(path, size)
     model, classes = network(path)
-    return Classifier(name, title, model, classes, threshold, size)
+    return Classifier(name, title, model, classes, measured.threshold, size, accuracy=measured.top1)
 
 
 def network(path: Path) -> tuple[nn.Module, tuple[str, ...]]:

@@ -7,27 +7,37 @@ import math
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from itertools import product, starmap
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from normviz.attribution import Probe, layers
-from normviz.attribution.compare import Map, across_layers, make_map
+from normviz.attribution.compare import Map, across_layers, across_networks, make_map
 from normviz.attribution.terms import Terms, channel_maps, terms
 from normviz.figures import map_sheet as figures
 from normviz.figures import style
 from normviz.figures.map_sheet import Printed, Scale
-from normviz.models.catalogue import Classifier
-from normviz.registry import Method, get
+from normviz.models.catalogue import Classifier, models
+from normviz.registry import Method
 from normviz.ui import cache
 from normviz.ui.map_sheet import Place, Row, Shown
 from normviz.ui.photo import Photo
 
-Across = Literal["classes", "layers"]
+Across = Literal["classes", "layers", "norms"]
 HELD = 12 * cache.MEGABYTE  # largest weight of a probe that is kept between two changes
 NAMED = 5  # channels whose numbers are shown
 _SAMPLES = cache.Shared(64 * cache.MEGABYTE)  # maps and probes of the sample photos
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of maps is made of: the network, the index of the class, the name of the layer."""
+
+    classifier: Classifier
+    target: int
+    layer: str
 
 
 @dataclass(frozen=True)
@@ -36,41 +46,54 @@ class Asked:
 
     Attributes:
         photo: the picture.
-        classifier: the network.
+        networks: one for each column, alike but for their normalization; or the one that is asked throughout.
         methods: one for each row.
         across: what the columns are.
-        classes: the indices of the classes: one for each column, or the one that is explained at all layers.
-        layers: the names of the layers: one for each column, or the one at which all classes are explained.
+        classes: the indices of the classes: one for each column, or the one that is explained throughout.
+        layers: the names of the layers: one for each column, or the one that is read throughout.
     """
 
     photo: Photo
-    classifier: Classifier
+    networks: tuple[Classifier, ...]
     methods: tuple[Method, ...]
     across: Across
     classes: tuple[int, ...]
     layers: tuple[str, ...]
 
     @property
-    def columns(self) -> tuple[tuple[int, str], ...]:
-        """Class and layer of each column."""
-        return tuple((target, layer) for target in self.classes for layer in self.layers)
+    def classifier(self) -> Classifier:
+        """The first network: how all of them see the photo, and the names of the classes."""
+        return self.networks[0]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns from left to right."""
+        return tuple(starmap(Column, product(self.networks, self.classes, self.layers)))
 
     @property
     def titles(self) -> tuple[str, ...]:
         """The names of the columns."""
-        return tuple(self.classifier.classes[c] if self.across == "classes" else name for c, name in self.columns)
+        if self.across == "classes":
+            return tuple(self.classifier.classes[target] for target in self.classes)
+        return self.layers if self.across == "layers" else tuple(norm_of(one.name) for one in self.networks)
 
     @property
     def fixed(self) -> str:
         """What all columns have in common."""
         if self.across == "classes":
             return f"at layer {self.layers[0]}"
-        return f"of {self.classifier.classes[self.classes[0]]}"
+        explained = f"of {self.classifier.classes[self.classes[0]]}"
+        return explained if self.across == "layers" else f"{explained} at layer {self.layers[0]}"
 
-    def key(self, method: Method, target: int, layer: str) -> tuple[Hashable, ...]:
+    def key(self, method: Method, column: Column) -> tuple[Hashable, ...]:
         """All that a map follows from."""
-        name, size = self.classifier.name, self.classifier.size
-        return ("map", self.photo.identity, name, size, method.name, target, layer if method.reads_layer else "")
+        asked, layer = column.classifier, column.layer if method.reads_layer else ""
+        return ("map", self.photo.identity, asked.name, asked.size, method.name, column.target, layer)
+
+
+def norm_of(name: str) -> str:
+    """The normalization of a network of the catalogue in words, or its name where it is of no family."""
+    return next((entry.norm for entry in models() if entry.name == name and entry.norm), name)
 
 
 def store(photo: Photo) -> cache.Shared:
@@ -114,51 +137,58 @@ def maps(asked: Asked, show: Callable[[str, float], object]) -> tuple[tuple[Map,
         show: called with the name of what takes long and the finished share of it.
     """
     kept = store(asked.photo)
-    wanted = {asked.key(method, *column): (method, *column) for method in asked.methods for column in asked.columns}
+    wanted = {asked.key(method, column): (method, column) for method in asked.methods for column in asked.columns}
     missing = {key: cell for key, cell in wanted.items() if key not in kept}
     fast = {key: cell for key, cell in missing.items() if not cell[0].slow}
     found: dict[tuple[Hashable, ...], Map] = {}
     if fast:
         found |= cache.compute(lambda: _made(asked, fast))
-    for key, (method, target, layer) in missing.items():
+    for key, (method, column) in missing.items():
         if method.slow:
-            found[key] = kept.get(key, partial(_slowly, asked, method, target, layer, show))
+            found[key] = kept.get(key, partial(_slowly, asked, method, column, show))
     for key, one in found.items():
         kept.get(key, lambda one=one: one)  # type: ignore[misc]
 
-    def look_up(method: Method, column: tuple[int, str]) -> Map:
-        key = asked.key(method, *column)
-        return (
-            found[key] if key in found else kept.get(key, lambda: cache.compute(lambda: _one(asked, method, *column)))
-        )
+    def look_up(method: Method, column: Column) -> Map:
+        key = asked.key(method, column)
+        if key in found:
+            return found[key]
+        return kept.get(key, lambda: cache.compute(lambda: _one(asked, method, column)))
 
     return tuple(tuple(look_up(method, column) for column in asked.columns) for method in asked.methods)
 
 
-def _made(asked: Asked, cells: dict[tuple[Hashable, ...], tuple[Method, int, str]]) -> dict[tuple[Hashable, ...], Map]:
-    """Maps from one pass: one batched backward pass for several classes, one for several layers."""
-    probes = _probes(asked, [(target, layer) for _, target, layer in cells.values()])
-    return {key: make_map(method, probes[target, layer]) for key, (method, target, layer) in cells.items()}
+def _made(asked: Asked, cells: dict[tuple[Hashable, ...], tuple[Method, Column]]) -> dict[tuple[Hashable, ...], Map]:
+    """Maps from one pass of each network: one batched backward pass for several classes, one for several layers."""
+    probes = _probes(asked, [column for _, column in cells.values()])
+    return {key: make_map(method, probes[column]) for key, (method, column) in cells.items()}
 
 
-def _probes(asked: Asked, columns: Sequence[tuple[int, str]]) -> dict[tuple[int, str], Probe]:
-    columns = list(dict.fromkeys(columns))
+def _probes(asked: Asked, wanted: Sequence[Column]) -> dict[Column, Probe]:
+    """The probe of each column; columns that differ in their class or in their layer share a pass."""
+    columns = list(dict.fromkeys(wanted))
+    network, target, layer = columns[0].classifier, columns[0].target, columns[0].layer
+    found: Sequence[Probe]
     if asked.across == "classes" or len(columns) == 1:
-        base = probe_of(asked.photo, asked.classifier, columns[0][1])
-        return dict(zip(columns, base.for_classes([target for target, _ in columns]), strict=True))
-    images = asked.classifier.prepare(asked.photo.image)  # (1, 3, h, w)
-    names = [layer for _, layer in columns]
-    return dict(zip(columns, across_layers(asked.classifier.model, images, columns[0][0], names), strict=True))
+        found = probe_of(asked.photo, network, layer).for_classes([column.target for column in columns])
+    else:
+        images = network.prepare(asked.photo.image)  # (1, 3, h, w)
+        if asked.across == "layers":
+            found = across_layers(network.model, images, target, [column.layer for column in columns])
+        else:
+            found = across_networks([column.classifier.model for column in columns], images, target, layer)
+    return dict(zip(columns, found, strict=True))
 
 
-def _one(asked: Asked, method: Method, target: int, layer: str, advance: Callable[[float], None] | None = None) -> Map:
-    return make_map(method, _probes(asked, [(target, layer)])[target, layer], advance)
+def _one(asked: Asked, method: Method, column: Column, advance: Callable[[float], None] | None = None) -> Map:
+    return make_map(method, _probes(asked, [column])[column], advance)
 
 
-def _slowly(asked: Asked, method: Method, target: int, layer: str, show: Callable[[str, float], object]) -> Map:
+def _slowly(asked: Asked, method: Method, column: Column, show: Callable[[str, float], object]) -> Map:
     """One map of a method that takes long."""
-    name = f"{method.title} of {asked.classifier.classes[target]} at {layer}"
-    return cache.compute_slowly(lambda advance: _one(asked, method, target, layer, advance), partial(show, name))
+    where = norm_of(column.classifier.name) if asked.across == "norms" else column.layer
+    name = f"{method.title} of {asked.classifier.classes[column.target]} at {where}"
+    return cache.compute_slowly(lambda advance: _one(asked, method, column, advance), partial(show, name))
 
 
 @dataclass(frozen=True)
@@ -169,21 +199,21 @@ class Apart:
     maps: NDArray[np.float32]
 
 
-def take_apart(asked: Asked, one: Map, row: int, column: int) -> Apart:
+def take_apart(asked: Asked, place: Place) -> Apart:
     """The strongest channels in a cell of a map.
 
     Raises:
         ValueError: the method is no weighted sum of channels.
     """
-    method = get(one.method, "attribution")
+    method, column = asked.methods[place.line], asked.columns[place.map]
 
     def run() -> Apart:
-        probe = _probes(asked, [(one.target, one.layer)])[one.target, one.layer]
-        found = terms(method, probe, row, column, NAMED)
+        probe = _probes(asked, [column])[column]
+        found = terms(method, probe, place.row, place.column, NAMED)
         named = channel_maps(probe, [term.channel for term in found.terms])  # (channels, h, w)
         return Apart(found, named.float().cpu().numpy())
 
-    key = ("terms", *asked.key(method, one.target, one.layer), row, column)
+    key = ("terms", *asked.key(method, column), place.row, place.column)
     return store(asked.photo).get(key, lambda: cache.compute(run))
 
 
@@ -274,7 +304,8 @@ def printed(
           for title, one, limits in zip(asked.titles, line, scales, strict=True)])
         for method, line, scales in zip(asked.methods, found, ends, strict=True)
     ]  # fmt: skip
-    said = f"{asked.classifier.title}; maps {asked.fixed}; scale of the colours: {figures.SCALES[scale]}."
+    titles = ", ".join(one.title for one in asked.networks)
+    said = f"{titles}; maps {asked.fixed}; scale of the colours: {figures.SCALES[scale]}."
     return figures.print_sheet("Maps of " + asked.photo.name, said, rows, pixels, opacity, colour_map)
 
 

@@ -45,7 +45,7 @@ class Worst:
 
 def networks() -> dict[str, str]:
     """The installed networks of scenes, with what is special of each in words ("batch norm")."""
-    found = [entry for entry in models() if entry.name.split("_")[0] == "scenes"]
+    found = [entry for entry in models() if entry.family == "scenes"]
     return {entry.name: entry.title.split(", ")[-1] for entry in found}
 
 

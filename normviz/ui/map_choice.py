@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from normviz.experiments.attribution_limits import Setting
-from normviz.models.catalogue import Classifier
+from normviz.models.catalogue import Classifier, alike, load_classifier
 from normviz.registry import get, methods
 from normviz.ui import explain, state
 from normviz.ui.comparison import Across, Asked
@@ -16,31 +16,42 @@ from normviz.ui.photo import Photo
 START = ("grad_cam", "layer_cam", "eigen_cam", "saliency", "guided_backprop")
 MOST = 6  # columns
 TOP, STAGES = 3, 4  # classes and layers that are shown if nothing is chosen
-ACROSS: tuple[Across, ...] = ("classes", "layers")
+ACROSS: tuple[Across, ...] = ("classes", "layers", "norms")
 
 
 def choose(photo: Photo, classifier: Classifier) -> Asked:
     """Draw the knobs; what they ask for.
 
     Raises:
-        ValueError: no method is chosen.
+        ValueError: no method is chosen, or other normalizations are asked for that the network was not trained with.
     """
     across = state.segments("Columns", ACROSS, "classes", "columns")
     names = [method.name for method in methods("attribution")]
     chosen = st.multiselect("Methods", names, START, key="methods", format_func=_titled, bind="query-params")
     if not chosen:
         raise ValueError("choose at least one method: nothing is left to compare")
+    networks = _alike(classifier) if across == "norms" else (classifier,)
     ranked = _ranked(photo, classifier)
     shapes = explain.feature_layers(classifier, photo)
     if across == "classes":
         targets = _several("Classes, the most probable first", ranked, ranked[:TOP], "classes")
-        layers = [_layer(shapes)]
     else:
         targets = [state.select("Class", ranked, ranked[0], "class")]
+    if across == "layers":
         layers = _several("Layers", list(shapes), _stages(shapes), "layers", _sized(shapes))
         layers = list(explain.in_depth_order(classifier, photo, layers))
+    else:
+        layers = [_layer(shapes)]
     indices = tuple(classifier.index(name) for name in targets)
-    return Asked(photo, classifier, tuple(map(get, chosen)), across, indices, tuple(layers))
+    return Asked(photo, networks, tuple(map(get, chosen)), across, indices, tuple(layers))
+
+
+def _alike(classifier: Classifier) -> tuple[Classifier, ...]:
+    """The networks that were trained like this one, one for each normalization; where it is none of them, say so."""
+    found = alike(classifier.name)
+    if classifier.name not in {entry.name for entry in found}:
+        st.caption(f"{classifier.title}, was trained longer; beside each other stand its {len(found)} twins.")
+    return tuple(load_classifier(entry.name, classifier.size) for entry in found)
 
 
 def choose_setting(photo: Photo, classifier: Classifier) -> Setting:

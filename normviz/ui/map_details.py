@@ -12,7 +12,7 @@ from normviz.attribution.compare import Correlation, Map, correlation
 from normviz.attribution.terms import weighs_channels, why_none
 from normviz.figures import map_tables, style
 from normviz.figures.map_sheet import Scale
-from normviz.ui import comparison, frame
+from normviz.ui import comparison, explain, frame
 from normviz.ui.comparison import Asked
 from normviz.ui.map_sheet import Place
 
@@ -35,7 +35,7 @@ def cell(asked: Asked, found: Sequence[Sequence[Map]], place: Place, aspect: flo
     if not weighs_channels(method):
         frame.sentence(f"{comparison.plain(value)} {method.unit}. {why_none(method)}.", "hint")
         return
-    apart = comparison.take_apart(asked, one, place.row, place.column)
+    apart = comparison.take_apart(asked, place)
     left, right = st.columns([3, 1], gap="medium")
     left.html(map_tables.channels(apart.terms, apart.maps, value, aspect, float(values.min()) >= 0))
     right.caption(f"{method.summary} These are the channels with the largest w · A in this cell.")
@@ -44,6 +44,20 @@ def cell(asked: Asked, found: Sequence[Sequence[Map]], place: Place, aspect: flo
         st.latex(apart.terms.formula(WRITTEN))
     if one.note:
         st.caption(one.note)
+
+
+def sureness(asked: Asked) -> None:
+    """How sure each of several networks is of the class, and how often it is right: a map is to be read beside both."""
+    target = asked.classes[0]
+    networks = [
+        (title, float(explain.probabilities(one, asked.photo)[target]), one.accuracy)
+        for title, one in zip(asked.titles, asked.networks, strict=True)
+    ]
+    st.html(map_tables.sureness(asked.classifier.classes[target], networks))
+    st.caption(
+        "These networks were trained alike, on the same pictures in the same order; only the normalization differs. "
+        "Training one of them again from another seed would change its maps, too: read small differences as chance."
+    )
 
 
 def alike(asked: Asked, found: Sequence[Sequence[Map]], place: Place, kind: Correlation) -> None:
