@@ -34,7 +34,7 @@ true?* measure which one is faithful to the network; that many agree is no proof
 **The drawbacks** are those that the literature names, measured on your photo while you wait.
 """
 
-frame.page("Compare maps", "Do the methods agree, and does the class matter?")
+frame.page("Compare maps", "What do method, class, layer and norm change?")
 
 
 def ask() -> str | None:

@@ -112,8 +112,9 @@ def opened(source: Path, names: Sequence[str]) -> Iterator[Tensor]:
 
 
 def placed(text: str, section: str) -> str:
-    """A document with the section in its place: instead of an older one, or at the end."""
-    older = re.search(rf"^{re.escape(HEADING)}\n.*?(?=^## |\Z)", text, re.M | re.S)
+    """A document with the section in its place: instead of an older one of the same heading, or at the end."""
+    heading = section.split("\n", 1)[0]
+    older = re.search(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", text, re.M | re.S)
     if older:
         return text[: older.start()] + section + ("\n" if text[older.end() :] else "") + text[older.end() :]
     return f"{text.rstrip()}\n\n{section}" if text.strip() else section

@@ -28,7 +28,7 @@ CONTENTS: dict[str, tuple[Entry, ...]] = {
         Entry(
             "pages/class_activation_maps.py", "cam", "Class activation maps", "Which pixels made the network say cat?"
         ),
-        Entry("pages/compare_maps.py", "maps", "Compare maps", "Do the methods agree, and does the class matter?"),
+        Entry("pages/compare_maps.py", "maps", "Compare maps", "What do method, class, layer and norm change?"),
         Entry("pages/class_model.py", "model", "Class model", "Which picture would the network call a cat the most?"),
         Entry("pages/style_transfer.py", "adain", "Style transfer", "What if only means and deviations move?"),
         Entry("pages/tiny_network.py", "train", "Train a network", "Can you watch a network learn?"),

@@ -1,0 +1,102 @@
+"""How alike are the maps of several networks, one photo after the other? What a normalization changes in a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from normviz.attribution.compare import Correlation, across_networks, correlation, make_map
+from normviz.attribution.probe import Probe
+from normviz.evaluation.baselines import centre_map
+from normviz.evaluation.bootstrap import Estimate, mean_and_interval
+from normviz.models.catalogue import Classifier
+from normviz.registry import Method
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Correlations between the maps of networks.
+
+    Attributes:
+        titles: of the networks, the centre of the picture last.
+        same: of the maps of one photo, (P, n, n); NaN where a map is constant or the method refuses.
+        other: of the maps of one photo with those of the photo before it, averaged over all pairs of networks,
+            (P - 1,) at most: how alike maps are that have nothing to do with each other.
+    """
+
+    titles: tuple[str, ...]
+    same: NDArray[np.float64]
+    other: NDArray[np.float64]
+
+    def between(self, first: int, second: int) -> Estimate | None:
+        """The mean over the photos on which both have a map, and its 95 % interval; None where there is none."""
+        values = self.same[:, first, second]  # (P,)
+        there = values[np.isfinite(values)]
+        return mean_and_interval(there) if len(there) else None
+
+
+def agreement(
+    networks: Sequence[Classifier],
+    photos: Iterable[torch.Tensor],
+    method: Method,
+    layer: str | None = None,
+    kind: Correlation = "pearson",
+    progress: Callable[[int], object] | None = None,
+) -> Agreement:
+    """Explain the same class of the same photos by one method in several networks, and correlate the maps.
+
+    The class is the one to which the networks give the highest probability on average.
+
+    Args:
+        networks: they take the same input and know the same classes.
+        photos: uint8 (3, H, W) each.
+        method: a registered attribution, with its default knobs.
+        layer: the dotted name of the layer, in all of them; None: the last with more than one cell.
+        kind: of the correlation, over all pixels of the input.
+        progress: called with the number of each photo before it is explained; may raise to cancel.
+
+    Raises:
+        ValueError: fewer than two networks, or fewer than two photos.
+    """
+    if len(networks) < 2:
+        raise ValueError(f"agreement needs at least two networks; received {len(networks)}")
+    same: list[NDArray[np.float64]] = []
+    other: list[float] = []
+    before: list[NDArray[np.float32] | None] = []
+    for number, photo in enumerate(photos):
+        if progress:
+            progress(number)
+        images = networks[0].prepare(photo)  # (1, 3, h, w)
+        shares = torch.stack([one.probabilities(photo) for one in networks])  # (n, classes)
+        target = int(shares.mean(dim=0).argmax())
+        where = layer or Probe(networks[0].model, images, target).layer
+        probes = across_networks([one.model for one in networks], images, target, where)
+        maps = [make_map(method, probe).drawn for probe in probes]
+        size = (images.shape[2], images.shape[3])
+        same.append(correlation([*maps, centre_map(size).numpy()], size, kind))  # (n + 1, n + 1)
+        if before:
+            across = correlation([*maps, *before], size, kind)[: len(maps), len(maps) :]  # (n, n)
+            there = across[np.isfinite(across)]
+            other.extend([float(there.mean())] if len(there) else [])
+        before = list(maps)
+    if len(same) < 2:
+        raise ValueError(f"agreement needs at least two photos; received {len(same)}")
+    titles = (*(one.title for one in networks), "the picture's centre")
+    return Agreement(titles, np.stack(same), np.array(other))
+
+
+def markdown(found: Agreement) -> str:
+    """A table of the mean correlation of each pair, with its 95 % interval."""
+    lines = [f"| | {' | '.join(found.titles)} |", f"|---|{'---|' * len(found.titles)}"]
+    for i, title in enumerate(found.titles):
+        cells = ["1" if i == j else _cell(found.between(i, j)) for j in range(len(found.titles))]
+        lines.append(f"| {title} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _cell(value: Estimate | None) -> str:
+    return "–" if value is None else f"{value.mean:.2f} [{value.low:.2f}, {value.high:.2f}]"
