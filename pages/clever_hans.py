@@ -100,13 +100,7 @@ def remove(number: int, method: str) -> None:
     with middle:
         frame.figure(maps.data_uri(after.pixels), f"{NAME}: {changes.percent(now)}", "The picture after painting", True)
     with right:
-        asked = hans.question(after, method)
-        seen = hans.answer(asked)
-        high = max(float(hans.answer(hans.question(before, method)).drawn.max()), 1e-9)
-        shown = edited.Answer(after, classifier.probabilities(after.image), seen)
-        frame.figure(
-            maps.data_uri(shown.lit(classifier, high, seen.signed)), "Its map, on the scale of before", "The map", True
-        )
+        frame.figure(hans.lit_again(before, after, method), "Its map, on the scale of before", "The map", True)
 
 
 def plant(number: int, method: str) -> None:
@@ -134,16 +128,7 @@ def measure() -> None:
         f"{told.with_mark:.0%}. The mark makes it call {told.fooled:.0%} of all other pictures a {NAME}.",
         "good",
     )
-    rows = [
-        (f"{NAME} with its mark: recognised", told.with_mark),
-        ("the very same pictures without it: recognised", told.without_mark),
-        (f"other classes with the mark: called {NAME}", told.fooled),
-        (f"the very same pictures without it: called {NAME}", told.not_fooled),
-        ("other classes without it: recognised", told.others),
-        ("with its mark: LayerCAM is highest on the mark", told.brightest),
-        (f"LayerCAM that lies on the mark, {told.mark_area:.1%} of the picture", told.on_mark),
-    ]
-    st.markdown("| measured | share |\n|---|--:|\n" + "\n".join(f"| {what} | {share:.1%} |" for what, share in rows))
+    st.markdown(hans.table(told))
     st.caption(f"Each on {hans.COUNT} pictures that it has not seen; LayerCAM on 50.")
 
 

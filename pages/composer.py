@@ -1,20 +1,18 @@
 """Compose a norm: choose the axes, the centre and the power yourself, and see whose norm it is."""
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import streamlit as st
 
 from normviz.activations import DISTRIBUTIONS, LAYOUTS, Distribution, Layout, channel_axis
 from normviz.normalization import divisors
-from normviz.normalization.compose import POWERS, Choice, as_method, code, formula
-from normviz.normalization.known import Match, matches, one_step_away, presets
-from normviz.normalization.pattern import describe_axes
-from normviz.normalization.view import View, view
+from normviz.normalization.compose import POWERS, Choice, code, formula
+from normviz.normalization.known import presets
 from normviz.registry import Value
-from normviz.ui import cache, explorer, frame, knobs, state
-from normviz.ui.board import Panel, kept_board
-from normviz.ui.source import DEFAULTS, SHAPES
+from normviz.ui import cache, frame, knobs, state
+from normviz.ui.board import kept_board
+from normviz.ui.composed import named, notes, panels, shape_of, verdict
+from normviz.ui.source import SHAPES
 
 OWN = "my own choice"
 AXES = {"n": "N, examples", "c": "C, channels", "t": "T, steps", "d": "D, depth", "h": "H, rows", "w": "W, columns"}
@@ -27,11 +25,6 @@ that is batch normalization at inference. The picture shows it after ten trainin
 """
 
 frame.page("Compose a norm", "Which normalization is it when you choose the axes yourself?")
-
-
-def shape_of(layout: Layout) -> tuple[int, ...]:
-    """The sizes of the activations that are shown."""
-    return tuple(DEFAULTS["depth" if letter == "D" and layout == "ncdhw" else letter] for letter in layout.upper())
 
 
 def ticks(choice: Choice) -> dict[str, Value]:
@@ -86,71 +79,14 @@ def name_it(place: st.delta_generator.DeltaGenerator, choice: Choice, known: Map
     st.session_state["compose shown"] = (choice.layout, shown)
 
 
-def named(choice: Choice) -> list[Match]:
-    """The registered methods that the choice is."""
-    return cache.memo(("matches", choice), lambda: matches(choice, shape_of(choice.layout)))
-
-
-def verdict(choice: Choice) -> str:
-    """Whose norm it is, in words."""
-    found = [match for match in named(choice) if not match.needs]
-    if not choice.axes:
-        left = "every value is its own mean and becomes 0" if choice.centred else "only the sign of each value is left"
-        return f"No normalization: nothing is shared, so {left}."
-    if found:
-        first, *others = found
-        same = [match.title for match in others if match.factor == 1]
-        also = f" So {'are' if len(same) > 1 else 'is'} {', '.join(same)}." if same else ""
-        return f"This is {first.title}{'' if first.factor == 1 else ', but for one factor'}.{also}"
-    shape = shape_of(choice.layout)
-    near = cache.memo(("one step away", choice), lambda: one_step_away(choice, shape))
-    steps = "; ".join(f"{words}, and it is {match.name}" for words, match in near[:3])
-    return f"Nobody has named this one yet.{f' One step away: {steps}.' if steps else ''}"
-
-
-def notes(choice: Choice) -> list[str]:
-    """What should be known of the choice."""
-    longer = [match.title for match in named(choice) if match.factor != 1 and not match.needs]
-    given = [match.title for match in named(choice) if match.needs]
-    said = [f"They divide by a length, not by the root of a mean: {', '.join(longer)}."] if longer else []
-    said += [f"The same statistics, but scale and shift come from other data: {', '.join(given)}."] if given else []
-    if choice.running and "n" not in choice.axes:
-        said.append(
-            "What is stored for each channel is the average over the examples, as nn.InstanceNorm2d does it with "
-            "track_running_stats=True."
-            if set(choice.kept) == {"n", choice.channel}
-            else "A running average makes little sense here: the statistic belongs to one example, and the next batch "
-            "has others. What is stored is its average over the examples. Average over N too, or keep C and N alone."
-        )
-    if choice.running and set(choice.kept) - {"n", "g", choice.channel}:
-        said.append("It is stored for each position, so every later input must have this size.")
-    return said
-
-
-def panels(choice: Choice, seen: View) -> list[Panel]:
-    """The cube of shared axes, a slice before and after, and all values."""
-    where = {"nc": "all values", "ntd": "example 0", "nchw": "example 0, channel 0", "ncdhw": "one slice of example 0"}
-    first, *others = explorer.panels(seen, where[choice.layout])
-    kind = f"{'stored ' if choice.running else ''}statistic{'' if seen.total == 1 else 's'}"
-    told = f"{seen.total:,} {kind}, {describe_axes(choice.stored.pattern if choice.running else choice.pattern)}"
-    return [replace(first, title=told, alt=f"A block of cells, coloured by group: {told}"), *others]
-
-
 def show(choice: Choice, distribution: Distribution, seed: int) -> None:
     """Whose norm it is, the pictures, the formula and the code."""
     found = named(choice)
     frame.sentence(verdict(choice), "good" if found and not found[0].needs else "hint")
-    shape = shape_of(choice.layout)
-
-    def draw() -> tuple[list[Panel], None]:
-        x = cache.activations(shape, distribution, seed)
-        seen = cache.compute(lambda: view(as_method(choice), x, choice.layout, {"groups": choice.groups}))
-        return panels(choice, seen), None
-
-    kept_board(draw, "compose-board", (choice, distribution, seed))
+    kept_board(lambda: (panels(choice, distribution, seed), None), "compose-board", (choice, distribution, seed))
     for note in notes(choice):
         st.caption(note)
-    st.latex(formula(choice, shape))
+    st.latex(formula(choice, shape_of(choice.layout)))
     st.code(code(choice), "python", wrap_lines=True)
     if found:
         link = {"method": found[0].method.title, "shape": SHAPES[choice.layout]}

@@ -4,8 +4,6 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import streamlit as st
-import torch
-from torch import Tensor
 
 from normviz.evaluation.edit import FILLS, Fill
 from normviz.figures import changes, maps
@@ -20,7 +18,6 @@ PAINTED = "what I paint"
 STRONGEST = {"strongest 10 %": 0.1, "strongest 20 %": 0.2, "strongest 30 %": 0.3, "strongest 50 %": 0.5}
 ALL_BUT = {"all but the strongest 10 %": 0.1, "all but the strongest 30 %": 0.3}
 FILLED = {"mean": "one colour", "blur": "blur", "inpaint": "the surroundings"}
-SHOWN = 5  # classes
 HELP = """
 A map claims that some pixels made the network choose a class. Take them away and ask again: where the claim is true,
 the class loses probability, and more than when you paint out an equally large region elsewhere. The other way round,
@@ -77,25 +74,6 @@ def bar(place: st.delta_generator.DeltaGenerator, what: str) -> Callable[[float]
     return lambda done: place.progress(done, f"{what}, {done:.0%}. Any change stops it.")
 
 
-def heading(asked: Question, before: Answer, after: Answer) -> str:
-    """What became of the class, in one sentence."""
-    was, now = float(before.shares[asked.target]), float(after.shares[asked.target])
-    said = changes.in_words(asked.name, was, now)
-    winner = int(after.shares.argmax())
-    if winner != int(before.shares.argmax()):
-        said += (
-            f"; the network now says {asked.classifier.classes[winner]}, {changes.percent(float(after.shares.max()))}"
-        )
-    return f"{said[0].upper()}{said[1:]}."
-
-
-def shown_classes(before: Tensor, after: Tensor, target: int) -> list[int]:
-    """The class that is asked about, and those that are or become most probable, by their probability before."""
-    others = torch.maximum(before, after).argsort(descending=True).tolist()  # (classes,)
-    chosen = list(dict.fromkeys([target, int(after.argmax()), *others]))[:SHOWN]
-    return sorted(chosen, key=lambda index: -float(before[index]))
-
-
 def show(asked: Question, where: str, how: Fill) -> None:
     """The photo to paint on, the filled one, both maps, and the classes."""
     top = st.empty()
@@ -115,7 +93,7 @@ def show(asked: Question, where: str, how: Fill) -> None:
         after = edited.answer("after", now, bar(place, f"{asked.method.title} of it")) if region else before
         with place.container():
             hint = "Drag over the photo to paint the region that shall go."
-            frame.sentence(heading(asked, before, after) if region else hint, "good" if region else "hint")
+            frame.sentence(edited.in_words(asked, before, after) if region else hint, "good" if region else "hint")
     high = max(float(abs(one.seen.drawn).max()) for one in (before, after))
     signed = before.seen.signed or after.seen.signed
     for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):
@@ -125,7 +103,7 @@ def show(asked: Question, where: str, how: Fill) -> None:
                 maps.data_uri(one.lit(asked.classifier, high, signed)),
                 f"{name}: {asked.method.title} of {asked.name}, {highest}",
             )
-    order = shown_classes(before.shares, after.shares, asked.target)
+    order = edited.shown_classes(before.shares, after.shares, asked.target)
     names = [asked.classifier.classes[index] for index in order]
     st.html(changes.table(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name))
     frame.how_to_read(HELP)

@@ -81,41 +81,18 @@ def gradient(count: int) -> tuple[bool, int, float, float]:
     return True, point - 1, float(around), float(up)
 
 
-def near(value: float) -> str:
-    """A number to three digits after the point, and a true minus sign."""
-    return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
-
-
-def reach(points: Tensor) -> str:
-    """From the least to the greatest distance of the points (N, 3) from 0."""
-    lengths = points.norm(dim=1)  # (N,)
-    return f"{lengths.min():.3f} to {lengths.max():.3f}"
-
-
-def numbers(seen: Space, with_gradient: bool) -> str:
-    """What can be counted of the picture, as tables in Markdown."""
-    sums = [near(float(points.sum(dim=1).abs().max())) for points in (seen.before, seen.plain)]
-    lines = [
-        "| all points (γ = 1, β = 0) | before | after |",
-        "|---|---|---|",
-        f"| distance from 0 | {reach(seen.before)} | {reach(seen.plain)} |",
-        f"| sum of the features, at most | {sums[0]} | {sums[1]} |",
-    ]
-    if seen.surface:
-        lines.append(f"| off the surface, at most (ε) | | {near(seen.gap)} |")
-    if with_gradient:
-        g = seen.gradient
-        lines += ["", "| the gradient | arrives | is left |", "|---|---|---|"]
-        lines.append(f"| length | {near(float(g.incoming.norm()))} | {near(float(g.left.norm()))} |")
-        for text, along in (
-            ("part along (1, 1, 1)", g.along_ones),
-            ("part along the point before", g.along_point),
-            ("part along the point after", g.along_result),
-        ):
-            lines.append(f"| {text} | {near(along[0])} | {near(along[1])} |")
-        if not seen.surface:
-            lines.append(f"| sum over all points, per feature | | {near(g.batch_sum)} |")
-    return "\n".join(lines)
+def panel(method: Method, seen: Space, stretched: bool, joined: bool, point: int, shown: bool) -> Panel:
+    """The points in space, where they land, and the gradient at a point where it is shown."""
+    surface, title = LANDS[method.name]
+    if surface and stretched:
+        surface, title = f"{surface}, stretched", f"{title}, which γ and β stretch and move"
+    arrows = (seen.gradient.incoming.numpy(), seen.gradient.left.numpy()) if shown else (None, None)
+    lines = [line.numpy() for line in seen.surface]
+    figure = geometry.scene(seen.before.numpy(), seen.after.numpy(), lines, surface, joined, point, *arrows)
+    long = shown and float(seen.gradient.left.norm()) > geometry.LONGEST
+    caption = f"The arrow of what is left is cut to a length of {geometry.LONGEST:g}." if long else ""
+    alt = f"{len(seen.before)} points in space before and after {method.title}. {title}."
+    return Panel("space", title, figure, span=3, alt=alt, caption=caption, height=620)
 
 
 @st.fragment
@@ -141,21 +118,10 @@ def work() -> None:
             seen = cache.memo(key, lambda: cache.compute(look))
 
             def draw() -> tuple[list[Panel], None]:
-                surface, title = LANDS[method.name]
-                if surface and (gamma, beta) != NEUTRAL:
-                    surface, title = f"{surface}, stretched", f"{title}, which γ and β stretch and move"
-                figure = geometry.scene(
-                    seen.before.numpy(), seen.after.numpy(), [line.numpy() for line in seen.surface], surface, joined,
-                    point, seen.gradient.incoming.numpy() if shown else None,
-                    seen.gradient.left.numpy() if shown else None,
-                )  # fmt: skip
-                long = shown and float(seen.gradient.left.norm()) > geometry.LONGEST
-                caption = f"The arrow of what is left is cut to a length of {geometry.LONGEST:g}." if long else ""
-                alt = f"{len(x)} points in space before and after {method.title}. {title}."
-                return [Panel("space", title, figure, span=3, alt=alt, caption=caption, height=620)], None
+                return [panel(method, seen, (gamma, beta) != NEUTRAL, joined, point, shown)], None
 
             kept_board(draw, "geometry-board", (*key, joined))
-            st.markdown(numbers(seen, shown))
+            st.markdown(geometry.numbers(seen, shown))
             frame.how_to_read(HELP)
 
 

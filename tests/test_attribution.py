@@ -1,11 +1,9 @@
-"""The attribution methods against slow references, their closed forms, and independent libraries."""
+"""The attribution methods against slow references and their closed forms, on every form of ReLU and in batches."""
 
 from __future__ import annotations
 
 import copy
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -26,27 +24,17 @@ from normviz.attribution import (
     saliency,
     score_cam,
 )
-from normviz.attribution.network import read_output
-from normviz.attribution.scorer import Scorer
 from normviz.registry import get, methods
-from tests.nets import ACTIVATIONS, PooledNet, pictures, pooled_net, relu_net
+from tests.nets import ACTIVATIONS, pictures, pooled_net, relu_net
 from tests.reference import attribution as reference
 from tests.reference import attribution_reference
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 Function = Callable[..., Tensor]
 TARGETS = torch.tensor([2, 0])
 NAMES = [method.name for method in methods("attribution")]
 CONVENTIONS: tuple[perturbation.Convention, ...] = ("logit", "paper", "official")
 DRAWN_AT_INPUT = ("deconvnet", "guided_backprop", "guided_grad_cam", "integrated_gradients")
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors: torch's threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
@@ -305,217 +293,6 @@ def test_randomized_weights_change_the_map(name: str) -> None:
     assert (first - second).abs().max() > 0.05 * first.abs().max()
 
 
-# Score-CAM's machinery
-
-
-@pytest.mark.parametrize("convention", CONVENTIONS)
-@pytest.mark.parametrize("chunk", [1, 3, 8, 100])
-def test_the_chunk_changes_nothing(convention: perturbation.Convention, chunk: int) -> None:
-    probe = Probe(relu_net(), pictures(), TARGETS, "pool")
-    close(score_cam(probe, convention=convention, chunk=chunk), score_cam(probe, convention=convention), 1e-12)
-
-
-def test_score_cam_never_runs_more_than_a_chunk(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Memory is bounded by the chunk: no forward pass is larger, whatever the number of channels."""
-    sizes: list[int] = []
-
-    def watched(net: nn.Module, images: Tensor) -> object:
-        sizes.append(len(images))
-        return read_output(net, images)
-
-    monkeypatch.setattr("normviz.attribution.scorer.read_output", watched)
-    torch.manual_seed(0)
-    score_cam(Probe(PooledNet(channels=67).double(), pictures(1), 0, "conv"), chunk=16)
-    assert sizes == [16, 16, 16, 16, 3]
-
-
-def test_constant_channels_share_one_pass_and_the_official_code_skips_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    net = pooled_net()
-    with torch.no_grad():
-        net.conv.weight[1:3] = 0.0  # two channels are their bias everywhere
-        net.get_parameter("conv.bias")[1:3] = torch.tensor([0.5, 1.5])
-    sizes: list[int] = []
-
-    def watched(net: nn.Module, images: Tensor) -> object:
-        sizes.append(len(images))
-        return read_output(net, images)
-
-    monkeypatch.setattr("normviz.attribution.scorer.read_output", watched)
-    probe = Probe(net, pictures(1), 1, "relu")
-    for convention, passes in (("logit", [4, 1]), ("official", [4])):
-        sizes.clear()
-        ours = score_cam(probe, convention=convention)  # type: ignore[arg-type]
-        assert sizes == passes
-        close(ours[0], reference.score_cam(net.eval(), probe.images[0], 1, "relu", convention))
-
-
-def test_progress_ends_at_one_and_may_cancel() -> None:
-    probe = Probe(relu_net(), pictures(), TARGETS, "pool")
-    shares: list[float] = []
-    score_cam(probe, chunk=3, progress=shares.append)
-    assert shares == sorted(shares) and len(shares) == 6 and shares[-1] == 1.0
-
-    def stop(share: float) -> None:
-        raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        score_cam(probe, progress=stop)
-    assert score_cam(probe).any()
-
-
-def test_score_cam_refuses_what_it_does_not_offer(probe: Probe) -> None:
-    with pytest.raises(ValueError, match="chunk must be at least 1; received 0"):
-        score_cam(probe, chunk=0)
-    with pytest.raises(ValueError, match="offers logit, paper, official; received 'softmax'"):
-        score_cam(probe, convention="softmax")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match="offers full, auto, bfloat16; received 'half'"):
-        score_cam(probe, precision="half")  # type: ignore[arg-type]
-
-
-def test_names_as_people_type_them() -> None:
-    for typed, name in (
-        ("Grad-CAM++", "grad_cam_pp"), ("gradcam++", "grad_cam_pp"), ("GradCAMpp", "grad_cam_pp"),
-        ("GradCAM", "grad_cam"),
-        ("Guided Backpropagation", "guided_backprop"), ("deconvolution", "deconvnet"), ("Layer-CAM", "layer_cam"),
-        ("ScoreCAM", "score_cam"), ("guided grad-cam", "guided_grad_cam"), ("Class Activation Mapping", "cam"),
-    ):  # fmt: skip
-        assert get(typed, "attribution").name == name
-    assert [knob.choices for knob in get("score_cam").knobs] == [CONVENTIONS, ("full", "auto", "bfloat16")]
-    assert [knob.name for knob in get("cam").knobs] == ["relu"]
-
-
-def test_the_note_says_how_it_was_computed() -> None:
-    notes: list[str] = []
-    score_cam(Probe(relu_net(), pictures(), TARGETS, "pool"), note=notes.append)
-    assert notes == ["Scores computed in float64; batch norms folded: 2."]
-    score_cam(Probe(pooled_net(), pictures(), TARGETS), note=notes.append)
-    assert notes[1] == "Scores computed in float64; no batch norm to fold."
-
-
-def test_batch_norms_are_folded_only_where_they_alone_read_the_convolution() -> None:
-    class Read(nn.Module):
-        """Reads the convolution a second time, unlike what folding allows."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.conv = nn.Conv2d(3, 6, 3)
-            self.bn = nn.BatchNorm2d(6)
-            self.fc = nn.Linear(6, 4)
-
-        def forward(self, x: Tensor) -> Tensor:
-            x = self.conv(x)
-            return self.fc((self.bn(x) * x).relu().mean(dim=(2, 3)))  # type: ignore[no-any-return]
-
-    torch.manual_seed(0)
-    net, notes = Read().double(), list[str]()
-    net.bn.running_var = torch.full((6,), 4.0, dtype=torch.float64)
-    probe = Probe(net, pictures(1), 1, "bn")
-    ours = score_cam(probe, note=notes.append)
-    assert "no batch norm to fold" in notes[0]
-    close(ours[0], reference.score_cam(net.eval(), probe.images[0], 1, "bn"))
-
-
-def test_bfloat16_is_close_and_labelled() -> None:
-    probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
-    notes: list[str] = []
-    full, half = score_cam(probe), score_cam(probe, precision="bfloat16", note=notes.append)
-    assert notes[0].startswith("Scores computed in bfloat16")
-    assert 0 < (half - full).norm() <= 0.01 * full.norm()
-
-
-@pytest.mark.parametrize(
-    ("seconds", "moved", "chosen"), [(0.4, 0.01, "bfloat16"), (0.95, 0.01, "float32"), (0.4, 0.2, "float32")]
-)
-def test_auto_takes_bfloat16_only_where_it_is_faster_and_close(
-    seconds: float, moved: float, chosen: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trials = iter([(1.0, torch.ones(1)), (9.0, torch.zeros(1)), (seconds, torch.ones(1) + moved)])
-    monkeypatch.setattr(Scorer, "_timed", lambda self, pictures: next(trials))
-    probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
-    notes: list[str] = []
-    heatmap = score_cam(probe, precision="auto", chunk=1, note=notes.append)
-    assert notes[0].startswith(f"Scores computed in {chosen}; 1 channels took 1000 ms in float32")
-    assert f"moves their weights by {moved:.1%}" in notes[0]
-    if chosen == "float32":
-        close(heatmap, score_cam(probe), 1e-6)
-
-
-def test_auto_says_where_bfloat16_is_not_tried_or_not_possible() -> None:
-    notes: list[str] = []
-    score_cam(Probe(relu_net(), pictures(), TARGETS, "pool"), precision="auto", note=notes.append)
-    assert "bfloat16 not tried, as there is too little to gain" in notes[0]
-
-    class Insists(PooledNet):
-        def forward(self, x: Tensor) -> Tensor:
-            return F.linear(super().forward(x), torch.eye(4))  # in float32 only
-
-    torch.manual_seed(0)
-    probe = Probe(Insists(), pictures(dtype=torch.float32), TARGETS, "relu")
-    heatmap = score_cam(probe, precision="auto", chunk=1, note=notes.append)
-    assert "float32; bfloat16 is not possible" in notes[1]
-    close(heatmap, score_cam(probe), 1e-6)
-    with pytest.raises(ValueError, match="cannot read images"):
-        score_cam(probe, precision="bfloat16")
-
-
-# Against independent libraries
-
-
-@contextmanager
-def captum_warnings() -> Iterator[None]:
-    """Captum announces its hooks, and asks for gradients of the input by itself."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU activations", category=UserWarning)
-        warnings.filterwarnings("ignore", message="Input Tensor 0 did not already require gradients")
-        yield
-
-
-def separate_relus(dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Captum asks for a module per ReLU: a network as a sequence."""
-    torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(8, 8, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(128, 5),
-    ).to(dtype).eval()  # fmt: skip
-
-
-def test_captum_agrees() -> None:
-    from captum.attr import Deconvolution, GuidedBackprop, GuidedGradCam, LayerGradCam, Saliency
-
-    net, images = separate_relus(), pictures()
-    probe = Probe(net, images, TARGETS, "5")
-    layer = net.get_submodule("5")
-    with captum_warnings():
-        close(saliency(probe), Saliency(net).attribute(images.clone(), target=TARGETS).amax(dim=1).detach())
-        close(deconvnet(probe), Deconvolution(net).attribute(images.clone(), target=TARGETS).detach())
-        close(guided_backprop(probe), GuidedBackprop(net).attribute(images.clone(), target=TARGETS).detach())
-        theirs = LayerGradCam(net, layer).attribute(images.clone(), target=TARGETS, relu_attributions=True)
-        close(grad_cam(probe), theirs[:, 0].detach())
-        product = GuidedGradCam(net, layer).attribute(images.clone(), target=TARGETS, interpolate_mode="bilinear")
-        close(guided_grad_cam(probe), product.detach())
-
-
-@pytest.mark.parametrize("name", ["GradCAM", "LayerCAM", "ScoreCAM"])
-def test_torchcam_agrees(name: str) -> None:
-    from torchcam import methods as torchcam
-
-    net, images = separate_relus(torch.float32), pictures(dtype=torch.float32)
-    function: dict[str, Function] = {"GradCAM": grad_cam, "LayerCAM": layer_cam, "ScoreCAM": score_cam}
-    with getattr(torchcam, name)(net, "5") as extractor:
-        (theirs,) = extractor(TARGETS.tolist(), net(images), normalized=False)
-    close(function[name](Probe(net, images, TARGETS, "5")), theirs.detach(), 1e-5)
-
-
-def test_torchcam_agrees_on_cam() -> None:
-    from torchcam.methods import CAM
-
-    net, images = pooled_net(torch.float32).eval(), pictures(dtype=torch.float32)
-    with CAM(net, "relu", "fc") as extractor:
-        net(images)
-        (theirs,) = extractor(TARGETS.tolist(), normalized=False)
-    close(cam(Probe(net, images, TARGETS)), theirs, 1e-5)
-
-
 # Why a map is empty
 
 
@@ -555,3 +332,18 @@ def test_dead_layers_and_classes_are_told() -> None:
         net.fc.weight[1] = 0.0
     probe = Probe(net, pictures(1), 1)
     assert "does not react to layer 'relu'" in str(empty_reason(grad_cam(probe), probe, "grad_cam"))
+
+
+# Names
+
+
+def test_names_as_people_type_them() -> None:
+    for typed, name in (
+        ("Grad-CAM++", "grad_cam_pp"), ("gradcam++", "grad_cam_pp"), ("GradCAMpp", "grad_cam_pp"),
+        ("GradCAM", "grad_cam"),
+        ("Guided Backpropagation", "guided_backprop"), ("deconvolution", "deconvnet"), ("Layer-CAM", "layer_cam"),
+        ("ScoreCAM", "score_cam"), ("guided grad-cam", "guided_grad_cam"), ("Class Activation Mapping", "cam"),
+    ):  # fmt: skip
+        assert get(typed, "attribution").name == name
+    assert [knob.choices for knob in get("score_cam").knobs] == [CONVENTIONS, ("full", "auto", "bfloat16")]
+    assert [knob.name for knob in get("cam").knobs] == ["relu"]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from normviz.models.catalogue import load_classifier
 from normviz.registry import Method, get, methods
 from normviz.samples import SAMPLES, load_sample
-from normviz.ui import aim, anytime, cam
+from normviz.ui import aim, cam
 from normviz.ui.explain import Question, explain
 from normviz.ui.photo import Photo, decoded
 from tests.test_pages import errors, open_page, words
@@ -198,8 +198,8 @@ def test_a_stopped_map_is_shown_as_far_as_it_came() -> None:
     asked = question("rise", settings=get("rise").settings({"masks": 16}))
     identity = (asked.photo.identity, *asked.key)
     partial = np.linspace(0, 1, 128 * 128, dtype=np.float32).reshape(128, 128)
-    test.session_state[anytime.STOPPED] = identity
-    test.session_state[anytime.SO_FAR] = (identity, 0.4, partial)
+    test.session_state["map stopped"] = identity
+    test.session_state["map so far"] = (identity, partial, 0.4)
     test.run()
     assert not test.exception and not errors(test), words(test)
     assert any("Stopped at 40%: this is an approximation" in caption.value for caption in test.caption)
@@ -211,15 +211,10 @@ def test_a_stopped_map_is_shown_as_far_as_it_came() -> None:
 def test_a_stop_before_there_is_anything_is_said() -> None:
     test = open_page(PAGE, method=cam.title("rise"), masks="16")
     asked = question("rise", settings=get("rise").settings({"masks": 16}))
-    test.session_state[anytime.STOPPED] = (asked.photo.identity, *asked.key)
+    test.session_state["map stopped"] = (asked.photo.identity, *asked.key)
     test.run()
     assert "was stopped before there was a map" in " ".join(errors(test))
     assert test.button(key="go-on")
-
-
-def test_how_long_it_still_takes() -> None:
-    assert anytime._left(0.0, 3.0) == "waiting for a free core"
-    assert anytime._left(0.25, 2.0) == "25%, about 6 s left. Any change stops it."
 
 
 def test_previews_reach_the_page_and_the_last_one_is_the_map() -> None:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+from normviz.attribution import ClassModel, class_model
 from normviz.commands import class_model as command
 from normviz.commands.common import Parser
 from normviz.images import read_photo
 from normviz.models import catalogue
 from normviz.models.catalogue import load_classifier
 from normviz.ui import imagined
-from normviz.ui.imagined import Wish, _Stage
+from normviz.ui.imagined import Found, Wish
 from tests.stand_in import write_stand_in
 from tests.test_pages import errors, open_page, words
 
@@ -41,15 +43,15 @@ def test_a_search_that_was_stopped_keeps_what_it_has_and_can_go_on() -> None:
     test = open_page(PAGE, steps="10", decay="0.003")
     found = test.latex[-1].value
     wish = Wish(load_classifier(), (load_classifier().classes.index("cat"),), 0.01, 10.0, 10)
-    so_far = imagined.Found(np.zeros((1, 4, 4, 3), np.uint8), *(np.full((4, 1), 1.5, np.float32) for _ in range(2)))
-    test.session_state[imagined.STOPPED] = wish.key
-    test.session_state[imagined.SO_FAR] = (wish.key, so_far)
+    so_far = Found(np.zeros((1, 4, 4, 3), np.uint8), *(np.full((4, 1), 1.5, np.float32) for _ in range(2)))
+    test.session_state["search stopped"] = wish.key
+    test.session_state["search so far"] = (wish.key, so_far, 0.3)
     test.select_slider(key="decay").set_value(0.01).run()
     assert "Stopped after 4 of 10 steps" in words(test) and "cat: logit 1.5" in words(test)
     test.button(key="go-on").click().run()
     assert "Stopped" not in words(test) and not errors(test)
     assert test.latex[-1].value != found
-    test.session_state[imagined.STOPPED] = Wish(load_classifier(), wish.targets, 0.0, 10.0, 10).key
+    test.session_state["search stopped"] = Wish(load_classifier(), wish.targets, 0.0, 10.0, 10).key
     test.select_slider(key="decay").set_value(0.0).run()
     assert "stopped before its first step" in " ".join(errors(test))
 
@@ -63,12 +65,19 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_what_the_worker_makes_is_what_is_shown(assets: Path) -> None:
+def test_what_the_worker_makes_is_what_is_shown(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = load_classifier()
     wish = Wish(classifier, (2, 0), 0.001, 1.0, 3, starts=2)
+    made: list[ClassModel] = []
+
+    def search(*given: Any, **settings: Any) -> ClassModel:
+        made.append(class_model(*given, **settings))
+        return made[0]
+
+    monkeypatch.setattr(imagined, "class_model", search)
     shares: list[float] = []
-    stage = _Stage(wish)
-    found = stage.run(shares.append)
+    previews: list[Found] = []
+    found = imagined._climb(wish, shares.append, previews.append)
     assert found.pixels.shape == (4, classifier.size, classifier.size, 3) and found.scores.shape == (4, 4)
     assert shares[-1] == 1 and wish.names == [
         "French horn, start 1",
@@ -76,9 +85,10 @@ def test_what_the_worker_makes_is_what_is_shown(assets: Path) -> None:
         "cat, start 1",
         "cat, start 2",
     ]
-    assert found.shares is not None and stage._latest is not None
+    np.testing.assert_array_equal(previews[-1].pixels, found.pixels)  # the last preview is the finished picture
+    assert previews[-1].shares is None and found.shares is not None
     with torch.inference_mode():
-        logits = classifier.model(stage._latest.images)  # the last preview is the finished picture
+        logits = classifier.model(made[0].images)
     np.testing.assert_allclose(found.shares, logits.softmax(dim=1)[[0, 1, 2, 3], [2, 2, 0, 0]], rtol=1e-5)
     np.testing.assert_allclose(found.scores[-1], logits[[0, 1, 2, 3], [2, 2, 0, 0]], rtol=1e-5)
 

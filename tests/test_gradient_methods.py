@@ -24,7 +24,8 @@ from normviz.attribution.targets import Difference
 from normviz.models.residual import ResidualNet
 from tests.nets import AttentionNet, pictures, pooled_net, relu_net
 from tests.reference import attribution_gradient as reference
-from tests.test_attribution import TARGETS, close, separate_relus
+from tests.test_attribution import TARGETS, close
+from tests.test_attribution_libraries import separate_relus
 
 
 @pytest.fixture

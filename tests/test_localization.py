@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from normviz.evaluation.baselines import centre_map
-from normviz.evaluation.localization import best_iou, bootstrap, energy_inside, grid_pointing, pointing
+from normviz.evaluation.localization import best_iou, energy_inside, grid_pointing, pointing
 from tests.reference import localization as reference
 
 SIZE = (12, 16)
@@ -136,28 +136,6 @@ def test_the_centre_map_finds_what_is_in_the_centre() -> None:
     assert energy_inside(heatmap, box(4, 6, 8, 10)) > 16 / 192
 
 
-def test_the_bootstrap_is_seeded_and_right() -> None:
-    scores = (torch.arange(400) % 4 == 0).float()  # a coin with p = .25
-    mean, low, high = bootstrap(scores)
-    error = 1.96 * (0.25 * 0.75 / 400) ** 0.5
-    assert mean == 0.25
-    assert [low, high] == pytest.approx([0.25 - error, 0.25 + error], abs=0.006)
-    assert bootstrap(scores) == (mean, low, high) and bootstrap(scores, seed=1) != (mean, low, high)
-    assert bootstrap(torch.full((9,), 0.5)) == (0.5, 0.5, 0.5)
-    wide = bootstrap(scores[:40])
-    assert wide.high - wide.low > 2.5 * (high - low)
-
-
-def test_ninety_five_percent_of_the_intervals_hold_the_truth() -> None:
-    generator = torch.Generator().manual_seed(1)
-    held = 0
-    for seed in range(300):
-        mean, low, high = bootstrap(torch.rand(60, generator=generator), seed, draws=400)
-        held += low <= 0.5 <= high
-        assert low <= mean <= high
-    assert 0.90 <= held / 300 <= 0.98
-
-
 def test_what_is_refused() -> None:
     heatmap, mask = cases()[0]
     wrongs: list[tuple[Callable[[], object], str]] = [
@@ -168,7 +146,6 @@ def test_what_is_refused() -> None:
         (lambda: pointing(heatmap, mask, -1.0), "at least 0 pixels; received -1.0"),
         (lambda: grid_pointing(heatmap, 4), "from 0 to 3; received 4"),
         (lambda: grid_pointing(heatmap, 0, 5), "5 x 5 cells; received shape (12, 16)"),
-        (lambda: bootstrap(torch.zeros(0)), "received (0,)"),
     ]
     for wrong, words in wrongs:
         with pytest.raises(ValueError) as error:

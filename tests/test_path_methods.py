@@ -21,7 +21,8 @@ from normviz.attribution.path import baseline_of
 from normviz.attribution.targets import Difference
 from tests.nets import pictures, pooled_net, relu_net
 from tests.reference import attribution_gradient as reference
-from tests.test_attribution import TARGETS, close, separate_relus
+from tests.test_attribution import TARGETS, close
+from tests.test_attribution_libraries import separate_relus
 
 ANYTIME: list[tuple[Callable[..., Tensor], str]] = [
     (smooth_grad, "samples"), (smooth_grad_cam_pp, "samples"), (integrated_gradients, "steps"),

@@ -15,7 +15,7 @@ from normviz.attribution import Probe
 from normviz.models.residual import ResidualNet
 from normviz.registry import Method, Value, methods
 from tests.nets import WrappedNet, pictures, relu_net
-from tests.test_probe import state
+from tests.test_private_copies import state
 
 METHODS = methods("attribution")
 SLOW = [method for method in METHODS if method.slow]

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from normviz.attribution import Probe
 from normviz.evaluation.baselines import centre_map, random_map, sobel_map
-from normviz.evaluation.localization import best_iou, bootstrap, energy_inside, pointing
+from normviz.evaluation.bootstrap import mean_and_interval
+from normviz.evaluation.localization import best_iou, energy_inside, pointing
 from normviz.evaluation.pixels import at_pixels
 from normviz.evaluation.questions import Kind, Questions
 from normviz.models.catalogue import Classifier
@@ -28,6 +29,7 @@ HARDEST = ("occlusion", "rise", "ss_cam", "is_cam")  # hundreds of times: fewer 
 HARDEST_SHARE = 10
 BATCH = 40 * 64 * 64  # pixels in one forward pass
 CHUNK = 64  # pictures that slow methods take at once: they are small
+RESAMPLES = 2000  # of the scenes, for an interval
 STRIDE = 8  # pixels of a cell of the networks' last layer; a random map is as coarse
 
 
@@ -251,7 +253,7 @@ def _result(job: Job, probes: Probes, progress: Callable[[float], None]) -> Resu
             return Result(network, method, kind, refused=str(error))
     found = scores(maps, job.questions)
     rows = tuple(
-        Row(network, method, kind, measure, *bootstrap(values), job.questions.scenes)
+        Row(network, method, kind, measure, *mean_and_interval(values, resamples=RESAMPLES), job.questions.scenes)
         for measure, values in found.items()
     )
     empty = float((maps.flatten(1).amax(dim=1) <= 0).float().mean())

@@ -1,11 +1,13 @@
-"""How sure is a mean over photos? Photos are drawn again with replacement."""
+"""How sure is a mean over photos or scenes? They are drawn again with replacement."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
 
 RESAMPLES = 10_000
 BLOCK = 500  # resamples at a time, which bounds the memory
@@ -19,27 +21,33 @@ class Estimate(NamedTuple):
     high: float
 
 
-def mean_and_interval(values: ArrayLike, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
-    """The mean of some numbers, one a photo, with the 95 % percentile bootstrap interval.
+def mean_and_interval(values: ArrayLike | Tensor, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
+    """The mean of some numbers, one a photo or scene, with the 95 % percentile bootstrap interval.
 
     Args:
         values: (P,) finite numbers.
-        seed: of the drawing.
-        resamples: how often P of the numbers are drawn with replacement.
+        seed: of the drawing, which is the same on every machine.
+        resamples: how often P of the numbers are drawn with replacement, at least once.
 
     Raises:
-        ValueError: no numbers, or one that is not finite.
+        ValueError: no numbers, one that is not finite, or fewer than one resample.
 
     Source:
-        Efron 1979, Bootstrap Methods: Another Look at the Jackknife.
+        Efron 1979, Bootstrap Methods: Another Look at the Jackknife; Efron & Tibshirani 1993, chapter 13 (percentile
+        interval).
     """
-    row = np.asarray(values, dtype=np.float64)
-    if row.ndim != 1 or len(row) == 0 or not np.isfinite(row).all():
-        raise ValueError(f"a mean needs a row of finite numbers; received shape {row.shape}")
-    generator = np.random.default_rng(seed)
-    blocks = [min(BLOCK, resamples - start) for start in range(0, resamples, BLOCK)]
-    means: NDArray[np.float64] = np.concatenate(
-        [row[generator.integers(len(row), size=(block, len(row)))].mean(axis=1) for block in blocks]
+    given = values.detach().cpu() if isinstance(values, Tensor) else torch.tensor(np.asarray(values, np.float64))
+    row = given.double()  # (P,)
+    if row.ndim != 1 or len(row) == 0 or not row.isfinite().all():
+        raise ValueError(f"a mean needs a row of finite numbers; received shape {tuple(row.shape)}")
+    if resamples < 1:
+        raise ValueError(f"a bootstrap needs at least one resample; received {resamples}")
+    generator = torch.Generator().manual_seed(seed)
+    means = torch.cat(
+        [
+            row[torch.randint(len(row), (min(BLOCK, resamples - start), len(row)), generator=generator)].mean(dim=1)
+            for start in range(0, resamples, BLOCK)
+        ]
     )  # (resamples,)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(float(row.mean()), float(low), float(high))
+    low, high = means.quantile(means.new_tensor([0.025, 0.975])).tolist()
+    return Estimate(float(row.mean()), low, high)

@@ -12,22 +12,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DRAWS = 2000  # samples of a bootstrap
-
 
 class BestIou(NamedTuple):
     """The best intersection over union, and the threshold that gives it, as a share of the map's highest value."""
 
     iou: Tensor  # (...)
     threshold: Tensor  # (...), above 0 and at most 1; 0 for a map without positive evidence
-
-
-class Interval(NamedTuple):
-    """A mean, and the ends of its 95 % confidence interval."""
-
-    mean: float
-    low: float
-    high: float
 
 
 def pointing(heatmap: Tensor, mask: Tensor, tolerance: float = 0.0) -> Tensor:
@@ -147,29 +137,6 @@ def grid_pointing(heatmap: Tensor, cell: int | Tensor, side: int = 2) -> Tensor:
     column = torch.arange(width, device=heatmap.device) // (width // side)  # (W,)
     mask = side * row[:, None] + column == cells[..., None, None]  # (..., H, W)
     return energy_inside(heatmap, mask)  # (...)
-
-
-def bootstrap(scores: Tensor, seed: int = 0, draws: int = DRAWS) -> Interval:
-    """The mean of scores and its 95 % confidence interval, by drawing as many of them with replacement, many times.
-
-    Args:
-        scores: (N,), one for each scene.
-        seed: of the draws, which are the same on every machine.
-        draws: how many.
-
-    Raises:
-        ValueError: no scores, or fewer than one draw.
-
-    Source:
-        Efron & Tibshirani 1993, chapter 13 (percentile interval).
-    """
-    if scores.ndim != 1 or not len(scores) or draws < 1:
-        raise ValueError(f"a bootstrap needs scores (N,) and draws; received {tuple(scores.shape)} and {draws} draws")
-    values = scores.detach().to("cpu", torch.float64)  # (N,)
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(len(values), (draws, len(values)), generator=generator)  # (draws, N)
-    ends = values[drawn].mean(dim=1).quantile(torch.tensor([0.025, 0.975], dtype=torch.float64))  # (2,)
-    return Interval(float(values.mean()), float(ends[0]), float(ends[1]))
 
 
 def _checked(heatmap: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,7 @@
-"""Points of three features in space, before and after, with the surface they land on and a gradient as two arrows."""
+"""Points of three features in space, before and after, with the surface they land on and a gradient as two arrows.
+
+And what can be counted of such a picture.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,9 @@ from typing import Any
 import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
+from torch import Tensor
 
+from normviz.experiments.geometry import Space
 from normviz.figures import style
 
 Points = NDArray[Any]
@@ -98,6 +103,43 @@ def scene(
             "camera": {"eye": {"x": 1.6, "y": -0.5, "z": 1.0}, "center": {"x": 0, "y": 0, "z": -0.08}},
         },
     )  # fmt: skip
+
+
+def numbers(seen: Space, with_gradient: bool) -> str:
+    """What can be counted of the picture, as tables in Markdown."""
+    sums = [_near(float(points.sum(dim=1).abs().max())) for points in (seen.before, seen.plain)]
+    lines = [
+        "| all points (γ = 1, β = 0) | before | after |",
+        "|---|---|---|",
+        f"| distance from 0 | {_reach(seen.before)} | {_reach(seen.plain)} |",
+        f"| sum of the features, at most | {sums[0]} | {sums[1]} |",
+    ]
+    if seen.surface:
+        lines.append(f"| off the surface, at most (ε) | | {_near(seen.gap)} |")
+    if with_gradient:
+        g = seen.gradient
+        lines += ["", "| the gradient | arrives | is left |", "|---|---|---|"]
+        lines.append(f"| length | {_near(float(g.incoming.norm()))} | {_near(float(g.left.norm()))} |")
+        for text, along in (
+            ("part along (1, 1, 1)", g.along_ones),
+            ("part along the point before", g.along_point),
+            ("part along the point after", g.along_result),
+        ):
+            lines.append(f"| {text} | {_near(along[0])} | {_near(along[1])} |")
+        if not seen.surface:
+            lines.append(f"| sum over all points, per feature | | {_near(g.batch_sum)} |")
+    return "\n".join(lines)
+
+
+def _near(value: float) -> str:
+    """A number to three digits after the point, and a true minus sign."""
+    return f"{round(value, 3) + 0.0:.3f}".replace("-", "−")
+
+
+def _reach(points: Tensor) -> str:
+    """From the least to the greatest distance of the points (N, 3) from 0."""
+    lengths = points.norm(dim=1)  # (N,)
+    return f"{lengths.min():.3f} to {lengths.max():.3f}"
 
 
 def _axes(ends: Points) -> go.Scatter3d:

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from normviz.evaluation.edit import Fill, enlarge, fill, strongest
 from normviz.evaluation.pixels import at_pixels
+from normviz.figures import changes
 from normviz.models.catalogue import Classifier
 from normviz.ui import cache, explain
 from normviz.ui.explain import Explained, Question
@@ -23,6 +24,7 @@ from normviz.ui.paint import cells, grid
 from normviz.ui.photo import Photo
 
 T = TypeVar("T")
+SHOWN = 5  # classes
 LONGEST = 512  # pixels: a longer photo is reduced, so that inpainting half of it takes a second
 
 
@@ -113,3 +115,22 @@ def edited(photo: Photo, region: str, how: Fill) -> Photo:
     pixels = cache.private("edit filled", key, lambda: cache.compute(run))
     identity = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
     return replace(photo, pixels=pixels, identity=identity, sample=None)
+
+
+def in_words(asked: Question, before: Answer, after: Answer) -> str:
+    """What became of the class, in one sentence."""
+    was, now = float(before.shares[asked.target]), float(after.shares[asked.target])
+    said = changes.in_words(asked.name, was, now)
+    winner = int(after.shares.argmax())
+    if winner != int(before.shares.argmax()):
+        said += (
+            f"; the network now says {asked.classifier.classes[winner]}, {changes.percent(float(after.shares.max()))}"
+        )
+    return f"{said[0].upper()}{said[1:]}."
+
+
+def shown_classes(before: Tensor, after: Tensor, target: int) -> list[int]:
+    """The class that is asked about, and those that are or become most probable, by their probability before."""
+    others = torch.maximum(before, after).argsort(descending=True).tolist()  # (classes,)
+    chosen = list(dict.fromkeys([target, int(after.argmax()), *others]))[:SHOWN]
+    return sorted(chosen, key=lambda index: -float(before[index]))

@@ -11,8 +11,9 @@ from normviz.figures import maps
 from normviz.models.catalogue import Classifier, load_classifier
 from normviz.models.residual import ResidualNet
 from normviz.registry import get
-from normviz.scenes import HANS, Scene, hans_scene, make_hans_scenes
+from normviz.scenes import CLASSES, HANS, Scene, hans_scene, make_hans_scenes
 from normviz.ui import cache, explain
+from normviz.ui.edited import Answer
 from normviz.ui.explain import Explained, Question
 from normviz.ui.photo import Photo
 
@@ -65,6 +66,14 @@ def lit(number: int, method: str, label: int, marked: bool) -> tuple[str, float]
     return maps.data_uri(over), float(explain.probabilities(asked.classifier, asked.photo)[HANS])
 
 
+def lit_again(before: Photo, after: Photo, method: str) -> str:
+    """A changed picture with the map of HANS over it, in the colours of the map before, as a data URI."""
+    seen, classifier = answer(question(after, method)), network()
+    high = max(float(answer(question(before, method)).drawn.max()), 1e-9)
+    shown = Answer(after, classifier.probabilities(after.image), seen)
+    return maps.data_uri(shown.lit(classifier, high, seen.signed))
+
+
 def on_mark(seen: Explained, mark: torch.Tensor) -> float:
     """The share of a map's positive evidence that lies on the watermark, bool (H, W)."""
     cells = at_pixels(torch.from_numpy(seen.raw), (mark.shape[0], mark.shape[1])).clamp(min=0)  # (H, W)
@@ -81,6 +90,21 @@ def tested() -> float:
 def facts() -> HansFacts:
     """How often the network is right, with the watermark and without it."""
     return cache.memo(("hans facts", COUNT), lambda: cache.compute(lambda: hans_facts(_model(), COUNT)))
+
+
+def table(told: HansFacts) -> str:
+    """The facts, as a table in Markdown."""
+    name = CLASSES[HANS]
+    rows = [
+        (f"{name} with its mark: recognised", told.with_mark),
+        ("the very same pictures without it: recognised", told.without_mark),
+        (f"other classes with the mark: called {name}", told.fooled),
+        (f"the very same pictures without it: called {name}", told.not_fooled),
+        ("other classes without it: recognised", told.others),
+        ("with its mark: LayerCAM is highest on the mark", told.brightest),
+        (f"LayerCAM that lies on the mark, {told.mark_area:.1%} of the picture", told.on_mark),
+    ]
+    return "| measured | share |\n|---|--:|\n" + "\n".join(f"| {what} | {share:.1%} |" for what, share in rows)
 
 
 def _model() -> ResidualNet:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from html import escape
 
 import numpy as np
-import streamlit as st
 import torch
 from numpy.typing import NDArray
 
@@ -17,9 +14,7 @@ from normviz.attribution import ClassModel, class_model
 from normviz.figures import maps
 from normviz.models.catalogue import Classifier
 from normviz.ui import cache
-
-EVERY = 0.33  # seconds between two pictures of a search
-SO_FAR, STOPPED = "class model so far", "class model stopped"  # what the visitor's session holds of it
+from normviz.ui.waiting import Preview
 
 
 @dataclass(frozen=True)
@@ -86,18 +81,19 @@ def search(wish: Wish) -> Found:
     Raises:
         ValueError: what `class_model` refuses, or a stop before the first step.
     """
-    if st.session_state.get(STOPPED) == wish.key:
-        st.button("Go on to the end", key="go-on", on_click=lambda: st.session_state.pop(STOPPED, None))
-        kept = st.session_state.get(SO_FAR)
-        if kept is None or kept[0] != wish.key:
-            raise ValueError("the search was stopped before its first step: let it go on to the end")
-        found: Found = kept[1]
-        return found
-    for name in (SO_FAR, STOPPED):
-        st.session_state.pop(name, None)
-    stage = _Stage(wish)
-    found = cache.memo(("class model", *wish.key), lambda: cache.compute_slowly(stage.run, stage.show))
-    stage.place.empty()
+
+    def picture(found: Found, share: float) -> str:
+        return pictures(wish, found)
+
+    preview = Preview("search", wish.key, "Climbing", picture, "Keeps the picture as it is now.")
+    if preview.stopped():
+        return preview.so_far("the search was stopped before its first step")[0]
+
+    def run(advance: Callable[[float], None]) -> Found:
+        return _climb(wish, advance, preview.keep)
+
+    found = cache.memo(("class model", *wish.key), lambda: cache.compute_slowly(run, preview.show))
+    preview.done()
     return found
 
 
@@ -116,54 +112,19 @@ def pictures(wish: Wish, found: Found) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
 
 
-class _Stage:
-    """The place where the pictures are shown while they are searched for; a quick answer leaves it empty."""
-
-    def __init__(self, wish: Wish) -> None:
-        self.place = st.empty()
-        self._wish, self._began, self._drawn = wish, time.monotonic(), 0.0
-        self._latest: ClassModel | None = None  # replaced as a whole by the worker's thread
-
-    def run(self, advance: Callable[[float], None]) -> Found:
-        """Search; called in a worker's thread."""
-        wish, classifier = self._wish, self._wish.classifier
-        targets = torch.tensor(wish.targets)  # (T,)
-
-        def keep(latest: ClassModel) -> None:
-            self._latest = latest
-
-        found = class_model(
-            classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=wish.decay,
-            rate=wish.rate, steps=wish.steps, jitter=wish.jitter, blur=wish.blur, starts=wish.starts, seed=wish.seed,
-            progress=advance, preview=keep,
-        )  # fmt: skip
-        with torch.inference_mode():
-            output = classifier.model(found.images)
-            logits = getattr(output, "logits", output).float().cpu()  # (S, classes)
-        own = targets.repeat_interleave(wish.starts)[:, None]  # (S, 1)
-        return _found(found, logits.softmax(dim=1).gather(1, own)[:, 0].numpy())
-
-    def show(self, share: float) -> None:
-        """Draw the bar and the pictures so far, about three times a second."""
-        if time.monotonic() - self._drawn < EVERY:
-            return
-        if not self._drawn:
-            with self.place.container():
-                self._bar = st.empty()
-                st.button("Stop", key="stop-search", on_click=self._stop, help="Keeps the picture as it is now.")
-                self._picture = st.empty()
-        self._drawn = time.monotonic()
-        latest = self._latest
-        if latest is not None:
-            found = _found(latest)
-            st.session_state[SO_FAR] = (self._wish.key, found)
-            self._picture.html(pictures(self._wish, found))
-        passed = self._drawn - self._began
-        left = f"{share:.0%}, about {math.ceil(passed * (1 - share) / share)} s left" if share else "waiting for a core"
-        self._bar.progress(share, f"Climbing: {left}. Any change stops it.")
-
-    def _stop(self) -> None:
-        st.session_state[STOPPED] = self._wish.key
+def _climb(wish: Wish, advance: Callable[[float], None], keep: Callable[[Found], None]) -> Found:
+    """Search; called in a worker's thread."""
+    classifier, targets = wish.classifier, torch.tensor(wish.targets)  # (T,)
+    found = class_model(
+        classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=wish.decay, rate=wish.rate,
+        steps=wish.steps, jitter=wish.jitter, blur=wish.blur, starts=wish.starts, seed=wish.seed, progress=advance,
+        preview=lambda latest: keep(_found(latest)),
+    )  # fmt: skip
+    with torch.inference_mode():
+        output = classifier.model(found.images)
+        logits = getattr(output, "logits", output).float().cpu()  # (S, classes)
+    own = targets.repeat_interleave(wish.starts)[:, None]  # (S, 1)
+    return _found(found, logits.softmax(dim=1).gather(1, own)[:, 0].numpy())
 
 
 def _found(model: ClassModel, shares: NDArray[np.float32] | None = None) -> Found:

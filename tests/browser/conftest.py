@@ -1,17 +1,26 @@
-"""A running app and a headless Chromium; a console error or a foreign request fails the test."""
+"""A headless Chromium; the running app, where a console error or a foreign request fails a test; the board alone."""
 
 from __future__ import annotations
 
 import os
 import shutil
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
 from scripts.simulate_class import server
+from tests.browser.board_page import open_board
 
+ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 # Opened by a deep link, Streamlit's own script looks for the server below the page's path first, and at the root then.
@@ -93,3 +102,39 @@ def open_page(chromium: Browser, url: str) -> Iterator[Open]:
 def settled(page: Page) -> None:
     """Wait until the page's run has finished."""
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a running `board_demo.py`."""
+    folder = tmp_path_factory.mktemp("app")
+    shutil.copy(Path(__file__).parent / "board_demo.py", folder)
+    shutil.copytree(ROOT / ".streamlit", folder / ".streamlit")
+    shutil.copytree(ROOT / "static" / "fonts", folder / "static" / "fonts")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    with (folder / "log").open("w") as log:
+        running = subprocess.Popen(
+            [sys.executable, "-m", "streamlit", "run", "board_demo.py", "--server.port", str(port)],
+            cwd=folder, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
+        )  # fmt: skip
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://localhost:{port}/_stcore/health", timeout=1).close()
+                break
+            except (urllib.error.URLError, ConnectionError):
+                time.sleep(0.2)
+        yield f"http://localhost:{port}"
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+@pytest.fixture
+def fresh(chromium: Browser, address: str) -> Iterator[tuple[Page, list[str]]]:
+    """The page of `board_demo.py` for one test, and its troubles."""
+    page, troubles = open_board(chromium, address)
+    yield page, troubles
+    page.context.close()
