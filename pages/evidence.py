@@ -9,7 +9,7 @@ from normviz.registry import get
 from normviz.ui import aim, cache, explain, frame, network, state
 from normviz.ui.board import Panel, board
 from normviz.ui.explain import Question
-from normviz.ui.photo import pick
+from normviz.ui.photo import kept, pick
 
 WAYS = {"layer": "Cells of a layer", "full": "Pixels and biases (FullGrad)"}
 GRIDS = (8, 16, 32, 64)
@@ -54,7 +54,7 @@ def entered(asked: Question, way: str, rows: int) -> Ledger:
         probe = asked.probe()
         return at_layer(probe) if way == "layer" else in_full(probe, size=(rows, rows))
 
-    return explain.kept(asked, "ledger", (*asked.key, way, rows), lambda: cache.compute(run))
+    return kept(asked.photos, "ledger", (*asked.key, way, rows), lambda: cache.compute(run))
 
 
 def heading(asked: Question, found: Ledger) -> str:

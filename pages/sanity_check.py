@@ -13,10 +13,10 @@ from normviz.evaluation.sanity import Stage, sanity_check
 from normviz.figures import sanity as figures
 from normviz.figures.sanity import MEASURES
 from normviz.registry import get
-from normviz.ui import aim, cache, cam, explain, frame, knobs, network, state
+from normviz.ui import aim, cam, explain, frame, knobs, network, state
 from normviz.ui.board import Panel, board
 from normviz.ui.explain import Question
-from normviz.ui.photo import pick
+from normviz.ui.photo import kept_slowly, pick
 from normviz.ui.waiting import Waiting
 
 BESIDE = ("saliency", "guided_backprop")  # the method beside which others are seen
@@ -93,7 +93,7 @@ def stages(
         return found, refused
 
     key = (*asked.key, independent, seed)
-    return explain.kept(asked, "sanity", key, lambda: cache.compute_slowly(run, step))
+    return kept_slowly(asked.photos, "sanity", key, run, step)
 
 
 def show(asked: Question, independent: bool, seed: int, measure: figures.Measure) -> None:

@@ -85,7 +85,7 @@ def curves(run: Run) -> str:
 
 def go_on(run: Run, waiting: Waiting, place: st.delta_generator.DeltaGenerator) -> None:
     """Train in short pieces of work, and draw the curves after each, until it is finished or stopped."""
-    scenes = cache.compute_slowly(tiny.data, lambda share: waiting.show("Drawing the scenes", share))
+    scenes = tiny.data(lambda share: waiting.show("Drawing the scenes", share))
     while not run.done:
         cache.compute(lambda: run.advance(scenes))
         waiting.show("Training", run.share)

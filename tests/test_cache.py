@@ -157,6 +157,114 @@ def test_slow_work_of_a_visitor_who_went_on_is_given_up_and_made_for_the_next() 
     assert steps[0] <= before + 1  # the worker has stopped
 
 
+def counting(steps: list[int], pause: float = 0.02) -> Callable[[Callable[[float], None]], int]:
+    """Work of some hundred steps that counts them."""
+
+    def make(advance: Callable[[float], None]) -> int:
+        for step in range(100):
+            steps[0] += 1
+            advance((step + 1) / 100)
+            time.sleep(pause)
+        return 7
+
+    return make
+
+
+def test_all_who_wait_for_slow_work_see_how_far_it_is_and_it_is_done_once() -> None:
+    shared, steps = cache.Shared(1000), [0]
+    seen: list[list[float]] = [[], [], []]
+    results: list[int] = []
+
+    def ask(number: int) -> None:
+        results.append(shared.get_slowly("map", counting(steps), seen[number].append))
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(3)]
+    for thread in threads:
+        thread.start()
+        time.sleep(0.1)
+    for thread in threads:
+        thread.join()
+    assert results == [7, 7, 7] and steps == [100]
+    assert all(len(shares) > 3 and shares == sorted(shares) for shares in seen)
+    assert shared.get_slowly("map", counting(steps), lambda share: pytest.fail("made again")) == 7 and steps == [
+        100
+    ]  # kept
+    assert not shared._works
+
+
+def test_slow_work_goes_on_while_somebody_waits_and_ends_with_the_last() -> None:
+    class TurnedAway(BaseException):
+        pass
+
+    shared, steps, patient = cache.Shared(1000), [0], threading.Event()
+
+    def leave(share: float) -> None:
+        patient.wait(10)
+        raise TurnedAway
+
+    def stay(share: float) -> None:
+        patient.set()
+
+    gone: list[str] = []
+
+    def ask_and_leave() -> None:
+        try:
+            shared.get_slowly("map", counting(steps), leave)
+        except TurnedAway:
+            gone.append("left")
+
+    first = threading.Thread(target=ask_and_leave)
+    first.start()
+    assert shared.get_slowly("map", counting(steps), stay) == 7
+    first.join()
+    assert gone == ["left"] and steps == [100]  # what the first had begun was finished for the second
+    with pytest.raises(TurnedAway):
+        shared.get_slowly("another", counting(steps), leave)
+    time.sleep(0.1)
+    before = steps[0]
+    time.sleep(0.1)
+    assert steps[0] == before < 200 and not shared._works
+
+
+def test_a_failure_of_slow_work_reaches_everyone_and_is_not_kept() -> None:
+    shared, caught = cache.Shared(1000), [0]
+
+    def fail(advance: Callable[[float], None]) -> int:
+        time.sleep(0.3)
+        raise ValueError("no")
+
+    def ask() -> None:
+        with pytest.raises(ValueError, match="no"):
+            shared.get_slowly("map", fail, lambda share: None)
+        caught[0] += 1
+
+    threads = [threading.Thread(target=ask) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert caught == [3] and "map" not in shared and not shared._works
+
+
+def test_short_work_does_not_stand_in_line_behind_slow_work() -> None:
+    over, names = threading.Event(), []
+
+    def slow(advance: Callable[[float], None]) -> None:
+        names.append(threading.current_thread().name)
+        over.wait(10)
+
+    threads = [threading.Thread(target=cache.compute_slowly, args=(slow, lambda share: None)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    while len(names) < cores():
+        time.sleep(0.01)
+    quick = cache.compute(lambda: threading.current_thread().name)  # would wait ten seconds
+    assert not over.is_set() and quick not in names
+    over.set()
+    for thread in threads:
+        thread.join()
+
+
 def test_slow_work_gives_way_where_a_fragment_was_asked_to_run_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """Streamlit would finish the run first; what was asked for must not be dropped."""
     from streamlit.runtime.scriptrunner import StopException
@@ -222,3 +330,9 @@ def test_a_photo_stays_in_its_session_and_is_decoded_once() -> None:
     assert test.session_state["value"] == 3
     other = run(private_photo)
     assert other.session_state["made"] == ["one"]  # another visitor decodes again
+
+
+def test_only_the_visitors_own_script_can_keep_something_in_the_session() -> None:
+    """Elsewhere Streamlit would keep it in one state of the process."""
+    with pytest.raises(RuntimeError, match="only the script of a visitor can keep 'photo'"):
+        cache.private("photo", "one", lambda: 7)

@@ -117,11 +117,13 @@ def test_a_drawback_is_one_link_away(name: str) -> None:
 
 
 def test_maps_of_a_visitors_photo_stay_in_the_session() -> None:
-    test = open_page("compare_maps", methods="Grad-CAM")
+    test = open_page("compare_maps", net="scenes, batch norm", methods="Grad-CAM")
     before = set(comparison._SAMPLES._entries)
     test.file_uploader(key="photo-file").set_value(("cat.png", load_sample("coffee"), "image/png")).run()
     fine(test)
     assert set(comparison._SAMPLES._entries) == before
+    own = test.session_state["private photo maps"][1]
+    assert {key[0] for key in own._entries} >= {"map", "probe"}  # also what a worker made
     assert sheet_of(test)["rows"][0]["maps"][0]["picture"]
 
 

@@ -8,12 +8,13 @@ session and goes with it.
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import streamlit as st
@@ -26,13 +27,68 @@ from normviz.device import cores, device
 
 T = TypeVar("T")
 MEGABYTE = 2**20
+EVERY = 0.15  # seconds between two looks at work that takes long
+YIELDING = 10  # the niceness of threads that do work that takes long
+
+
+def _step_back() -> None:
+    """Let the threads of short work go first: on Linux, each thread has a niceness of its own."""
+    if sys.platform == "linux":
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), YIELDING)
+
+
 # Work is done by as many threads as there are cores, and always the same ones: a class at once neither thrashes nor
 # fills memory, and the threads that PyTorch starts for each of them, and their memory, are at hand the next time.
+# Work that takes long has threads of its own, so that nobody's short work stands in line behind it.
 _WORKERS = ThreadPoolExecutor(cores(), thread_name_prefix="normviz")
+_SLOW_WORKERS = ThreadPoolExecutor(cores(), thread_name_prefix="normviz-slow", initializer=_step_back)
 
 
 class Abandoned(BaseException):
-    """The visitor for whom something was computed has turned to something else."""
+    """The visitors for whom something was computed have turned to something else."""
+
+
+class _Work(Generic[T]):
+    """Work that takes long, done once for all who wait for it, and given up when the last of them has gone away."""
+
+    def __init__(self, make: Callable[[Callable[[float], None]], T]) -> None:
+        self._share, self._waiting, self._given_up = 0.0, 0, False
+        self._lock = threading.Lock()  # guards those two counts
+        self._future = _SLOW_WORKERS.submit(make, self._advance)
+
+    @property
+    def over(self) -> bool:
+        """Whether it is finished, has failed or was given up."""
+        return self._given_up or self._future.done()
+
+    def join(self) -> bool:
+        """Wait for it from now on; False where it was given up already."""
+        with self._lock:
+            self._waiting += 1
+            return not self._given_up
+
+    def result(self, show: Callable[[float], object]) -> T:
+        """What it gives; `show` draws the finished share meanwhile, in the visitor's own thread."""
+        try:
+            while not wait([self._future], timeout=EVERY).done:
+                _give_way()
+                show(self._share)
+        except BaseException:  # Streamlit ends a run in which something was changed with an exception of its own
+            self._leave()
+            raise
+        return self._future.result()
+
+    def _advance(self, finished: float) -> None:
+        self._share = finished
+        if self._given_up:
+            raise Abandoned
+
+    def _leave(self) -> None:
+        with self._lock:
+            self._waiting -= 1
+            if self._waiting == 0:
+                self._given_up = True
+                self._future.cancel()  # where it has not begun
 
 
 def compute(make: Callable[[], T]) -> T:
@@ -47,23 +103,9 @@ def compute_slowly(make: Callable[[Callable[[float], None]], T], show: Callable[
         make: does the work, calling its argument with the finished share, 0 to 1.
         show: draws that share, in the visitor's own thread.
     """
-    share, abandoned = 0.0, threading.Event()
-
-    def advance(finished: float) -> None:
-        nonlocal share
-        share = finished
-        if abandoned.is_set():
-            raise Abandoned
-
-    future = _WORKERS.submit(make, advance)
-    try:
-        while not wait([future], timeout=0.15).done:
-            _give_way()
-            show(share)
-    except BaseException:  # Streamlit ends a run in which something was changed with an exception of its own
-        abandoned.set()
-        raise
-    return future.result()
+    work = _Work(make)
+    work.join()
+    return work.result(show)
 
 
 def _give_way() -> None:
@@ -81,6 +123,7 @@ class Shared:
         self.limit = limit
         self._entries: OrderedDict[Hashable, Future[Any]] = OrderedDict()
         self._sizes: dict[Hashable, int] = {}
+        self._works: dict[Hashable, _Work[Any]] = {}
         self._lock = threading.Lock()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
@@ -108,6 +151,31 @@ class Shared:
             return future.result()
         except Abandoned:
             return self.get(key, make)
+
+    def get_slowly(
+        self, key: Hashable, make: Callable[[Callable[[float], None]], T], show: Callable[[float], object]
+    ) -> T:
+        """The value of `key` that takes long to make: all who wait for it see how far it is, and may go away.
+
+        Args:
+            key: names everything that the value follows from.
+            make: does the work, calling its argument with the finished share, 0 to 1.
+            show: draws that share, in the visitor's own thread.
+        """
+        with self._lock:
+            there, work = key in self._entries, self._works.get(key)
+            if not there and (work is None or not work.join()):
+                work = self._works[key] = _Work(make)
+                work.join()
+        if there or work is None:
+            return self.get(key, lambda: compute_slowly(make, show))
+        try:
+            value: T = work.result(show)
+            return self.get(key, lambda: value)
+        finally:
+            with self._lock:
+                if work.over and self._works.get(key) is work:
+                    del self._works[key]
 
     def bytes(self) -> int:
         """How much the kept values weigh."""
@@ -170,6 +238,11 @@ def memo(key: Hashable, make: Callable[[], T]) -> T:
     return _RESULTS.get(key, make)
 
 
+def memo_slowly(key: Hashable, make: Callable[[Callable[[float], None]], T], show: Callable[[float], object]) -> T:
+    """A result as of `memo` that takes long to make; see `Shared.get_slowly`."""
+    return _RESULTS.get_slowly(key, make, show)
+
+
 def private(name: str, identity: Hashable, make: Callable[[], T]) -> T:
     """A value kept in this visitor's session alone, made again only when `identity` changes.
 
@@ -180,7 +253,12 @@ def private(name: str, identity: Hashable, make: Callable[[], T]) -> T:
 
     Returns:
         What `make` returned: for a photo its uint8 tensor (3, H, W).
+
+    Raises:
+        RuntimeError: called outside the thread of a visitor's script, where there is no session to keep it in.
     """
+    if get_script_run_ctx(suppress_warning=True) is None:
+        raise RuntimeError(f"only the script of a visitor can keep {name!r} in the visitor's session, not a worker")
     slot = f"private {name}"
     kept: tuple[Hashable, T] | None = st.session_state.get(slot)
     if kept is None or kept[0] != identity:

@@ -117,9 +117,9 @@ class Held:
         return self.weight
 
 
-def probe_of(photo: Photo, classifier: Classifier, layer: str) -> Probe:
+def probe_of(photo: Photo, classifier: Classifier, layer: str, kept: cache.Shared) -> Probe:
     """A probe of a photo at a layer, from the last change where it was light enough to be kept; call it in a worker."""
-    kept, key = store(photo), ("probe", photo.identity, classifier.name, classifier.size, layer)
+    key = ("probe", photo.identity, classifier.name, classifier.size, layer)
     if key in kept:
         held: Held = kept.get(key, lambda: Held(Probe(classifier.model, classifier.prepare(photo.image), None, layer)))
         return held.probe
@@ -136,16 +136,17 @@ def maps(asked: Asked, show: Callable[[str, float], object]) -> tuple[tuple[Map,
         asked: what is compared.
         show: called with the name of what takes long and the finished share of it.
     """
-    kept = store(asked.photo)
+    kept = store(asked.photo)  # here, as a worker has no session
     wanted = {asked.key(method, column): (method, column) for method in asked.methods for column in asked.columns}
     missing = {key: cell for key, cell in wanted.items() if key not in kept}
     fast = {key: cell for key, cell in missing.items() if not cell[0].slow}
     found: dict[tuple[Hashable, ...], Map] = {}
     if fast:
-        found |= cache.compute(lambda: _made(asked, fast))
+        found |= cache.compute(lambda: _made(asked, fast, kept))
     for key, (method, column) in missing.items():
         if method.slow:
-            found[key] = kept.get(key, partial(_slowly, asked, method, column, show))
+            make = partial(_one, asked, method, column, kept)
+            found[key] = kept.get_slowly(key, make, partial(show, _named(asked, method, column)))
     for key, one in found.items():
         kept.get(key, lambda one=one: one)  # type: ignore[misc]
 
@@ -153,24 +154,26 @@ def maps(asked: Asked, show: Callable[[str, float], object]) -> tuple[tuple[Map,
         key = asked.key(method, column)
         if key in found:
             return found[key]
-        return kept.get(key, lambda: cache.compute(lambda: _one(asked, method, column)))
+        return kept.get(key, lambda: cache.compute(lambda: _one(asked, method, column, kept)))
 
     return tuple(tuple(look_up(method, column) for column in asked.columns) for method in asked.methods)
 
 
-def _made(asked: Asked, cells: dict[tuple[Hashable, ...], tuple[Method, Column]]) -> dict[tuple[Hashable, ...], Map]:
+def _made(
+    asked: Asked, cells: dict[tuple[Hashable, ...], tuple[Method, Column]], kept: cache.Shared
+) -> dict[tuple[Hashable, ...], Map]:
     """Maps from one pass of each network: one batched backward pass for several classes, one for several layers."""
-    probes = _probes(asked, [column for _, column in cells.values()])
+    probes = _probes(asked, [column for _, column in cells.values()], kept)
     return {key: make_map(method, probes[column]) for key, (method, column) in cells.items()}
 
 
-def _probes(asked: Asked, wanted: Sequence[Column]) -> dict[Column, Probe]:
+def _probes(asked: Asked, wanted: Sequence[Column], kept: cache.Shared) -> dict[Column, Probe]:
     """The probe of each column; columns that differ in their class or in their layer share a pass."""
     columns = list(dict.fromkeys(wanted))
     network, target, layer = columns[0].classifier, columns[0].target, columns[0].layer
     found: Sequence[Probe]
     if asked.across == "classes" or len(columns) == 1:
-        found = probe_of(asked.photo, network, layer).for_classes([column.target for column in columns])
+        found = probe_of(asked.photo, network, layer, kept).for_classes([column.target for column in columns])
     else:
         images = network.prepare(asked.photo.image)  # (1, 3, h, w)
         if asked.across == "layers":
@@ -180,15 +183,16 @@ def _probes(asked: Asked, wanted: Sequence[Column]) -> dict[Column, Probe]:
     return dict(zip(columns, found, strict=True))
 
 
-def _one(asked: Asked, method: Method, column: Column, advance: Callable[[float], None] | None = None) -> Map:
-    return make_map(method, _probes(asked, [column])[column], advance)
+def _one(
+    asked: Asked, method: Method, column: Column, kept: cache.Shared, advance: Callable[[float], None] | None = None
+) -> Map:
+    return make_map(method, _probes(asked, [column], kept)[column], advance)
 
 
-def _slowly(asked: Asked, method: Method, column: Column, show: Callable[[str, float], object]) -> Map:
-    """One map of a method that takes long."""
+def _named(asked: Asked, method: Method, column: Column) -> str:
+    """A map in words, for the bar of one that takes long."""
     where = norm_of(column.classifier.name) if asked.across == "norms" else column.layer
-    name = f"{method.title} of {asked.classifier.classes[column.target]} at {where}"
-    return cache.compute_slowly(lambda advance: _one(asked, method, column, advance), partial(show, name))
+    return f"{method.title} of {asked.classifier.classes[column.target]} at {where}"
 
 
 @dataclass(frozen=True)
@@ -205,16 +209,16 @@ def take_apart(asked: Asked, place: Place) -> Apart:
     Raises:
         ValueError: the method is no weighted sum of channels.
     """
-    method, column = asked.methods[place.line], asked.columns[place.map]
+    method, column, kept = asked.methods[place.line], asked.columns[place.map], store(asked.photo)
 
     def run() -> Apart:
-        probe = _probes(asked, [column])[column]
+        probe = _probes(asked, [column], kept)[column]
         found = terms(method, probe, place.row, place.column, NAMED)
         named = channel_maps(probe, [term.channel for term in found.terms])  # (channels, h, w)
         return Apart(found, named.float().cpu().numpy())
 
     key = ("terms", *asked.key(method, column), place.row, place.column)
-    return store(asked.photo).get(key, lambda: cache.compute(run))
+    return kept.get(key, lambda: cache.compute(run))
 
 
 def sheet(asked: Asked, found: Sequence[Sequence[Map]], scale: Scale, colour_map: style.ColourMap) -> list[Row]:

@@ -13,7 +13,7 @@ from normviz.experiments.attribution_limits import Drawback, Limit, Setting, Til
 from normviz.experiments.demonstration import Curves, Heights, Picture
 from normviz.figures import curves, map_tables, maps, style
 from normviz.figures import map_sheet as figures
-from normviz.ui import cache, frame
+from normviz.ui import frame
 from normviz.ui.board import Panel, board
 from normviz.ui.comparison import caption, sentence, store
 from normviz.ui.map_sheet import Row, Shown, map_sheet
@@ -32,12 +32,9 @@ def measure(drawback: Drawback, setting: Setting, photo: Photo, show: Callable[[
         photo: where the setting's image comes from.
         show: called with the drawback's title and the finished share.
     """
-
-    def run() -> Limit:
-        return cache.compute_slowly(lambda advance: drawback.run(setting, advance), partial(show, drawback.title))
-
     name, size = setting.classifier.name, setting.classifier.size
-    return store(photo).get(("drawback", drawback.name, photo.identity, name, size, setting.target, setting.layer), run)
+    key = ("drawback", drawback.name, photo.identity, name, size, setting.target, setting.layer)
+    return store(photo).get_slowly(key, partial(drawback.run, setting), partial(show, drawback.title))
 
 
 def draw(found: Limit, pixels: NDArray[np.uint8], opacity: float, colour_map: style.ColourMap) -> None:

@@ -19,7 +19,7 @@ from normviz.models.catalogue import Classifier
 from normviz.models.features import without_head
 from normviz.registry import Method, Value
 from normviz.ui import cache
-from normviz.ui.photo import Photo
+from normviz.ui.photo import Photo, kept, kept_slowly
 
 T = TypeVar("T")
 TERMS = 3  # channels whose numbers stand in the formula
@@ -183,7 +183,7 @@ def probabilities(classifier: Classifier, photo: Photo) -> torch.Tensor:
         shares: NDArray[np.float32] = cache.compute(lambda: classifier.probabilities(photo.image)).numpy()
         return shares
 
-    return torch.tensor(_kept(photo, "probabilities", (classifier.name, classifier.size), run))
+    return torch.tensor(kept((photo,), "probabilities", (classifier.name, classifier.size), run))
 
 
 def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int, ...]]:
@@ -244,8 +244,9 @@ def explain(
         raw = method.function(probe, **given)  # (1, h, w) or (1, 3, H, W)
         return _explained(question, probe, raw, " ".join(notes))
 
-    show = progress if method.slow else lambda share: None
-    return kept(question, "map", question.key, lambda: cache.compute_slowly(run, show))
+    if method.slow:
+        return kept_slowly(question.photos, "map", question.key, run, progress)
+    return kept(question.photos, "map", question.key, lambda: cache.compute(lambda: run(lambda share: None)))
 
 
 def _explained(question: Question, probe: Probe, raw: Tensor, note: str) -> Explained:
@@ -275,19 +276,4 @@ def cell_terms(question: Question, cell: tuple[int, int]) -> Terms:
     def run() -> Terms:
         return terms(question.method, question.probe(), *cell, TERMS, settings=question.settings)
 
-    return kept(question, "terms", key, lambda: cache.compute(run))
-
-
-def kept(question: Question, name: str, key: tuple[Hashable, ...], make: Callable[[], T]) -> T:
-    """A result of a question's photos: shared where all are samples, else in the session alone."""
-    identities = tuple(photo.identity for photo in question.photos)
-    if all(photo.sample for photo in question.photos):
-        return cache.memo((name, identities, *key), make)
-    return cache.private(name, (identities, *key), make)
-
-
-def _kept(photo: Photo, name: str, key: tuple[object, ...], make: Callable[[], T]) -> T:
-    """A result of a photo: shared for a sample, in the session alone for a visitor's own photo."""
-    if photo.sample:
-        return cache.memo((name, photo.sample, *key), make)
-    return cache.private(name, (photo.identity, *key), make)
+    return kept(question.photos, "terms", key, lambda: cache.compute(run))

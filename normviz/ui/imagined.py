@@ -92,7 +92,7 @@ def search(wish: Wish) -> Found:
     def run(advance: Callable[[float], None]) -> Found:
         return _climb(wish, advance, preview.keep)
 
-    found = cache.memo(("class model", *wish.key), lambda: cache.compute_slowly(run, preview.show))
+    found = cache.memo_slowly(("class model", *wish.key), run, preview.show)
     preview.done()
     return found
 

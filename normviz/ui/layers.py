@@ -9,7 +9,8 @@ import streamlit as st
 from normviz.attribution.advisor import LayerReport, recommend, survey
 from normviz.attribution.gradient import grad_cam
 from normviz.ui import cache, frame
-from normviz.ui.explain import Question, feature_layers, kept, reads_layer
+from normviz.ui.explain import Question, feature_layers, reads_layer
+from normviz.ui.photo import kept
 
 COLUMNS = """
 *Cell*: so many pixels of the network's input, coarse or fine. *Speaks for*: the positive products (activation times
@@ -72,11 +73,11 @@ def advise(asked: Question) -> tuple[tuple[LayerReport, ...], str | None, str]:
     given = (asked.method.name, *asked.settings.items()) if own else ()
     target = None if asked.like else asked.target
     key = (asked.classifier.name, asked.classifier.size, target, asked.other, *given)
+    names = list(feature_layers(asked.classifier, asked.photo))  # here: a worker would wait for another one
 
     def run() -> tuple[LayerReport, ...]:
         probe = asked.probe()
-        names = list(feature_layers(asked.classifier, asked.photo))
         return survey(probe.model, probe.images, probe.asked, names, method)
 
-    reports = kept(asked, "survey", key, lambda: cache.compute(run))
+    reports = kept(asked.photos, "survey", key, lambda: cache.compute(run))
     return reports, *recommend(reports)

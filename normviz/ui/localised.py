@@ -74,7 +74,7 @@ def measure_now(classifier: Classifier, kind: Kind, count: int, seed: int, show:
         return Report(command, version(), count, seed, {classifier.name: ""}, list(run(todo, advance)))
 
     key = ("localisation now", classifier.name, kind, count, seed)
-    return cache.memo(key, lambda: cache.compute_slowly(make, show))
+    return cache.memo_slowly(key, make, show)
 
 
 def worst(method: Method, classifier: Classifier, kind: Kind, measure: str, show: Callable[[float], object]) -> Worst:
@@ -95,7 +95,7 @@ def worst(method: Method, classifier: Classifier, kind: Kind, measure: str, show
         return Worst(few, heat[order], found[order], len(asked), int((found < 0.5).sum()))
 
     key = ("localisation worst", classifier.name, method.name, kind, measure)
-    return cache.memo(key, lambda: cache.compute_slowly(make, show))
+    return cache.memo_slowly(key, make, show)
 
 
 def mark(report: Report, method: str, network: str, kind: Kind, measure: str) -> Mark:

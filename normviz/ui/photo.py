@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import streamlit as st
@@ -14,6 +16,7 @@ from normviz.images import decode
 from normviz.samples import SAMPLES, load_sample
 from normviz.ui import cache, frame, state
 
+T = TypeVar("T")
 ENDINGS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]  # a hint for the file dialog only
 
 
@@ -77,3 +80,39 @@ def pick(label: str = "Your photo", prefix: str = "", default: str = next(iter(S
         except ValueError as error:
             frame.sentence(f"{error}. The sample is shown instead.")
     return Photo(SAMPLES[sample], sample_pixels(sample), sample, sample)
+
+
+def kept(photos: Sequence[Photo], name: str, key: tuple[Hashable, ...], make: Callable[[], T]) -> T:
+    """A result of photos: shared by all visitors where all are samples, else in this visitor's session alone.
+
+    Args:
+        photos: what it is made of.
+        name: of the result; a session keeps one of each name.
+        key: what else it follows from.
+        make: makes it.
+    """
+    known_as = (*(photo.identity for photo in photos), *key)
+    if all(photo.sample for photo in photos):
+        return cache.memo((name, *known_as), make)
+    return cache.private(name, known_as, make)
+
+
+def kept_slowly(
+    photos: Sequence[Photo],
+    name: str,
+    key: tuple[Hashable, ...],
+    make: Callable[[Callable[[float], None]], T],
+    show: Callable[[float], object],
+) -> T:
+    """A result as of `kept` that takes long to make.
+
+    Args:
+        photos: what it is made of.
+        name: of the result.
+        key: what else it follows from.
+        make: does the work, calling its argument with the finished share, 0 to 1.
+        show: draws that share, in the visitor's own thread.
+    """
+    if all(photo.sample for photo in photos):
+        return cache.memo_slowly((name, *(photo.identity for photo in photos), *key), make, show)
+    return kept(photos, name, key, lambda: cache.compute_slowly(make, show))

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from normviz.attribution.pooling import Pooling, pooling
 from normviz.figures import pooling as figure
 from normviz.ui import cache
-from normviz.ui.explain import Question, kept
+from normviz.ui.explain import Question
+from normviz.ui.photo import kept
 
 MOST_FOR, MOST_AGAINST = 6, 3  # channels that are shown
 
@@ -26,7 +27,7 @@ class Pooled:
 
 def section(asked: Question) -> None:
     """Draw the table of the channels that contribute most, the others' sum, the bias, and what all add up to."""
-    seen = kept(asked, "pooling", asked.key, lambda: cache.compute(lambda: _take_apart(asked)))
+    seen = kept(asked.photos, "pooling", asked.key, lambda: cache.compute(lambda: _take_apart(asked)))
     whole, amounts = seen.pooling, seen.pooling.contribution
     channels = [
         figure.Channel(k, values, float(whole.mean[k]), float(whole.weight[k]), float(amounts[k]))

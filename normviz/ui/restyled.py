@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -20,7 +20,7 @@ from normviz.figures.style_transfer import Cloud
 from normviz.models.catalogue import SIZE, load_classifier
 from normviz.ui import cache
 from normviz.ui.board import Panel
-from normviz.ui.photo import Photo
+from normviz.ui.photo import Photo, kept, kept_slowly
 from normviz.ui.waiting import IDLE, time_left
 
 T = TypeVar("T")
@@ -49,16 +49,14 @@ class Pair:
         """Both as the network takes them, (1, 3, SIZE, SIZE) each."""
         return square(self.content.image, SIZE), square(self.style.image, SIZE)
 
+    @property
+    def photos(self) -> tuple[Photo, Photo]:
+        """The two."""
+        return self.content, self.style
+
     def channel(self, index: int) -> str:
         """What a channel is called."""
         return COLOURS[index] if self.layer == "pixels" else f"channel {index}"
-
-    def kept(self, name: str, key: tuple[Hashable, ...], make: Callable[[], T]) -> T:
-        """A result of the two: shared where both are samples, else in this session alone."""
-        photos = (self.content, self.style)
-        if all(photo.sample for photo in photos):
-            return cache.memo((name, *(photo.sample for photo in photos), *key), make)
-        return cache.private(name, (*(photo.identity for photo in photos), *key), make)
 
 
 def exchanged(pair: Pair) -> Exchange:
@@ -67,7 +65,7 @@ def exchanged(pair: Pair) -> Exchange:
     def run() -> Exchange:
         return exchange(load_classifier(), *pair.squares, pair.layer, pair.alpha)
 
-    return pair.kept("exchange", (pair.layer, pair.alpha), lambda: cache.compute(run))
+    return kept(pair.photos, "exchange", (pair.layer, pair.alpha), lambda: cache.compute(run))
 
 
 def search(
@@ -93,7 +91,7 @@ def search(
     def run(advance: Callable[[float], None]) -> Painting:
         return paint(load_classifier(), *pair.squares, pair.layer, pair.alpha, steps, advance, latest.append)
 
-    found = pair.kept("painting", (pair.layer, pair.alpha, steps), lambda: cache.compute_slowly(run, show))
+    found = kept_slowly(pair.photos, "painting", (pair.layer, pair.alpha, steps), run, show)
     place.empty()
     return found
 

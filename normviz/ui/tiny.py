@@ -50,10 +50,10 @@ class Data:
     tests: Scenes
 
 
-def data(progress: Callable[[float], None]) -> Data:
-    """The training scenes, made once for all visitors; `progress` is called with the finished share."""
+def data(show: Callable[[float], object]) -> Data:
+    """The training scenes, made once for all visitors; `show` is called with the finished share meanwhile."""
 
-    def make() -> Data:
+    def make(progress: Callable[[float], None]) -> Data:
         total = SCENES + NOTHING + TESTED
 
         def part(first: int, count: int) -> Callable[[float], None]:
@@ -65,7 +65,7 @@ def data(progress: Callable[[float], None]) -> Data:
             make_scenes(TESTED, TESTS, progress=part(SCENES + NOTHING, TESTED)),
         )
 
-    return _DATA.get((SCENES, NOTHING, TESTED), make)
+    return _DATA.get_slowly((SCENES, NOTHING, TESTED), make, show)
 
 
 @dataclass

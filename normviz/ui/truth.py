@@ -21,6 +21,7 @@ from normviz.registry import methods
 from normviz.ui import cache, explain
 from normviz.ui.board import Panel
 from normviz.ui.explain import Explained, Question
+from normviz.ui.photo import kept, kept_slowly
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def pictures(
         )
 
     key = (*asked.key, how, tuple(wanted), put_back)
-    return explain.kept(asked, f"changed {len(wanted)} {put_back}", key, lambda: cache.compute(run))
+    return kept(asked.photos, f"changed {len(wanted)} {put_back}", key, lambda: cache.compute(run))
 
 
 def measure(asked: Question, seen: Explained, how: Settings, step: Callable[[float], object]) -> dict[str, Judged]:
@@ -141,7 +142,7 @@ def _judged(
         return judge(probe, heatmap, _black(asked.classifier), how, progress=advance)
 
     slot = f"judged {asked.method.name if name == MAP else name}"
-    return explain.kept(asked, slot, (*key, how), lambda: cache.compute_slowly(run, show))
+    return kept_slowly(asked.photos, slot, (*key, how), run, show)
 
 
 def panels(found: dict[str, Judged], title: str, score: str, share: int, said: str) -> list[Panel]:
