@@ -46,6 +46,7 @@ _ANCHORS = {  # evenly spaced colours, six hexadecimal digits each
 }
 NAMES: tuple[str, ...] = tuple(_ANCHORS)
 SIGNED = "blue-white-orange"  # evidence against is blue, evidence for orange, none white
+OPACITY = 0.55  # of a map over its photo, where no other is asked for
 MISSING = 128  # grey level of a value that is not finite
 
 

@@ -31,6 +31,8 @@ against the other classes.
 that the network reacts to and people do not see.
 """
 
+CLASS = "A picture is looked for that gives this class as high a score as it can get."
+
 frame.page("Class model", "Which picture would the network call a cat the most?")
 
 
@@ -38,7 +40,7 @@ def choose() -> Wish:
     """Draw the knobs."""
     classifier = network.choose()
     names = list(classifier.classes)
-    first = state.select("Class", names, "cat" if "cat" in names else names[0], "class")
+    first = state.select("Class", names, "cat" if "cat" in names else names[0], "class", help=CLASS)
     others = [name for name in names if name != first]
     second = state.select("Beside it", [NONE, *others], NONE, "beside", help="A second picture costs as much again.")
     steps = state.steps("Steps of the ascent", STEPS, 50, "steps")

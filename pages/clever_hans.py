@@ -4,7 +4,7 @@ import streamlit as st
 
 from normviz.figures import changes, formula, maps
 from normviz.scenes import CLASSES, HANS
-from normviz.ui import edited, frame, hans, paint, state
+from normviz.ui import edited, frame, hans, helps, paint, state
 from normviz.ui.board import Panel, board
 
 NAME = CLASSES[HANS]
@@ -82,11 +82,13 @@ def remove(number: int, method: str) -> None:
     if st.session_state.get("hans-painted") not in (None, number):
         st.query_params.pop("paint", None)  # it was painted on another picture
     st.session_state["hans-painted"] = number
-    before = hans.photo(number)
-    classifier, region = hans.network(), st.query_params.get("paint", "")
-    after = edited.edited(before, region, "inpaint") if region else before
+    before, classifier, region = hans.photo(number), hans.network(), ""
+    after = before
+    with frame.guard():  # what is wrong with a region is said, and another one can be painted
+        region = edited.valid(st.query_params.get("paint", ""), before)
+        after = edited.edited(before, region, "inpaint") if region else before
     was, now = (float(classifier.probabilities(one.image)[HANS]) for one in (before, after))
-    if region:
+    if after is not before:
         said = changes.in_words(NAME, was, now)
         held = "It held on to the mark alone." if now < was / 2 else "Not yet: paint over what the map showed."
         frame.sentence(f"{said[0].upper()}{said[1:]}. {held}", "good" if now < was / 2 else "hint")
@@ -129,7 +131,7 @@ def measure() -> None:
         "good",
     )
     st.markdown(hans.table(told))
-    st.caption(f"Each on {hans.COUNT} pictures that it has not seen; LayerCAM on 50.")
+    st.caption(hans.counted(told))
 
 
 @st.fragment
@@ -138,7 +140,7 @@ def work() -> None:
     left, right = frame.columns()
     with left, frame.guard():
         number = state.slider("Picture", 1, hans.PICTURES, 1, "picture")
-        method = state.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__)
+        method = state.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__, help=helps.METHOD)
         with right, frame.guard():
             step = state.segments("Step", STEPS, LOOK, "step")
             if step == MEASURE:

@@ -1,18 +1,20 @@
 """Edit and verify: is the class gone when the region that the map shows is gone?"""
 
-from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import streamlit as st
 
 from normviz.evaluation.edit import FILLS, Fill
 from normviz.figures import changes, maps
 from normviz.registry import get, methods
-from normviz.ui import edited, explain, frame, network, paint, state
+from normviz.ui import edited, explain, frame, helps, network, paint, state
 from normviz.ui.edited import Answer
 from normviz.ui.explain import Question
-from normviz.ui.photo import Photo, pick
+from normviz.ui.photo import pick
+from normviz.ui.waiting import Waiting
 
+STOPPED = "edit stopped"  # in the session: of which photo a map is not wanted
 TOP = "most probable"
 PAINTED = "what I paint"
 STRONGEST = {"strongest 10 %": 0.1, "strongest 20 %": 0.2, "strongest 30 %": 0.3, "strongest 50 %": 0.5}
@@ -41,8 +43,10 @@ def choose() -> tuple[Question, str, Fill]:
     photo = edited.reduced(pick())
     classifier = network.choose()
     every = [method.name for method in methods("attribution")]
-    method = get(state.select("Method", every, "grad_cam", "method", text=lambda name: get(name).title))
-    wanted = state.select("Class", [TOP, *classifier.classes], TOP, "class")
+    method = get(
+        state.select("Method", every, "grad_cam", "method", text=lambda name: get(name).title, help=helps.METHOD)
+    )
+    wanted = state.select("Class", [TOP, *classifier.classes], TOP, "class", help=helps.CLASS)
     best = int(explain.probabilities(classifier, photo).argmax())
     target = best if wanted == TOP else classifier.index(wanted)
     layer = next(iter(explain.feature_layers(classifier, photo)))
@@ -52,13 +56,17 @@ def choose() -> tuple[Question, str, Fill]:
 
 
 def region_of(before: Answer, asked: Question, where: str) -> str:
-    """The region to fill, as run lengths: painted by the visitor, or where the map is highest."""
+    """The region to fill, as run lengths: painted by the visitor, or where the map is highest.
+
+    Raises:
+        ValueError: the link holds no region of this photo, or the map has no evidence for the class.
+    """
     known = st.session_state.get("edit-photo")
     if known not in (None, asked.photo.identity):
         st.query_params.pop("paint", None)  # it was painted on another photo
     st.session_state["edit-photo"] = asked.photo.identity
     if where == PAINTED:
-        return st.query_params.get("paint", "")
+        return edited.valid(st.query_params.get("paint", ""), asked.photo)
     chosen = edited.strongest_cells(before, asked.classifier, (STRONGEST | ALL_BUT)[where])  # (rows, columns)
     return paint.runs(~chosen if where in ALL_BUT else chosen)
 
@@ -69,31 +77,52 @@ def painted(region: str) -> None:
     st.query_params["paint"] = region
 
 
-def bar(place: st.delta_generator.DeltaGenerator, what: str) -> Callable[[float], object]:
-    """A progress bar that names what takes long."""
-    return lambda done: place.progress(done, f"{what}, {done:.0%}. Any change stops it.")
+def answer(name: str, asked: Question, what: str) -> Answer | None:
+    """What the network says, with a bar and a button while it takes long; None where that was stopped."""
+    identity = (asked.photo.identity, asked.key)
+
+    def stop() -> None:
+        st.session_state[STOPPED] = identity
+
+    if st.session_state.get(STOPPED) == identity:
+        st.button("Go on", key="go-on", on_click=lambda: st.session_state.pop(STOPPED, None))
+        frame.sentence("Stopped: change something, or go on.", "hint")
+        return None
+    wait = Waiting("stop-edit", stop)
+    found = edited.answer(name, asked, partial(wait.show, f"{asked.method.title} {what}"))
+    wait.done()
+    return found
 
 
 def show(asked: Question, where: str, how: Fill) -> None:
-    """The photo to paint on, the filled one, both maps, and the classes."""
-    top = st.empty()
-    before = edited.answer("before", asked, bar(top, f"{asked.method.title} of the photo"))
-    top.empty()
-    region = region_of(before, asked, where)
+    """The photo to paint on, the filled one, and what the network says of both."""
+    before = answer("before", asked, "of the photo")
+    if before is None:
+        return
     left, right = st.columns(2)
+    region, photo = "", asked.photo
+    with right, frame.guard():  # what is wrong with a region is said, and another one can be painted
+        region = region_of(before, asked, where)
     with left:  # nothing above it may change while it is painted, or it would move
         paint.paint(asked.photo.pixels, region, where != PAINTED, f"paint-{asked.photo.identity}", painted)
     with right:
-        photo: Photo = edited.edited(asked.photo, region, how)
+        with frame.guard():
+            photo = edited.edited(asked.photo, region, how) if region else asked.photo
+        changed = photo is not asked.photo
         frame.figure(
-            maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if region else "Not yet changed"
+            maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if changed else "Not yet changed"
         )
-        place = st.empty()
-        now = replace(asked, photo=photo)
-        after = edited.answer("after", now, bar(place, f"{asked.method.title} of it")) if region else before
-        with place.container():
-            hint = "Drag over the photo to paint the region that shall go."
-            frame.sentence(edited.in_words(asked, before, after) if region else hint, "good" if region else "hint")
+        after = answer("after", replace(asked, photo=photo), "of it") if changed else before
+        if after is None:
+            return
+        hint = "Drag over the photo to paint the region that shall go."
+        frame.sentence(edited.in_words(asked, before, after) if changed else hint, "good" if changed else "hint")
+    compare(asked, before, after)
+    frame.how_to_read(HELP)
+
+
+def compare(asked: Question, before: Answer, after: Answer) -> None:
+    """Both maps on one scale, and the classes."""
     high = max(float(abs(one.seen.drawn).max()) for one in (before, after))
     signed = before.seen.signed or after.seen.signed
     for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):
@@ -106,7 +135,6 @@ def show(asked: Question, where: str, how: Fill) -> None:
     order = edited.shown_classes(before.shares, after.shares, asked.target)
     names = [asked.classifier.classes[index] for index in order]
     st.html(changes.table(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name))
-    frame.how_to_read(HELP)
 
 
 @st.fragment

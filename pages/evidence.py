@@ -6,13 +6,15 @@ import streamlit as st
 from normviz.evaluation.ledger import Ledger, at_layer, in_full
 from normviz.figures import formula, ledger, maps
 from normviz.registry import get
-from normviz.ui import aim, cache, explain, frame, network, state
+from normviz.ui import aim, cache, explain, frame, helps, network, state
 from normviz.ui.board import Panel, board
 from normviz.ui.explain import Question
 from normviz.ui.photo import kept, pick
 
 WAYS = {"layer": "Cells of a layer", "full": "Pixels and biases (FullGrad)"}
 GRIDS = (8, 16, 32, 64)
+WAY = "The parts of the sum: the cells of one layer, or every pixel of the photo and every bias of the network."
+GRID = "The entries of neighbouring pixels are added up, so that there are so many rows and columns of them."
 HELP = """
 A score (the class's logit, before the softmax) is a sum. The ledger enters every part of it where it comes from:
 orange cells raise the score, blue ones lower it, and the number under the pointer is a part of the whole, in logits.
@@ -21,8 +23,9 @@ Nothing is rescaled, so two cells of +0.5 are worth one of +1.
 **Cells of a layer.** Activation times gradient. Where the network averages the layer and reads it by one linear layer,
 the cells and the bias are the logit exactly. At other layers a rest remains: biases of the layers behind.
 
-**Pixels and biases.** Every pixel times its gradient, and every bias in the network times its own, both at their place:
-exact for any network. What a normalization subtracts counts as a bias.
+**Pixels and biases.** Every pixel times its gradient, and every bias in the network times its own, each at its place.
+The last biases have none, nor has what attention adds between tokens. What a normalization subtracts counts as a bias.
+The line above the picture says what is left unaccounted, if anything is.
 
 **One class and not another.** The same for the difference of two logits: evidence that both share cancels.
 
@@ -37,13 +40,13 @@ def choose() -> tuple[Question, str, int]:
     photo = pick()
     classifier = network.choose()
     asked = aim.choose_classes(classifier, photo)
-    way = state.select("What is entered", list(WAYS), "layer", "way", text=WAYS.__getitem__)
+    way = state.select("What is entered", list(WAYS), "layer", "way", text=WAYS.__getitem__, help=WAY)
     shapes = explain.feature_layers(classifier, photo)
     layer, rows = next(iter(shapes)), 16
     if way == "layer":
-        layer = state.select("Layer", list(shapes), layer, "layer")
+        layer = state.select("Layer", list(shapes), layer, "layer", help=helps.LAYER)
     else:
-        rows = state.steps("Rows and columns of the ledger", GRIDS, 16, "grid")
+        rows = state.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
     return Question(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
 
 
@@ -59,9 +62,9 @@ def entered(asked: Question, way: str, rows: int) -> Ledger:
 
 def heading(asked: Question, found: Ledger) -> str:
     """What adds up to what, in one sentence."""
-    what = f"logit of {asked.name}" if asked.other is None else f"lead in the logit: {asked.name}"
+    what = f"score (logit) of {asked.name}" if asked.other is None else f"lead in the score (logit): {asked.name}"
     said = f"{found.speaks_for:+.3g} for it, {found.speaks_against:+.3g} against it"
-    fixed = f", {found.fixed:+.3g} from biases without a place" if found.fixed else ""
+    fixed = f", {found.fixed:+.3g} without a place" if found.fixed else ""
     rest = f", {found.rest:+.3g} not accounted for" if not found.exact else ""
     return f"{said}{fixed}{rest}: together {found.score:.4g}, the {what}.".replace("-", "−")
 
@@ -73,7 +76,11 @@ def show(asked: Question, way: str, rows: int) -> None:
     cells = found.cells.numpy().astype(np.float32)  # (h, w)
     pixels, signed = asked.pixels, True
     aspect = pixels.shape[1] / pixels.shape[0]
-    entries = [("for", found.speaks_for), ("against", found.speaks_against), ("bias", found.fixed)]
+    entries = [
+        ("for", found.speaks_for),
+        ("against", found.speaks_against),
+        ("bias" if way == "layer" else "no place", found.fixed),
+    ]
     if not found.exact:
         entries.append(("not accounted for", found.rest))
     total = "the logit" if asked.other is None else "the lead"

@@ -9,7 +9,7 @@ from normviz.evaluation.judge import RIVALS, Settings, verdict
 from normviz.figures import faithfulness as figures
 from normviz.figures import maps
 from normviz.figures.faithfulness import MAP, NAMES
-from normviz.ui import aim, anytime, cam, explain, frame, knobs, network, state, truth
+from normviz.ui import aim, anytime, cam, explain, frame, helps, knobs, network, state, truth
 from normviz.ui.board import board
 from normviz.ui.explain import Explained, Question
 from normviz.ui.photo import pick
@@ -47,14 +47,14 @@ def choose() -> tuple[Question, Settings, bool]:
     classifier = network.choose()
     method = cam.choose_method()
     names = aim.labels(classifier)
-    wanted = state.select("Class", [aim.TOP, *names], aim.TOP, "class")
+    wanted = state.select("Class", [aim.TOP, *names], aim.TOP, "class", help=helps.CLASS)
     best = int(explain.probabilities(classifier, photo).argmax())
     target = best if wanted == aim.TOP else names.index(wanted)
     shapes = explain.feature_layers(classifier, photo)
     layer = next(iter(shapes))
     if explain.reads_layer(method):
         text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
-        layer = state.select("Layer", list(text), layer, "layer", text=text.__getitem__)
+        layer = state.select("Layer", list(text), layer, "layer", text=text.__getitem__, help=helps.SIZED_LAYER)
     settings = knobs.knobs(method)
     fill = state.select("Removed pixels become", list(FILLS), "mean", "filled", text=FILLS.__getitem__)
     score = state.segments("Curves show", SCORES, "probability", "shown")

@@ -11,7 +11,7 @@ from normviz.evaluation.questions import FIRST, Kind
 from normviz.evaluation.report import BASELINE_TITLES, SCENES, TITLES, Report, in_words
 from normviz.models.catalogue import load_classifier
 from normviz.registry import get, methods
-from normviz.ui import frame, localised, state
+from normviz.ui import frame, helps, localised, state
 from normviz.ui.localised import MEASURED, NOW
 
 HELP = """
@@ -101,7 +101,9 @@ def work() -> None:
         names: Sequence[str] = [method.name for method in methods("attribution")]
         titles = {method.name: method.title for method in methods("attribution")} | BASELINE_TITLES | installed
         network = state.select("Network", list(installed), next(iter(installed)), "net", text=installed.__getitem__)
-        method = state.select("Method", names, "grad_cam", "method", text=lambda name: get(name).title)
+        method = state.select(
+            "Method", names, "grad_cam", "method", text=lambda name: get(name).title, help=helps.METHOD
+        )
         report = chosen_report(top, network, kind)
         with right, frame.guard():
             if report is None:

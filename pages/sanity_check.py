@@ -13,7 +13,7 @@ from normviz.evaluation.sanity import Stage, sanity_check
 from normviz.figures import sanity as figures
 from normviz.figures.sanity import MEASURES
 from normviz.registry import get
-from normviz.ui import aim, cam, explain, frame, knobs, network, state
+from normviz.ui import aim, cam, explain, frame, helps, knobs, network, state
 from normviz.ui.board import Panel, board
 from normviz.ui.explain import Question
 from normviz.ui.photo import kept_slowly, pick
@@ -50,14 +50,14 @@ def choose() -> tuple[Question, bool, int, figures.Measure]:
     classifier = network.choose()
     method = cam.choose_method()
     names = aim.labels(classifier)
-    wanted = state.select("Class", [aim.TOP, *names], aim.TOP, "class")
+    wanted = state.select("Class", [aim.TOP, *names], aim.TOP, "class", help=helps.CLASS)
     best = int(explain.probabilities(classifier, photo).argmax())
     target = best if wanted == aim.TOP else names.index(wanted)
     shapes = explain.feature_layers(classifier, photo)
     layer = next(iter(shapes))
     if explain.reads_layer(method):
         text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
-        layer = state.select("Layer", list(text), layer, "layer", text=text.__getitem__)
+        layer = state.select("Layer", list(text), layer, "layer", text=text.__getitem__, help=helps.SIZED_LAYER)
     settings = knobs.knobs(method)
     order = state.segments("Layers become random", ORDERS, "cascading", "order")
     draw = state.number("Seed of the weights", 0, 999, 0, "weights")

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 import torch
 
+from normviz.attribution import Probe, layer_cam
 from normviz.evaluation.pixels import at_pixels
+from normviz.experiments import clever_hans
+from normviz.experiments.clever_hans import hans_facts
+from normviz.experiments.training_scenes import probabilities
+from normviz.models.residual import ResidualNet
 from normviz.scenes import CLASSES, HANS
 from normviz.ui import hans
 from tests.test_pages import errors, open_page, words
@@ -34,6 +41,30 @@ def test_the_network_has_learned_the_mark_and_not_the_object() -> None:
     assert told.fooled > 0.5 > 0.1 > told.not_fooled
 
 
+def test_the_page_counts_the_pictures_that_were_asked_about(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = list[int]()
+    maps = list[int]()
+
+    def counting(model: ResidualNet, images: torch.Tensor) -> torch.Tensor:
+        asked.append(len(images))
+        return probabilities(model, images)
+
+    def mapped(probe: Probe) -> torch.Tensor:
+        maps.append(1)
+        return layer_cam(probe)
+
+    monkeypatch.setattr(clever_hans, "probabilities", counting)
+    monkeypatch.setattr(clever_hans, "layer_cam", mapped)
+    monkeypatch.setattr(clever_hans, "MAPS", 5)
+    model = hans.network().model
+    assert isinstance(model, ResidualNet)
+    told = hans_facts(model, 10)
+    assert asked == [told.pictures, told.pictures, told.other_pictures, told.other_pictures] == [10, 10, 14, 14]
+    assert told.maps == len(maps) == 5
+    said = hans.counted(told)
+    assert "on 10 pictures of a" in said and "and 14 of the other classes" in said and "LayerCAM on 5." in said
+
+
 def test_the_share_on_the_mark_is_that_of_the_map() -> None:
     seen = hans.answer(hans.question(hans.photo(1), "grad_cam"))
     mark = hans.scene(1).watermark
@@ -41,6 +72,22 @@ def test_the_share_on_the_mark_is_that_of_the_map() -> None:
     map_ = at_pixels(torch.from_numpy(seen.raw), (64, 64))
     assert hans.on_mark(seen, mark) == pytest.approx(float(map_[mark].sum() / map_.sum()), rel=1e-5)
     assert hans.on_mark(seen, torch.ones(64, 64, dtype=torch.bool)) == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    ("region", "sentence", "shown"),
+    [
+        ("zzz.zzz", "this photo has 48 x 48", ""),
+        ("nonsense!", "painted region is run lengths", ""),
+        ("0.1s0", "region is the whole picture", "0.1s0"),
+    ],
+)
+def test_a_bad_region_is_a_sentence_above_the_picture_to_paint_on(region: str, sentence: str, shown: str) -> None:
+    test = open_page("clever_hans", step="3 paint out", paint=region)
+    assert not test.exception and len(errors(test)) == 1 and sentence in errors(test)[0]
+    (canvas,) = test.get("bidi_component")
+    assert json.loads(canvas.proto.json)["region"] == shown
+    assert "Paint over what you suspect" in words(test)
 
 
 def test_painting_the_mark_out_takes_the_class_away() -> None:

@@ -16,12 +16,15 @@ from normviz.__main__ import main
 from normviz.activations import generate
 from normviz.attribution import Probe, finer_cam, grad_cam, hires_cam
 from normviz.attribution.targets import Difference
+from normviz.colors import OPACITY
+from normviz.figures import maps
 from normviz.images import read_photo, resize_map
 from normviz.models import catalogue
 from normviz.models.catalogue import SIZE, load_classifier
 from normviz.registry import Method, methods
 from normviz.samples import load_sample
 from scripts import make_docs
+from tests.checkpoints import write_checkpoint
 from tests.stand_in import write_stand_in
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -126,7 +129,7 @@ def test_cam(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heat = read_photo("heat.png")
     assert heat.shape == photo.shape
     weight = resize_map(expected, (300, 451)).flatten()
-    added = (heat[0].float() - photo[0].float() / 2).flatten()  # half of the colour's red, which rises with the map
+    added = (heat[0] - (1 - OPACITY) * photo[0]).flatten()  # the colour's red, which rises with the map
     assert torch.corrcoef(torch.stack([weight, added]))[0, 1] > 0.8
     assert sorted(path.name for path in folder.iterdir()) == ["cat.png", "heat.png", "map.npy"]
 
@@ -178,6 +181,31 @@ def make_grey() -> bytes:
     pixels = np.full((140, 140, 3), 128, np.uint8)
     pixels[40:80, 30:100] = 250
     return encode_png(pixels)
+
+
+@pytest.mark.parametrize("method", ["guided_grad_cam", "grad_cam"])
+def test_a_map_is_drawn_as_on_the_page_over_what_the_network_sees(
+    method: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A network that crops its photos: no pixel of the picture lies outside of the crop, and colours are added up."""
+    write_checkpoint(folder / "net", "resnet")
+    Path("wide.png").write_bytes(make_wide())
+    assert run(f"cam wide.png --model {folder}/net --method {method} --out heat.png --raw map.npy") == 0
+    out = capsys.readouterr().out
+    classifier, photo, raw = load_classifier(f"{folder}/net"), read_photo("wide.png"), np.load("map.npy")
+    _, left, height, width = classifier.box(100, 400)
+    assert left > 100 and width < 200 and f"400 x 100 pixels, of which the network sees {width} x {height}" in out
+    drawn = raw if raw.ndim == 2 else raw.sum(axis=0)
+    assert drawn.any() and (raw.ndim == 2) == (method == "grad_cam") == ("the sum of the colours" not in out)
+    seen = classifier.view(photo).permute(1, 2, 0).contiguous().numpy()
+    page = maps.blend(seen, drawn, OPACITY, "inferno", bool((drawn < 0).any()))
+    assert torch.equal(read_photo("heat.png"), torch.from_numpy(page).permute(2, 0, 1))
+
+
+def make_wide() -> bytes:
+    from normviz.images import encode_png
+
+    return encode_png(np.random.default_rng(0).integers(0, 256, (100, 400, 3), np.uint8))
 
 
 def test_knobs_of_attribution(folder: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pytest
 import torch
@@ -28,17 +26,9 @@ from normviz.images import resize_map
 from normviz.registry import get, methods
 from tests.nets import pictures, pooled_net, relu_net
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 WEIGHED = [method.name for method in methods("attribution") if weighs_channels(method)]
 SHARED = ["saliency", "guided_backprop", "grad_cam", "grad_cam_pp", "layer_cam"]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors: torch's threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Counted(nn.Module):

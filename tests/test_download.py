@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from normviz.images import decode
 from normviz.models import download
 from normviz.models.catalogue import load_classifier
-from normviz.models.download import LARGEST, cached, fetch, hub_id, look_up, running, start
+from normviz.models.download import GIGABYTE, LARGEST, cached, fetch, hub_id, look_up, running, start
 from normviz.models.hub import read_folder
 from normviz.samples import load_sample
 from tests.checkpoints import write_checkpoint
@@ -163,6 +163,63 @@ def test_a_huge_network_is_refused_before_anything_is_fetched(hub: Hub, stored: 
     hub.networks["someone/huge"] = folder
     with pytest.raises(ValueError, match=r"someone/huge has 2,000 MB, more than 2,000; choose a smaller network"):
         look_up("someone/huge")
+
+
+def test_downloads_may_not_fill_the_disk(
+    hub: Hub, stored: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub.networks["someone/another"] = stored
+    one = look_up(NAME).bytes
+    monkeypatch.setenv("NORMVIZ_DOWNLOADS", f"{1.5 * one / GIGABYTE:.9f}")
+    assert not download.stored()
+    other = look_up("someone/another")
+    folder = fetch(look_up(NAME))
+    assert list(download.stored()) == ["models--someone--small-resnet"]
+    assert one <= sum(download.stored().values()) < one + 100  # its commit, too; links to the files count nothing
+    refused = (
+        r"someone/another has 2 MB, and the networks that were downloaded take 0\.0 of the 0\.00\d+ GB that this "
+        r"server gives them; choose one that is here, or ask its owner to delete some or to raise NORMVIZ_DOWNLOADS"
+    )
+    with pytest.raises(ValueError, match=refused):
+        look_up("someone/another")
+    asked = len(hub.requests)
+    job = start(other)  # it was offered before the other one took the room
+    assert job.wait(WAIT) and job.error and job.error.startswith("someone/another has 2 MB")
+    assert len(hub.requests) == asked and cached("someone/another") is None
+    assert fetch(look_up(NAME)) == folder  # what is here needs no room
+    for text in ("10", "inf"):
+        monkeypatch.setenv("NORMVIZ_DOWNLOADS", text)
+        assert look_up("someone/another") == other
+    for text in ("much", "-1", "nan"):
+        monkeypatch.setenv("NORMVIZ_DOWNLOADS", text)
+        with pytest.raises(ValueError, match=f"NORMVIZ_DOWNLOADS must be a number of GB, 0 or more; received '{text}'"):
+            look_up("someone/another")
+
+
+def test_room_is_kept_for_what_is_on_its_way(hub: Hub, stored: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hub.networks["someone/another"] = stored
+    first, other = look_up(NAME), look_up("someone/another")
+    monkeypatch.setenv("NORMVIZ_DOWNLOADS", f"{1.5 * first.bytes / GIGABYTE:.9f}")
+    hub.gate.clear()
+    job = start(first)
+    while not job.done:  # the configuration is here, and the weights are not
+        assert not job.wait(0.01)
+    with pytest.raises(ValueError, match="someone/another has 2 MB"):
+        fetch(other)
+    job.stop()
+    hub.gate.set()
+    assert job.wait(WAIT)
+    assert fetch(other) == cached("someone/another")  # the room is free again
+
+
+def test_what_other_programs_keep_in_the_cache_does_not_count(hub: Hub, tmp_path: Path) -> None:
+    """Of a network without a preprocessor nothing came from here: it is no image classifier."""
+    text = tmp_path / "cache" / "models--someone--bert" / "snapshots" / "1"
+    text.mkdir(parents=True)
+    (text / "model.safetensors").write_bytes(bytes(1000))
+    assert not download.stored()
+    (text / "preprocessor_config.json").write_bytes(bytes(10))
+    assert download.stored() == {"models--someone--bert": 1010}
 
 
 def test_without_a_connection_there_is_a_sentence_at_once(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:

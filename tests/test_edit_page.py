@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from streamlit.runtime.scriptrunner import StopException
 from streamlit.testing.v1 import AppTest
 
 from normviz.figures import changes
+from normviz.images import encode_png
 from normviz.samples import load_sample
-from normviz.ui import paint
+from normviz.ui import edited, paint, waiting
+from normviz.ui.edited import Answer
+from normviz.ui.explain import Question
+from normviz.ui.waiting import Waiting
 from tests.test_pages import errors, open_page, words
 
 
@@ -78,13 +88,67 @@ def test_a_painted_region_stands_in_the_link(filling: str) -> None:
     assert "Cat falls from" in said(test) or "cat falls from" in said(test).lower()
 
 
-def test_nothing_painted_is_a_hint_and_a_bad_region_a_sentence() -> None:
+def canvas(test: AppTest) -> str:
+    """The region on the photo that is painted on."""
+    data = next(part.proto.json for part in test.get("bidi_component") if part.proto.component_name == "normviz_paint")
+    return str(json.loads(data)["region"])
+
+
+def test_nothing_painted_is_a_hint_and_a_bad_region_a_sentence_beside_the_photo() -> None:
     test = open_page("edit_photo", area="what I paint")
-    assert "Drag over the photo" in said(test) and not errors(test)
+    assert "Drag over the photo" in said(test) and not errors(test) and canvas(test) == ""
     test = open_page("edit_photo", area="what I paint", paint="zzz.zzz")
-    assert "this photo has 32 x 48" in " ".join(errors(test))
+    assert "this photo has 32 x 48" in " ".join(errors(test)) and canvas(test) == ""
+    assert "Not yet changed" in words(test) and "After: Grad-CAM of cat" in words(test)
     test = open_page("edit_photo", area="what I paint", paint="0.16o")
     assert "the region is the whole picture" in " ".join(errors(test)).lower()
+    assert canvas(test) == "0.16o"  # what was painted stays, so that a part of it can be erased
+    assert "Not yet changed" in words(test) and "After: Grad-CAM of cat" in words(test)
+
+
+def test_a_map_without_evidence_says_to_paint_and_gives_the_photo_to_paint_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = edited.answer
+
+    def blank(name: str, asked: Question, show: Callable[[float], object]) -> Answer:
+        found = made(name, asked, show)
+        return replace(found, seen=replace(found.seen, raw=np.zeros_like(found.seen.raw)))
+
+    monkeypatch.setattr(edited, "answer", blank)
+    test = open_page("edit_photo")
+    assert len(errors(test)) == 1 and "paint a region instead" in errors(test)[0], words(test)
+    assert canvas(test) == "" and "Not yet changed" in words(test) and "Drag over the photo" in words(test)
+
+
+@pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
+def test_a_thin_photo_is_reduced_to_one_pixel_and_not_to_none(size: tuple[int, int]) -> None:
+    test = open_page("edit_photo")
+    grey = encode_png(np.full((*size, 3), 90, np.uint8))
+    test.file_uploader(key="photo-file").set_value(("grey.png", grey, "image/png")).run()
+    assert not test.exception and "must be > 0" not in words(test)
+    assert "Before: Grad-CAM of" in words(test) and test.get("bidi_component")
+
+
+def test_what_takes_long_can_be_stopped_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    test = open_page("edit_photo", net="scenes, group norm", area="what I paint", paint="0.50")
+    assert "Stopped" not in words(test) and not errors(test)
+    shown = list[str]()
+
+    class Pressed(Waiting):
+        """Stop is pressed as soon as it is offered."""
+
+        def show(self, name: str, share: float) -> bool:
+            shown.append(name)
+            self._stop()
+            raise StopException
+
+    monkeypatch.setattr(waiting, "Waiting", Pressed)
+    test.selectbox(key="method").select("rise").run()
+    assert shown == ["RISE of the photo"] and not test.exception and not errors(test)
+    test.run()
+    assert "Stopped: change something, or go on" in words(test) and not test.get("bidi_component")
+    assert shown == ["RISE of the photo"]  # nothing is computed
+    test.selectbox(key="method").select("grad_cam").run()
+    assert "Stopped" not in words(test) and canvas(test) == "0.50"
 
 
 def test_an_own_photo_is_reduced_and_edited_and_the_old_region_is_dropped() -> None:

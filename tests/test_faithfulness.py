@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,6 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, grad_cam, saliency
 from normviz.evaluation.baselines import centre_map, random_map
-from normviz.evaluation.bootstrap import mean_and_interval
 from normviz.evaluation.faithfulness import (
     Curve,
     Kept,
@@ -350,20 +348,3 @@ def test_the_verdict_names_who_is_beaten_and_who_is_not() -> None:
         "The two curves disagree about the image's centre and the edges (Sobel), so this photo does not show that the "
         "map says more."
     )
-
-
-# --- means over photos --------------------------------------------------------------------------------------------
-
-
-def test_the_interval_is_the_bootstraps() -> None:
-    values = np.random.default_rng(0).normal(3, 2, size=200)
-    found = mean_and_interval(values, seed=1)
-    assert found.mean == pytest.approx(values.mean())
-    half = 1.96 * values.std() / math.sqrt(200)  # the bootstrap of a mean approaches the normal interval
-    assert found.low == pytest.approx(found.mean - half, abs=0.05)
-    assert found.high == pytest.approx(found.mean + half, abs=0.05)
-    assert mean_and_interval(values, seed=1) == found
-    assert mean_and_interval([2.0, 2.0]) == (2, 2, 2)
-    assert mean_and_interval([0.0, 1.0], resamples=4000)[1:] == (0, 1)  # 0, 1/2 and 1, with 1/4, 1/2 and 1/4
-    with pytest.raises(ValueError, match="row of finite numbers"):
-        mean_and_interval([])

@@ -90,6 +90,62 @@ def test_complete_where_windows_lie_in_the_batch() -> None:
     complete(Probe(Windows().double(), pictures(), TARGETS))
 
 
+class TurnedNorm(nn.Module):
+    """A layer norm of maps (N, K, h, w) that turns them to channels last within."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.scale, self.shift = nn.Parameter(torch.randn(channels)), nn.Parameter(torch.randn(channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.layer_norm(x.permute(0, 2, 3, 1), self.scale.shape, self.scale, self.shift).permute(0, 3, 1, 2)
+
+
+@pytest.mark.parametrize("channels", [5, 10])  # ten channels of 10 x 10 cells: the shape does not tell
+def test_each_part_lies_where_it_was_added(channels: int) -> None:
+    """Of a norm that turns its maps, a channels-last curve, and a product of two channels-last outputs."""
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.conv = nn.Conv2d(3, channels, 3, bias=False)
+            self.norm = TurnedNorm(channels)
+            self.wide, self.narrow = nn.Linear(channels, 7, bias=False), nn.Linear(7, channels, bias=False)
+            self.curve = nn.SiLU()
+            self.fc = nn.Linear(channels, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x = self.norm(self.conv(x)).permute(0, 2, 3, 1)  # (N, 10, 10, K)
+            x = x * self.narrow(self.curve(self.wide(x)))
+            return self.fc(x.mean(dim=(1, 2)))  # type: ignore[no-any-return]
+
+    torch.manual_seed(0)
+    probe = Probe(Net().double(), pictures(), TARGETS)
+    found = full_gradients(probe)
+    assert [name for name, _ in found.biases] == ["norm", "curve", "", "fc"]
+    parts = [part for _, part in found.biases]
+    turned = [part.permute(0, 3, 1, 2) for part in parts[:2]]
+    product = parts[2] if channels == 10 else parts[2].permute(0, 3, 1, 2)  # at the root nothing tells a cube's sides
+    assert [grid is None for grid in found.grids] == [False, False, False, True]
+    for ours, by_hand in zip(found.placed, [found.input, *turned, product], strict=True):
+        assert torch.equal(ours, by_hand)
+    close(found.unplaced, parts[3].sum(dim=1))
+    expected = torch.zeros(2, 12, 12, dtype=torch.float64)
+    for part in [found.input, *turned, product]:
+        layer = part.abs().sum(dim=1, keepdim=True)
+        expected += F.interpolate(layer, size=(12, 12), mode="bilinear", align_corners=False)[:, 0]
+    close(full_grad(probe, rescale=False), expected)
+
+
+def test_what_has_a_place_and_what_has_none_are_the_score() -> None:
+    torch.manual_seed(0)
+    found = full_gradients(Probe(AttentionNet().double(), pictures(), 1))
+    close(torch.stack([part.sum(dim=(1, 2, 3)) for part in found.placed]).sum(dim=0) + found.unplaced, found.score)
+    for (name, part), grid in zip(found.biases, found.grids, strict=True):
+        assert (grid is not None) == (name == "embed" or bool(name and part.ndim == 3)), name
+    assert found.unplaced.abs().min() > 1e-3
+
+
 def test_complete_for_a_difference_of_classes() -> None:
     complete(Probe(relu_net(), pictures(), Difference(1, 3)))
 

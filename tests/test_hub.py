@@ -6,7 +6,6 @@ import json
 import re
 import shutil
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,20 +27,16 @@ from normviz.registry import Method, Value, methods
 from normviz.samples import load_sample
 from tests.checkpoints import CLASSES, FAMILIES, SIDE, write_checkpoint
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ("tabby, tabby cat", "crane (1)", "crane (2)", "coffee mug")
 SMALL = {"samples": 2, "masks": 8, "window": 0.5, "stride": 0.25}  # knobs that only cost time here
 RELU_RULES = {"deconvnet", "guided_backprop", "guided_grad_cam"}
 WITH_RELU = {"resnet", "bit", "regnet"}
+NO_RELU = {  # methods that leave nothing out, so that their map is not all 0
+    "cam", "eigen_cam", "eigen_grad_cam", "full_grad", "hires_cam", "integrated_gradients", "kpca_cam", "occlusion",
+    "rise", "saliency", "smooth_grad",
+}  # fmt: skip
 POOLED = {"resnet", "bit", "regnet", "mobilenet_v2", "efficientnet", "swin"}  # maps, their mean, one linear layer
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors: torch's threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 class Checkpoints(dict[str, Path]):
@@ -170,7 +165,13 @@ def test_every_method_explains_it_or_says_why_not(
             assert method.name == "cam" and family not in POOLED, text
         return
     assert torch.isfinite(raw).all() and len(raw) == 1
-    assert raw.shape[-2:] == (images.shape[2:] if method.level == "input" else raw.shape[-2:])
+    size, cells = tuple(raw.shape[-2:]), tuple(probe.activations.shape[2:])
+    if method.takes("layers"):  # it chooses them itself, and has the size of the finest
+        assert size in {shape[1:] for _, shape in layers(classifier.model, images)} and size >= cells
+    else:
+        assert size == (tuple(images.shape[2:]) if method.level == "input" else cells)
+    if method.name in NO_RELU:
+        assert raw.any()  # of the others, a ReLU may rightly leave nothing of what a random network says
     assert method.name not in RELU_RULES or family in WITH_RELU | {"mobilenet_v2"}
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from normviz.attribution import Probe
+from normviz.attribution import Probe, full_gradients
 from normviz.attribution.targets import Difference
 from normviz.evaluation.ledger import Ledger, at_layer, in_full, shared_out
 from normviz.figures.ledger import waterfall
+from normviz.models.hub import read_folder
 from normviz.models.residual import NORMS, Norm, ResidualNet
+from tests.checkpoints import SIDE, write_checkpoint
 from tests.nets import ACTIVATIONS, pictures, pooled_net, relu_net
 
 
@@ -101,6 +104,40 @@ def test_a_network_of_tokens_has_entries_without_a_place() -> None:
     probe = Probe(Tokens().double(), pictures(1, 16), 1)
     seen = in_full(probe)
     assert abs(seen.rest) <= 1e-9 and seen.fixed != 0
+
+
+def by_hand(part: Tensor, name: str) -> Tensor | None:
+    """The cells (K, h, w) of a part of a small checkpoint (1, ...), read by its shape; None where it has none."""
+    one = part[0]
+    if len(part) > 1 or "attention" in name or one.shape[:-1].numel() == 1:
+        return None  # windows, heads, a pooled vector, or one number a channel
+    if one.ndim == 3:
+        return one.permute(2, 0, 1)  # channels last
+    rows = int(one.shape[0] ** 0.5)  # 17 tokens: the class token and 4 x 4
+    return one[-(rows**2) :].T.reshape(-1, rows, rows) if one.ndim == 2 else None
+
+
+@pytest.mark.parametrize("family", ["convnextv2", "vit", "swin"])
+def test_parts_lie_where_they_were_added_whatever_the_layout(family: str, tmp_path: Path) -> None:
+    model = read_folder(write_checkpoint(tmp_path / family, family), family, family).model
+    images = torch.randn(2, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)).to(next(model.parameters()))
+    together = Probe(model, images, 1)
+    for index in range(2):
+        probe = Probe(model, images[index : index + 1], 1)
+        found, seen = full_gradients(probe), in_full(probe, size=(8, 8))
+        expected, fixed = shared_out(found.input[0].double().sum(dim=0), (8, 8)), 0.0
+        for name, part in found.biases:
+            maps = by_hand(part, name)
+            expected += 0 if maps is None else shared_out(maps.double().sum(dim=0), (8, 8))
+            fixed += float(part.sum()) - (0.0 if maps is None else float(maps.sum()))
+        close = 1e-5 * float(expected.abs().sum())
+        assert torch.allclose(seen.cells, expected, rtol=0, atol=close)
+        assert seen.fixed == pytest.approx(fixed, abs=close) and abs(fixed) > 100 * close
+        assert seen.exact and abs(seen.rest) <= close
+        assert seen.total == pytest.approx(float(probe.logits[0, 1]), abs=close)
+        batched = in_full(together, index, size=(8, 8))  # the windows of both pictures lie in one batch
+        assert torch.allclose(batched.cells, seen.cells, rtol=0, atol=close)
+        assert batched.fixed == pytest.approx(seen.fixed, abs=close)
 
 
 @pytest.mark.parametrize("size", [(3, 5), (6, 4), (13, 7), (1, 1)])

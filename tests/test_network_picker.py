@@ -71,7 +71,7 @@ def test_the_embedded_network_and_its_sizes() -> None:
     test = opened()
     assert got(test) == "photos, 128 px, 11 classes" and not errors(test)
     for one in CURATED:
-        assert one.id in test.selectbox(key="net").options
+        assert f"{one.id}, {one.megabytes} MB" in test.selectbox(key="net").options
     test.selectbox(key="size").select(SIZES[-1]).run()
     assert got(test) == "photos, 224 px, 11 classes"
     assert got(opened(size="160 px")) == "photos, 160 px, 11 classes"
@@ -123,6 +123,21 @@ def test_what_fails_is_said_and_the_page_goes_on(hub: Hub, monkeypatch: pytest.M
     hub.networks[CURATED[0].id] = hub.networks[NAME]
     offline.button(key="hub-again").click().run()
     assert not errors(offline) and labels(offline)[0].startswith("Download ")
+
+
+def test_a_link_may_name_a_recommended_network_by_its_id(hub: Hub) -> None:
+    hub.networks[CURATED[0].id] = hub.networks[NAME]
+    for link in (CURATED[0].id, f"hub:{CURATED[0].id}", f"{CURATED[0].id}, {CURATED[0].megabytes} MB"):
+        test = opened(net=link)
+        assert test.selectbox(key="net").value == CURATED[0].id and "not offered" not in captions(test)
+        assert CURATED[0].teaches in captions(test) and not errors(test)
+
+
+def test_a_full_server_says_so_in_place_of_the_button(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NORMVIZ_DOWNLOADS", "0")
+    test = opened(net=NAME)
+    assert got(test).startswith("photos, ") and labels(test) == ["Ask again"]
+    assert "of the 0 GB that this server gives them" in errors(test)[0]
 
 
 def test_what_is_typed_may_not_be_a_folder_of_the_server(hub: Hub, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe
 from normviz.attribution.preflight import empty_reason, obstacle
+from normviz.attribution.targets import Difference
 from normviz.registry import Method, Need, get, methods
 from tests.nets import PooledNet, pictures, pooled_net, relu_net
 
@@ -115,15 +116,48 @@ def test_a_class_of_which_everything_speaks_against(method: Method) -> None:
     if heatmap.any():
         assert reason is None  # signed, or without regard to the class
     else:
-        causes = ("so nothing there speaks for it", "nowhere in layer 'relu' would more activation raise 'cat'")
+        causes = (
+            "in every cell of layer 'relu' the contributions to 'cat', as",
+            "nowhere in layer 'relu' would more activation raise 'cat'",
+        )
         assert any(cause in cured(reason) for cause in causes)
 
 
 def test_evidence_against_is_named_where_a_relu_hides_it() -> None:
     probe = Probe(weighing(-1.0), pictures(1), 1)
-    assert "every contribution to 'cat' at layer 'relu' is negative" in cured(blank(probe, get("grad_cam"))[1])
+    assert cured(blank(probe, get("grad_cam"))[1]) == (
+        "in every cell of layer 'relu' the contributions to 'cat', as Grad-CAM weighs them, add up to 0 or less: "
+        "choose another class or layer, or HiResCAM or CAM, which show the sign"
+    )
     assert "nowhere in layer 'relu' would more activation raise 'cat'" in cured(blank(probe, get("layer_cam"))[1])
     assert "class 1" in str(blank(probe, get("grad_cam"), name=None)[1])
+    hires = get("hires_cam")
+    reason = cured(empty_reason(hires.function(probe, relu=True), probe, "hires_cam", "cat"))
+    assert reason.endswith("or HiResCAM without its ReLU or CAM, which show the sign")
+
+
+def test_the_cures_that_are_named_show_something() -> None:
+    """At an inner layer, products of both signs add up to less than 0 in each cell, and CAM refuses the head."""
+    probe = Probe(relu_net(seed=3), pictures(1), 0, "pool")
+    heatmap, reason = blank(probe, get("grad_cam"))
+    products = probe.activations * probe.gradients
+    assert not heatmap.any() and (products > 0).any() and (products < 0).any()
+    assert "in every cell of layer" in cured(reason) and "every contribution" not in str(reason)
+    assert str(reason).endswith("choose another class or layer, or HiResCAM, which shows the sign")
+    shown = get("hires_cam").function(probe)
+    assert (shown < 0).any() and empty_reason(shown, probe, "hires_cam", "cat") is None
+    with pytest.raises(ValueError, match="CAM needs a network of convolutions"):
+        get("cam").function(probe)
+    net = weighing(-1.0)
+    with torch.no_grad():
+        net.fc.weight[0] = 1.0
+    difference = Probe(net, pictures(1), Difference(1, 0))  # two classes: CAM refuses them
+    reason = blank(difference, get("grad_cam"), name=None)[1]
+    assert str(reason).endswith("choose another class or layer, or HiResCAM, which shows the sign")
+    pooled = Probe(weighing(-1.0), pictures(1), 1)
+    assert "HiResCAM or CAM" in str(blank(pooled, get("grad_cam"))[1])
+    for name in ("hires_cam", "cam"):
+        assert (get(name).function(pooled) < 0).any()
 
 
 @pytest.mark.parametrize("method", WEIGHED, ids=lambda method: method.name)

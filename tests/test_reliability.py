@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,19 +16,11 @@ from normviz.registry import Method, Value, methods
 from tests.nets import WrappedNet, pictures, relu_net
 from tests.test_private_copies import state
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 METHODS = methods("attribution")
 SLOW = [method for method in METHODS if method.slow]
 FEW = {"samples": 2, "steps": 2, "masks": 8, "window": 0.5, "stride": 0.5}
 CALLS = 50  # of each of eight threads
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors, many threads of our own: torch's threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def settings(method: Method) -> dict[str, Value]:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,22 +15,15 @@ from scipy.stats import spearmanr
 from skimage import metrics
 from torch import Tensor, nn
 
-from normviz.attribution import Probe, grad_cam, guided_backprop, saliency
+from normviz.attribution import Probe, grad_cam, guided_backprop, saliency, score_cam
 from normviz.evaluation.baselines import sobel_map
 from normviz.evaluation.pixels import at_pixels
 from normviz.evaluation.sanity import FEWEST, alike, groups, randomized, sanity_check, spearman
 from normviz.models.residual import ResidualNet
 from tests.nets import pictures, relu_net
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SIZE = (12, 12)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def _edges(probe: Probe) -> Tensor:
@@ -128,6 +122,55 @@ def test_the_network_that_is_asked_about_stays_as_it_was() -> None:
 
     with pytest.raises(StopError):
         sanity_check(probe, {"it": saliency}, progress=stop)
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_a_slow_method_moves_the_bar_within_a_stage_and_can_be_stopped_there() -> None:
+    """One that tells how far it is, between two that do not; there are six groups, so seven networks."""
+    net, asked, shares = relu_net(), list[Probe](), list[float]()
+    steps = 5
+
+    def slow(probe: Probe, scale: float, *, progress: Callable[[float], None] | None = None) -> Tensor:
+        asked.append(probe)
+        for step in range(steps):
+            if progress:
+                progress((step + 1) / steps)
+        return scale * probe.input_gradient  # (N, C, H, W)
+
+    twice, once = partial(slow, scale=2.0), partial(slow, scale=1.0)
+    functions: dict[str, Callable[..., Tensor]] = {"edges": _edges, "slow": twice, "other": once, "fast": saliency}
+    found = sanity_check(Probe(net, pictures(), 1), functions, progress=shares.append)
+    assert len(found["slow"]) == 7 and len(asked) == 2 * 7
+    assert shares == sorted(shares) and shares[-1] == 1 and len(set(shares)) == 2 * 7 * steps
+    assert shares[0] == pytest.approx(1 / (7 * 2 * steps))
+
+    def stop(share: float) -> None:
+        shares.append(share)
+        if share > 0.2:
+            raise StoppedError
+
+    shares.clear()
+    asked.clear()
+    with pytest.raises(StoppedError):
+        sanity_check(Probe(net, pictures(), 1), functions, progress=stop)
+    assert len(asked) == 3  # within the first of two slow methods on the second network
+    assert 0.2 < shares[-1] < 2 / 7 and shares[-2] <= 0.2
+
+
+def test_a_registered_slow_method_is_stopped_within_the_first_network() -> None:
+    shares = list[float]()
+
+    def stop(share: float) -> None:
+        shares.append(share)
+        if len(shares) == 2:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        sanity_check(Probe(relu_net(), pictures(), 1, "conv2"), {"it": partial(score_cam, chunk=2)}, progress=stop)
+    assert len(shares) == 2 and 0 < shares[0] < shares[1] < 1 / 7
 
 
 # --- how alike two maps are ---------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from normviz.attribution import Probe, perturbation, score_cam
 from normviz.attribution.network import read_output
 from normviz.attribution.scorer import Scorer
+from normviz.attribution.targets import Difference
 from tests.nets import PooledNet, pictures, pooled_net, relu_net
 from tests.reference import attribution as reference
 from tests.test_attribution import CONVENTIONS, TARGETS, close
@@ -90,9 +91,25 @@ def test_score_cam_refuses_what_it_does_not_offer(probe: Probe) -> None:
 def test_the_note_says_how_it_was_computed() -> None:
     notes: list[str] = []
     score_cam(Probe(relu_net(), pictures(), TARGETS, "pool"), note=notes.append)
-    assert notes == ["Scores computed in float64; batch norms folded: 2."]
+    assert notes == [
+        "Convention “logit”: the score is the logit, the weights are its softmax over the channels. "
+        "Scores computed in float64; batch norms folded: 2."
+    ]
     score_cam(Probe(pooled_net(), pictures(), TARGETS), note=notes.append)
-    assert notes[1] == "Scores computed in float64; no batch norm to fold."
+    assert notes[1].endswith(". Scores computed in float64; no batch norm to fold.")
+
+
+def test_the_note_names_the_convention(probe: Probe) -> None:
+    found: dict[str, str] = {}
+    for convention in CONVENTIONS:
+        score_cam(probe, convention, note=lambda said, name=convention: found.update({name: said}))  # type: ignore[misc]
+    by_softmax = "the score is the class's probability, the weights are its softmax over the channels. "
+    assert found["paper"].startswith(f"Convention “paper”: {by_softmax}")
+    assert found["official"].startswith(
+        "Convention “official”: the score is the class's probability, and is the weight. "
+    )
+    score_cam(Probe(pooled_net(), pictures(), Difference(1, 2)), note=lambda said: found.update(other=said))
+    assert found["other"].startswith("Convention “logit”: the score is the target's value, the weights are its softmax")
 
 
 def test_batch_norms_are_folded_only_where_they_alone_read_the_convolution() -> None:
@@ -122,7 +139,7 @@ def test_bfloat16_is_close_and_labelled() -> None:
     probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
     notes: list[str] = []
     full, half = score_cam(probe), score_cam(probe, precision="bfloat16", note=notes.append)
-    assert notes[0].startswith("Scores computed in bfloat16")
+    assert "Scores computed in bfloat16" in notes[0]
     assert 0 < (half - full).norm() <= 0.01 * full.norm()
 
 
@@ -137,7 +154,7 @@ def test_auto_takes_bfloat16_only_where_it_is_faster_and_close(
     probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
     notes: list[str] = []
     heatmap = score_cam(probe, precision="auto", chunk=1, note=notes.append)
-    assert notes[0].startswith(f"Scores computed in {chosen}; 1 channels took 1000 ms in float32")
+    assert f"Scores computed in {chosen}; 1 channels took 1000 ms in float32" in notes[0]
     assert f"moves their weights by {moved:.1%}" in notes[0]
     if chosen == "float32":
         close(heatmap, score_cam(probe), 1e-6)

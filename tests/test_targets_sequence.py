@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -14,18 +14,10 @@ from normviz.attribution.targets import Region, Score, Similarity, embedding_of
 from normviz.attribution.targets_sequence import BoxScore, TokenLogProbability, strongest_box
 from normviz.models.bound import Bound, tokens
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 32
 SMALL = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 PATCHES = {"image_size": SIDE, "patch_size": 8}
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Small tensors: torch's threads would only wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def images(count: int = 2) -> Tensor:

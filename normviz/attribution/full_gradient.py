@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +15,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from normviz.attribution.attention import plain
 from normviz.attribution.forward import score_of
-from normviz.attribution.grid import Grid
+from normviz.attribution.grid import Grid, alike, find_grid
 from normviz.attribution.network import read_output, recording, scan
 from normviz.attribution.private import private_copy
 from normviz.attribution.probe import Probe
@@ -35,6 +35,11 @@ _CURVES = {
     "selu", "celu", "softplus", "softmax", "log_softmax", "exp", "log", "sqrt", "rsqrt", "square", "pow", "reciprocal",
     "var", "std", "rdiv", "rtruediv", "rpow", "norm", "scaled_dot_product_attention",
 }  # fmt: skip
+# Functions that tell how their result of four dimensions lies: (N, K, h, w), or as numbers for pairs of places.
+_MAPS = {"conv2d", "conv_transpose2d", "batch_norm", "group_norm", "instance_norm", "local_response_norm"}
+_PAIRS = {
+    "softmax", "log_softmax", "scaled_dot_product_attention", "matmul", "rmatmul", "mm", "bmm", "baddbmm", "einsum",
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,15 +48,32 @@ class FullGradients:
 
     Attributes:
         input: (N, C, H, W), each value of the picture times its gradient.
-        biases: the name of each module that adds something of its own, and what each number of its output adds:
-            (N, K, h, w), or another shape where the output has no cells. The shift by a mean counts as a bias, and so
-            does what an activation function that is no ReLU adds to its tangent through 0.
+        biases: the name of each module that adds something of its own, and what each number of its output adds, in
+            the shape of that output. The shift by a mean counts as a bias, and so does what an activation function
+            that is no ReLU adds to its tangent through 0.
         score: (N,), what was to be shared out.
+        grids: how each of the biases is read as cells of the picture; None for one that has no place in it.
     """
 
     input: Tensor
     biases: tuple[tuple[str, Tensor], ...]
     score: Tensor
+    grids: tuple[Grid | None, ...]
+
+    @property
+    def placed(self) -> tuple[Tensor, ...]:
+        """The parts that have a place in the picture, the input first: (N, K, h, w) each, of its own size."""
+        pairs = zip(self.biases, self.grids, strict=True)
+        return self.input, *(grid.fold(part) for (_, part), grid in pairs if grid is not None)
+
+    @property
+    def unplaced(self) -> Tensor:
+        """The sum of what has no place: linear layers at the end, attention between tokens, class tokens (N,)."""
+        images, total = len(self.input), torch.zeros_like(self.score)  # (N,)
+        for (_, part), grid in zip(self.biases, self.grids, strict=True):
+            without = part if grid is None else part[:, : grid.extra]
+            total = total + without.reshape(images, -1).sum(dim=1)  # (N,)
+        return total
 
     @property
     def total(self) -> Tensor:
@@ -78,7 +100,7 @@ def full_gradients(probe: Probe) -> FullGradients:
     Source:
         Srinivas & Fleuret 2019, proposition 1, and section 3 for the implicit biases.
     """
-    trace = _Trace()
+    trace = _Trace(probe.images, scan(probe.model, probe.images)[0].grids)
     with private_copy(probe.model) as net, recording(), ExitStack() as stack:
         for name, module in net.named_modules():
             stack.callback(module.register_forward_pre_hook(trace.enter(name)).remove)
@@ -94,7 +116,8 @@ def full_gradients(probe: Probe) -> FullGradients:
         for value, gradient in zip([leaf.detach(), *(p.bias for p in trace.pieces)], gradients, strict=True)
     ]
     names = [piece.name for piece in trace.pieces]
-    return FullGradients(parts[0], tuple(zip(names, parts[1:], strict=True)), score.detach())
+    grids = tuple(piece.grid for piece in trace.pieces)
+    return FullGradients(parts[0], tuple(zip(names, parts[1:], strict=True)), score.detach(), grids)
 
 
 @register(
@@ -106,7 +129,7 @@ def full_gradients(probe: Probe) -> FullGradients:
 def full_grad(probe: Probe, rescale: bool = True) -> Tensor:
     """The magnitudes of what the picture and every bias add to the logit, all layers laid over each other.
 
-    Biases of layers without cells have no place and are left out.
+    Biases of layers without cells have no place and are left out, and so is what attention adds between tokens.
 
     Args:
         probe: network, images (N, C, H, W) and class; the layer plays no part.
@@ -120,34 +143,24 @@ def full_grad(probe: Probe, rescale: bool = True) -> Tensor:
         Srinivas & Fleuret 2019, Eq. 4.
     """
     found = full_gradients(probe)
-    grids = scan(probe.model, probe.images)[0].grids
-    placed = [found.input, *(_cells(part, grids.get(name)) for name, part in found.biases)]
     size = probe.images.shape[2:]
     heatmap = found.input.new_zeros(len(found.input), *size)  # (N, H, W)
-    for part in placed:
-        if part is not None:
-            cells = part.abs()  # (N, K, h, w)
-            if rescale:
-                low, high = cells.amin(dim=(1, 2, 3), keepdim=True), cells.amax(dim=(1, 2, 3), keepdim=True)
-                cells = (cells - low) / torch.where(high > low, high - low, 1)  # (N, K, h, w)
-            layer = cells.sum(dim=1, keepdim=True)  # (N, 1, h, w)
-            heatmap += F.interpolate(layer, size=size, mode="bilinear", align_corners=False)[:, 0]  # (N, H, W)
+    for part in found.placed:
+        cells = part.abs()  # (N, K, h, w)
+        if rescale:
+            low, high = cells.amin(dim=(1, 2, 3), keepdim=True), cells.amax(dim=(1, 2, 3), keepdim=True)
+            cells = (cells - low) / torch.where(high > low, high - low, 1)  # (N, K, h, w)
+        layer = cells.sum(dim=1, keepdim=True)  # (N, 1, h, w)
+        heatmap += F.interpolate(layer, size=size, mode="bilinear", align_corners=False)[:, 0]  # (N, H, W)
     return heatmap
-
-
-def _cells(part: Tensor, grid: Grid | None) -> Tensor | None:
-    """The part (N, K, h, w) of a module whose output has cells, None of another; `grid` says how it is read."""
-    if grid is None or not (grid.reads(part) or (grid.kind == "maps" and part.ndim == 4)):
-        return None
-    cells = grid.fold(part)  # (N, K, h, w)
-    return cells if cells.shape[2:].numel() > 1 else None
 
 
 @dataclass(frozen=True)
 class _Piece:
-    """A bias that was met on the way: its value, and a zero that was added beside it to be differentiated by."""
+    """A bias that was met on the way: its value, its place, and a zero that was added beside it to differentiate by."""
 
     name: str
+    grid: Grid | None
     bias: Tensor  # shape of `shift`
     shift: Tensor
 
@@ -159,10 +172,12 @@ class _Trace(TorchFunctionMode):
     the tangent of a curve adds at 0.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, images: Tensor, grids: Mapping[str, Grid]) -> None:
         super().__init__()
         self.pieces: list[_Piece] = []
         self._inside: list[str] = []
+        self._images, self._grids = images, grids
+        self._tokens = any(grid.kind == "tokens" for grid in grids.values())
 
     def enter(self, name: str) -> Callable[..., None]:
         """A hook that notes that a module begins."""
@@ -179,15 +194,47 @@ class _Trace(TorchFunctionMode):
         result = func(*args, **(kwargs or {}))
         if bias is None or not bias.any():
             return result
-        shift = torch.zeros_like(result).requires_grad_()
-        self.pieces.append(_Piece(self._inside[-1] if self._inside else "", bias.expand_as(result), shift))
+        shift, inside = torch.zeros_like(result).requires_grad_(), self._inside[-1] if self._inside else ""
+        grid = self._place(func, args, kwargs or {}, result, self._grids.get(inside))
+        self.pieces.append(_Piece(inside, grid, bias.expand_as(result), shift))
         written = any(result is given for given in args)  # in place: whoever holds the tensor must see the shift
         return result.add_(shift) if written else result + shift
+
+    def _place(
+        self, func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any], result: Tensor, module: Grid | None
+    ) -> Grid | None:
+        """How the result of a function is read as cells of the picture, if it is; `module`: how its module's output is.
+
+        The function need not lie as its module's output does: a layer norm of maps turns them to channels last within.
+        """
+        if result.ndim < 3 or len(result) != len(self._images):
+            return None  # the windows of a picture may lie in the batch
+        name, grid = _name(func), None
+        if result.ndim != 4:
+            grid = module if module is not None and module.reads(result) else None
+        elif name in _MAPS:
+            grid = Grid("maps", _sizes(result))
+            return grid if result.shape[2:].numel() > 1 else None  # even if its borders have changed its proportions
+        elif name == "linear" or (name in ("layer_norm", "rms_norm") and _last_alone(*args, **kwargs)):
+            grid = Grid("channels last", _sizes(result.movedim(-1, 1)))
+        elif name in _PAIRS:
+            return None
+        elif module is not None and module.reads(result):
+            grid = module
+        elif not self._tokens:
+            grid = find_grid(nn.Identity(), result, self._images)
+        cells = grid.shape[1:] if grid else (1, 1)
+        return grid if cells != (1, 1) and alike(cells, self._images.shape[2:]) else None
+
+
+def _name(func: Callable[..., Any]) -> str:
+    """A function's name, without the underscores of what works in place or is an operator."""
+    return getattr(func, "__name__", "").strip("_")
 
 
 def _bias(func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Tensor | None:
     """What a function adds to the part of its result that is proportional to its input; None for nothing."""
-    name = getattr(func, "__name__", "").strip("_")
+    name = _name(func)
     if name not in _LAYERS | _SUMS | _PRODUCTS | _CURVES:
         return None
     leaves, form = tree_flatten((args, dict(kwargs)))
@@ -210,6 +257,17 @@ def _bias(func: Callable[..., Any], args: Any, kwargs: Mapping[str, Any]) -> Ten
         return result - tangent  # type: ignore[no-any-return]
     with torch.no_grad():  # without its input, only what it adds remains
         return call(*(torch.zeros_like(value if name in _SUMS else value[:1]) for value in values))
+
+
+def _sizes(maps: Tensor) -> tuple[int, int, int]:
+    """(K, h, w) of maps (N, K, h, w)."""
+    channels, height, width = maps.shape[1:]
+    return channels, height, width
+
+
+def _last_alone(input: Tensor, normalized_shape: Sequence[int], *more: object, **named: object) -> bool:
+    """Whether a normalization, by its arguments, is that of the last dimension alone."""
+    return len(normalized_shape) == 1
 
 
 def _takes_batch(

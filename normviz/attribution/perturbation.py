@@ -17,6 +17,11 @@ Convention = Literal["logit", "paper", "official"]
 Where = Literal["mask", "image"]
 Path = Literal["cumulative", "straight"]
 Report = Callable[[Tensor], None]
+_IN_WORDS: dict[Convention, str] = {  # which score, which weights
+    "logit": "the score is {score}, the weights are its softmax over the channels",
+    "paper": "the score is the class's probability, the weights are its softmax over the channels",
+    "official": "the score is the class's probability, and is the weight",
+}
 See = Callable[[Tensor, Tensor], Tensor]  # an image (1, C, H, W) and channels (b, h, w) -> pictures (b, C, H, W)
 
 
@@ -84,7 +89,8 @@ def score_cam(
     for index, alive in enumerate(varies):
         _score_channels(probe, scorer, found, index, alive, rest, see, chunk, steps)
     if note:
-        note(scorer.sentence())
+        score = "the logit" if isinstance(probe.asked, Tensor) else "the target's value"
+        note(f"Convention “{convention}”: {_IN_WORDS[convention].format(score=score)}. {scorer.sentence()}")
     return found.heatmap()
 
 

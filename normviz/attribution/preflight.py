@@ -8,6 +8,7 @@ from normviz.attribution.probe import Probe
 from normviz.registry import Method, Need, get
 
 SURE = 0.999  # a probability beyond which it hardly moves, whatever is covered
+SIGNED = ("hires_cam", "cam")  # methods that keep evidence against the target
 SAME = 1e-6  # values closer than this share of the largest are the same
 
 
@@ -174,19 +175,33 @@ def _layer_reason(probe: Probe, facts: Method, called: str, index: int) -> str:
         )
     if reason := _unmoved(probe, called, index, at_layer=True):
         return reason
-    if facts.weights is not None and not facts.weights(probe)[index].any():
-        return (
-            f"nowhere in {layer} would more activation raise {called}, and {facts.title} weighs nothing else: "
-            "choose another layer, or CAM, which shows the sign"
-        )
     if facts.weights is not None:
-        return (
-            f"every contribution to {called} at {layer} is negative, so nothing there speaks for it: "
-            "choose another class or layer, or CAM, which shows the sign"
+        cause = (
+            f"in every cell of {layer} the contributions to {called}, as {facts.title} weighs them, add up to 0 or less"
         )
+        if not (probe.gradients[index] > 0).any() and not facts.weights(probe)[index].any():
+            cause = f"nowhere in {layer} would more activation raise {called}, and {facts.title} weighs nothing else"
+        return f"{cause}: choose another class or layer{_signed(probe, facts, index)}"
     if facts.slow and (reason := _sure(probe, index)):
         return reason
     return (
         f"nothing at {layer} is left for {facts.title} to show, as it is outweighed or beyond its settings: "
         "choose another class, layer or setting"
     )
+
+
+def _signed(probe: Probe, facts: Method, index: int) -> str:
+    """The methods that show evidence against the target here, as the end of a cure."""
+    titles = [f"{facts.title} without its ReLU"] if facts.takes("relu") else []
+    titles += [get(name).title for name in SIGNED if name != facts.name and _shows(probe, name, index)]
+    if not titles:
+        return ""
+    return f", or {' or '.join(titles)}, which {'show' if len(titles) > 1 else 'shows'} the sign"
+
+
+def _shows(probe: Probe, name: str, index: int) -> bool:
+    """Whether a method takes this network and target, and shows anything."""
+    try:
+        return bool(get(name, "attribution").function(probe)[index].any())
+    except ValueError:  # it refuses them
+        return False

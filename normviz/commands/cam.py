@@ -28,7 +28,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "cam",
         help="a heatmap of a photo: which pixels spoke for a class",
-        description="Write a heatmap laid over its photo, and the raw map if asked for.",
+        description="Write a heatmap over what the network sees of its photo, and the raw map if asked for.",
         epilog="example: python -m normviz cam cat.jpg --method grad_cam --target cat --out heat.png",
     )
     command.add_argument("photo", metavar="PHOTO", type=Path, help="a JPEG, PNG, GIF, WebP, TIFF ... file")
@@ -48,7 +48,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from normviz.attribution import Probe, empty_reason
     from normviz.attribution.targets import Difference
-    from normviz.colors import SIGNED, limits, overlay
+    from normviz.colors import OPACITY, SIGNED, limits, overlay
     from normviz.images import encode_png, read_photo
     from normviz.models.catalogue import load_classifier
 
@@ -72,16 +72,18 @@ def run(args: argparse.Namespace) -> None:
     probe = probe.for_target(target if other is None or aside else Difference(target, other))
     raw: Tensor = method.function(probe, **settings, **aside, **reports_of(method)).cpu()  # (1, h, w) or (1, 3, H, W)
     name = classifier.classes[target] + (f" and not {classifier.classes[other]}" if other is not None else "")
-    drawn = raw[0] if raw.ndim == 3 else raw[0].abs().amax(dim=0)  # (h, w)
+    drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
     signed = bool((drawn < 0).any())
     low, high = limits(drawn, signed)
-    picture = overlay(photo, drawn, SIGNED if signed else "inferno", 0.5, low, high)  # (H, W, 3)
+    seen = classifier.view(photo)  # (3, h, w), the part of the photo that the map is of
+    picture = overlay(seen, drawn, SIGNED if signed else "inferno", OPACITY, low, high)  # (h, w, 3)
     args.out.write_bytes(encode_png(picture))
     if args.raw:
         save_array(args.raw, raw[0])
     where = f" at layer {probe.layer}" if method.level == "layer" else " at the input"
-    colours = "" if raw.ndim == 3 else "; drawn: the largest magnitude over the colours"
-    print(f"photo    {args.photo}, {photo.shape[2]} x {photo.shape[1]} pixels")
+    colours = "" if raw.ndim == 3 else "; drawn: the sum of the colours"
+    part = "" if seen.shape == photo.shape else f", of which the network sees {seen.shape[2]} x {seen.shape[1]}"
+    print(f"photo    {args.photo}, {photo.shape[2]} x {photo.shape[1]} pixels{part}")
     print(f"verdict  {classifier.verdict(probe.logits[0].float().softmax(dim=0).cpu()).text}")
     print(f"method   {method.title} for {name}{where}{in_words(settings)}")
     print(f"map      {tuple(raw[0].shape)}, {raw.min():.4g} to {raw.max():.4g} {method.unit}{colours}")

@@ -20,7 +20,7 @@ class Ledger:
 
     Attributes:
         cells: (h, w), signed, float64, in the score's unit (logits): what each place adds.
-        fixed: what is added wherever one looks: biases that belong to no place.
+        fixed: what belongs to no place: biases of the last layers, and what a transformer adds between its tokens.
         score: what all of it adds up to: a class's logit, or the difference of two.
         exact: whether the sum must be the score, so that the rest is rounding.
         way: how the cells were found, in words.
@@ -81,6 +81,8 @@ def in_full(probe: Probe, index: int = 0, size: tuple[int, int] | None = None) -
     """Enter each place of the picture: its pixels times their gradients, and each layer's biases times theirs.
 
     What a layer's cell adds is shared out evenly over the pixels that it covers; a place's sum is that of all layers.
+    What no cell of the picture adds has no place: biases of the last layers, attention between tokens or in windows,
+    and class tokens.
     Exact for any network whose functions have a rule (FullGrad): what a normalization subtracts, and what a curve that
     is no ReLU adds to its tangent, are entered as biases. Whether it is exact is measured.
 
@@ -95,13 +97,9 @@ def in_full(probe: Probe, index: int = 0, size: tuple[int, int] | None = None) -
     parts = full_gradients(probe)
     rows, columns = size or (int(probe.images.shape[2]), int(probe.images.shape[3]))
     cells = torch.zeros(rows, columns, dtype=torch.float64)
-    fixed = 0.0
-    for part in (parts.input, *(bias for _, bias in parts.biases)):
-        one = part[index].double().cpu()  # (K, h, w), or another shape without places
-        if one.ndim == 3 and one.shape[1] * one.shape[2] > 1:
-            cells += shared_out(one.sum(dim=0), (rows, columns))
-        else:
-            fixed += float(one.sum())
+    for part in parts.placed:
+        cells += shared_out(part[index].cpu().double().sum(dim=0), (rows, columns))
+    fixed = float(parts.unplaced[index])
     way = "FullGrad: pixels and biases, each times its gradient"
     score = float(parts.score[index])
     rest = abs(score - float(cells.sum()) - fixed)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -101,7 +103,7 @@ def randomized(model: nn.Module, modules: Sequence[str], seed: int) -> nn.Module
 
 def sanity_check(
     probe: Probe,
-    functions: Mapping[str, Callable[[Probe], Tensor]],
+    functions: Mapping[str, Callable[..., Tensor]],
     *,
     independent: bool = False,
     seed: int = 0,
@@ -114,12 +116,14 @@ def sanity_check(
 
     Args:
         probe: network, images, target and layer; the target stays that of the trained network.
-        functions: methods of attribution by name, their knobs bound.
+        functions: methods of attribution by name, which take a probe, their knobs bound; one that takes `progress`
+            tells how far it is.
         independent: make one group of layers random at a time, the others stay trained; otherwise random weights
             cascade from the output down to the input.
         seed: of the weights.
         index: which of the probe's images.
-        progress: called with the finished share after each stage; may raise to cancel.
+        progress: called with the finished share, 0 to 1, after each network, and while a method tells how far it is;
+            may raise to cancel.
 
     Returns:
         By name the trained network's own map, and one stage for each group of layers.
@@ -131,20 +135,29 @@ def sanity_check(
     target = asked[index : index + 1] if isinstance(asked, Tensor) else asked
     layer, size = _layer_of(probe), (image.shape[2], image.shape[3])
 
-    def mapped(model: nn.Module) -> dict[str, Tensor]:
-        shared = Probe(model, image, target, layer)
-        return {name: function(shared)[0].detach().cpu() for name, function in functions.items()}
-
-    trained = mapped(probe.model)
-    stages = {name: [Stage("", heatmap, 1.0, 1.0, 1.0)] for name, heatmap in trained.items()}
     parts = groups(probe.model, image)
+    slow = [name for name, function in functions.items() if "progress" in inspect.signature(function).parameters]
+
+    def mapped(model: nn.Module, done: int) -> dict[str, Tensor]:
+        """The maps of one network, when so many networks are done."""
+
+        def tell(share: float, before: int = 0) -> None:
+            if progress:
+                progress((done + (before + share) / max(1, len(slow))) / (1 + len(parts)))
+
+        shared = Probe(model, image, target, layer)
+        calls = {name: {"progress": partial(tell, before=number)} for number, name in enumerate(slow)}
+        maps = {name: function(shared, **calls.get(name, {}))[0].detach().cpu() for name, function in functions.items()}
+        tell(max(1, len(slow)))
+        return maps
+
+    trained = mapped(probe.model, 0)
+    stages = {name: [Stage("", heatmap, 1.0, 1.0, 1.0)] for name, heatmap in trained.items()}
     gone: list[str] = []
     for done, (group, modules) in enumerate(parts.items(), start=1):
         gone = list(modules) if independent else [*gone, *modules]
-        for name, heatmap in mapped(randomized(probe.model, gone, seed)).items():
+        for name, heatmap in mapped(randomized(probe.model, gone, seed), done).items():
             stages[name].append(Stage(group, heatmap, *alike(trained[name], heatmap, size)))
-        if progress:
-            progress(done / len(parts))
     return {name: tuple(several) for name, several in stages.items()}
 
 

@@ -13,10 +13,12 @@ from normviz.images import resize_map
 from normviz.models.residual import ResidualNet
 from normviz.scenes import CLASSES, HANS, Scenes, hans_scene, make_hans_scenes
 
+MAPS = 100  # scenes at most that LayerCAM is asked about: a map costs more than an answer
+
 
 @dataclass(frozen=True)
 class HansFacts:
-    """What a network says of scenes with and without the watermark; all are shares from 0 to 1.
+    """What a network says of scenes with and without the watermark, in shares from 0 to 1, and of how many.
 
     Attributes:
         with_mark: of the scenes of HANS with its watermark that are recognised.
@@ -27,6 +29,9 @@ class HansFacts:
         brightest: of scenes of HANS with its watermark in which the highest cell of LayerCAM for HANS touches it.
         on_mark: of LayerCAM's evidence, brought to the picture's size, that lies on the watermark, in the same scenes.
         mark_area: of the picture that the watermark takes: what `on_mark` would be by chance.
+        pictures: scenes of HANS that were asked about, each with its watermark and without it.
+        other_pictures: scenes of the other classes, each with a watermark and without it.
+        maps: scenes of HANS that LayerCAM was asked about.
     """
 
     with_mark: float
@@ -37,6 +42,9 @@ class HansFacts:
     brightest: float
     on_mark: float
     mark_area: float
+    pictures: int
+    other_pictures: int
+    maps: int
 
 
 def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> HansFacts:
@@ -44,7 +52,7 @@ def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> H
 
     Args:
         model: a network in inference mode.
-        count: scenes of HANS, and as many of the other classes.
+        count: scenes of HANS, and of the other classes at least as many: each gets equally many.
         seed: of the first; they should not be trained on.
     """
     marked, plain = (make_hans_scenes(count, seed, label=HANS, marked=mark) for mark in (True, False))
@@ -54,7 +62,13 @@ def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> H
     ]  # (N,) each
     called = [float((answer == HANS).float().mean()) for answer in answers]
     right = float((answers[3] == true.labels).float().mean())
-    return HansFacts(called[0], called[1], called[2], called[3], right, *_on_mark(model, min(count, 100), seed))
+    maps = min(count, MAPS)
+    brightest, on_mark, mark_area = _on_mark(model, maps, seed)
+    return HansFacts(
+        with_mark=called[0], without_mark=called[1], fooled=called[2], not_fooled=called[3], others=right,
+        brightest=brightest, on_mark=on_mark, mark_area=mark_area,
+        pictures=len(answers[0]), other_pictures=len(answers[2]), maps=maps,
+    )  # fmt: skip
 
 
 def _others(count: int, seed: int, marked: bool) -> Scenes:

@@ -68,7 +68,7 @@ def score_cam_cost(setting: Setting, progress: Progress) -> Limit:
             Fact("Score-CAM's time over Grad-CAM's", seconds / first),
             Fact("masked pictures that Score-CAM asks about", float(alive)),
         ),
-        note=notes[0] if notes else "",
+        note=" ".join(notes),
     )  # fmt: skip
 
 

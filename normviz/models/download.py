@@ -1,13 +1,15 @@
 """Networks fetched from the Hugging Face Hub: how large they are, whether they are here, and the download itself.
 
 Only public networks, only their configuration, preprocessor and safetensors, into the usual cache of the Hub
-(`HF_HOME`); `HF_ENDPOINT` names another hub, `HF_HUB_OFFLINE=1` forbids every request.
+(`HF_HOME`); `HF_ENDPOINT` names another hub, `HF_HUB_OFFLINE=1` forbids every request, and `NORMVIZ_DOWNLOADS` says how
+many GB the image classifiers in that cache may take.
 """
 
 from __future__ import annotations
 
 import os
 import re
+import stat
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -20,7 +22,8 @@ from typing import Any
 
 from normviz.models.hub import CONFIG, INDEX, PICKLED, PREPROCESSORS, WEIGHTS, image_classifier, read_json, weight_files
 
-MEGABYTE = 10**6
+MEGABYTE, GIGABYTE = 10**6, 10**9
+VARIABLE, ROOM = "NORMVIZ_DOWNLOADS", "10"  # GB that all image classifiers in the cache may take
 LARGEST = 2000 * MEGABYTE  # bytes: a network beyond this is refused before anything of it is fetched
 PATIENCE = 5.0  # seconds for the hub to answer
 CHUNK = 2**18  # bytes after which a download tells how far it is and can be stopped
@@ -29,7 +32,7 @@ _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 class StoppedError(Exception):
-    """Somebody stopped the download; what has arrived is kept, and the next one goes on from there."""
+    """Somebody stopped the download; the files that are complete are kept, and the next one fetches the others."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,8 @@ def look_up(name: str) -> Offer:
     """Ask the hub, by one request, what a network consists of and how large it is.
 
     Raises:
-        ValueError: there is no such public network, it is too large or only a pickle, or the hub does not answer.
+        ValueError: there is no such public network, it is too large or only a pickle, there is no room for it, or the
+            hub does not answer.
     """
     name = hub_id(name)
     with _asking(name) as hub:
@@ -91,6 +95,8 @@ def look_up(name: str) -> Offer:
         raise ValueError(
             f"{name} has {offer.bytes // MEGABYTE:,} MB, more than {LARGEST // MEGABYTE:,}; choose a smaller network"
         )
+    with _LOCK:
+        _check_room(offer)
     return offer
 
 
@@ -121,8 +127,19 @@ def fetch(offer: Offer, advance: Callable[[int], None] = lambda done: None) -> P
         The folder with the files.
 
     Raises:
-        ValueError: the network does not classify images, or the hub stopped answering.
+        ValueError: the network does not classify images, there is no room for it, or the hub stopped answering.
     """
+    with _LOCK:
+        _check_room(offer)
+        _ARRIVING.append(offer)
+    try:
+        return _fetch(offer, advance)
+    finally:
+        with _LOCK:
+            _ARRIVING.remove(offer)
+
+
+def _fetch(offer: Offer, advance: Callable[[int], None]) -> Path:
     done, folder = 0, Path()
     for file, size in offer.files:
         with _asking(offer.id) as hub:
@@ -136,6 +153,54 @@ def fetch(offer: Offer, advance: Callable[[int], None] = lambda done: None) -> P
         if file == CONFIG:
             image_classifier(read_json(Path(path), offer.id), offer.id)
     return folder
+
+
+def stored() -> dict[str, int]:
+    """The bytes that each image classifier in the Hub's cache takes, complete or not, by the name of its folder."""
+    from huggingface_hub import constants
+
+    root = Path(constants.HF_HUB_CACHE)  # models--owner--name/snapshots/revision/file
+    folders = {found.parents[2] for file in PREPROCESSORS for found in root.glob(f"models--*/snapshots/*/{file}")}
+    return {folder.name: sum(map(_bytes, folder.rglob("*"))) for folder in folders}
+
+
+def _bytes(path: Path) -> int:
+    """The size of a file; a link to one takes no room."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:  # a part of a download, which has just been put together or given up
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+
+
+def _check_room(offer: Offer) -> None:
+    """Refuse what would not fit beside all that is here and all that is on its way; `_LOCK` is held.
+
+    Raises:
+        ValueError: it does not fit, or the variable is no number.
+    """
+    text = os.environ.get(VARIABLE, ROOM)
+    try:
+        room = float(text) * GIGABYTE
+    except ValueError:
+        room = -1.0
+    if not room >= 0:  # nor is NaN
+        raise ValueError(f"{VARIABLE} must be a number of GB, 0 or more; received {text!r}")
+    here = stored()
+    for other in _ARRIVING:
+        here[_folder(other)] = max(here.get(_folder(other), 0), other.bytes)
+    more, taken = offer.bytes - here.get(_folder(offer), 0), sum(here.values())
+    if more > 0 and taken + more > room:
+        raise ValueError(
+            f"{offer.id} has {offer.bytes / MEGABYTE:,.0f} MB, and the networks that were downloaded take "
+            f"{taken / GIGABYTE:.1f} of the {room / GIGABYTE:g} GB that this server gives them; choose one that is "
+            f"here, or ask its owner to delete some or to raise {VARIABLE}"
+        )
+
+
+def _folder(offer: Offer) -> str:
+    """The name of the folder that the Hub's cache keeps a network in."""
+    return f"models--{offer.id.replace('/', '--')}"
 
 
 def _add(advance: Callable[[int], None], before: int, arrived: int) -> None:
@@ -202,7 +267,7 @@ class Job:
         return passed * (self.offer.bytes - self.done) / arrived if passed > 0 and arrived > 0 else None
 
     def stop(self) -> None:
-        """End it at the next bytes; what has arrived is used by the next download."""
+        """End it at the next bytes; the files that are complete are used by the next download."""
         self._stop.set()
         self._future.cancel()
 
@@ -229,6 +294,7 @@ class Job:
 
 _WORKERS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="normviz-download")
 _JOBS: dict[str, Job] = {}
+_ARRIVING: list[Offer] = []  # what is being fetched now: room is kept for all of it
 _LOCK = threading.Lock()
 
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from normviz.models.catalogue import Classifier
-from normviz.ui import explain, state
+from normviz.ui import explain, helps, state
 from normviz.ui.photo import Photo, pick
 
 TOP, NEXT = "most probable", "next most probable"
 KINDS = {"class": "A class", "difference": "One class and not another", "likeness": "Likeness to another photo"}
-HELP = (
-    "A class: what speaks for it. One class and not another: what tells them apart, the difference of two logits. "
-    "Likeness: where the network finds what the other photo has, too; no class is asked about."
+HELP_OF_TWO = (
+    "A class: what speaks for it. One class and not another: what tells them apart, the difference of two logits."
 )
+HELP = f"{HELP_OF_TWO} Likeness: where the network finds what the other photo has, too; no class is asked about."
+NOT = "What speaks for both classes cancels; what is left tells the first from this one."
 
 
 @dataclass(frozen=True)
@@ -52,24 +53,24 @@ def choose(classifier: Classifier, photo: Photo) -> Aim:
 def choose_classes(classifier: Classifier, photo: Photo) -> Aim:
     """Draw the choice between one class and the difference of two, and the classes."""
     two = [kind for kind in KINDS if kind != "likeness"]
-    kind = state.select("What is explained", two, "class", "aim", text=KINDS.__getitem__)
+    kind = state.select("What is explained", two, "class", "aim", text=KINDS.__getitem__, help=HELP_OF_TWO)
     return _classes(classifier, photo, kind == "difference")
 
 
 def _classes(classifier: Classifier, photo: Photo, two: bool) -> Aim:
     shares, names = explain.probabilities(classifier, photo), labels(classifier)  # (classes,)
-    target = _class("Class", names, "class", TOP, int(shares.argmax()))
+    target = _class("Class", names, "class", TOP, int(shares.argmax()), helps.CLASS)
     if not two:
         return Aim(target)
-    other = _class("And not", names, "not", NEXT, _next(shares, target))
+    other = _class("And not", names, "not", NEXT, _next(shares, target), NOT)
     if other == target:
         raise ValueError(f"the two classes must differ; received {names[target]} twice: choose another one")
     return Aim(target, other)
 
 
-def _class(label: str, names: tuple[str, ...], key: str, usual: str, index: int) -> int:
+def _class(label: str, names: tuple[str, ...], key: str, usual: str, index: int, help: str) -> int:
     """Draw a list of classes; the index of the chosen one."""
-    wanted = state.select(label, [usual, *names], usual, key)
+    wanted = state.select(label, [usual, *names], usual, key, help=help)
     return index if wanted == usual else names.index(wanted)
 
 

@@ -11,7 +11,7 @@ import streamlit as st
 from normviz.figures import formula, maps, style
 from normviz.images import encode_png
 from normviz.registry import Method, get, methods
-from normviz.ui import aim, explain, layers, pooled, state
+from normviz.ui import aim, explain, helps, layers, pooled, state
 from normviz.ui.board import Panel, board
 from normviz.ui.explain import Explained, Question
 
@@ -39,7 +39,7 @@ def choose_method() -> Method:
         with suppress(ValueError):  # the widget says what is not offered
             st.query_params["method"] = title(get(asked, "attribution").name)
             st.rerun()
-    return get(state.select("Method", listed(), "grad_cam", "method", text=title))
+    return get(state.select("Method", listed(), "grad_cam", "method", text=title, help=helps.METHOD))
 
 
 def draw(asked: Question, seen: Explained, opacity: float, colours: style.ColourMap) -> None:

@@ -57,7 +57,7 @@ def reduced(photo: Photo) -> Photo:
     scale = LONGEST / max(height, width)
     if scale >= 1:
         return photo
-    size = (round(width * scale), round(height * scale))
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
 
     def shrink() -> NDArray[np.uint8]:
         pixels = np.asarray(Image.fromarray(photo.pixels).resize(size, Image.Resampling.LANCZOS))
@@ -94,6 +94,16 @@ def strongest_cells(before: Answer, classifier: Classifier, share: float) -> Ten
     everywhere[top : top + h, left : left + w] = at_pixels(torch.from_numpy(before.seen.raw), (h, w))
     coarse = F.adaptive_avg_pool2d(everywhere[None, None], grid(height, width))[0, 0]  # (rows, columns)
     return strongest(coarse, share)  # (rows, columns)
+
+
+def valid(region: str, photo: Photo) -> str:
+    """A region as run lengths, as a link may hold it, if it is one of this photo.
+
+    Raises:
+        ValueError: it is none.
+    """
+    cells(region, grid(photo.pixels.shape[0], photo.pixels.shape[1]))
+    return region
 
 
 def edited(photo: Photo, region: str, how: Fill) -> Photo:

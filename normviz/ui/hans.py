@@ -107,6 +107,14 @@ def table(told: HansFacts) -> str:
     return "| measured | share |\n|---|--:|\n" + "\n".join(f"| {what} | {share:.1%} |" for what, share in rows)
 
 
+def counted(told: HansFacts) -> str:
+    """Of how many pictures the facts are."""
+    return (
+        f"Measured on {told.pictures} pictures of a {CLASSES[HANS]} and {told.other_pictures} of the other classes, "
+        f"none of which it has seen; LayerCAM on {told.maps}."
+    )
+
+
 def _model() -> ResidualNet:
     model = network().model
     if not isinstance(model, ResidualNet):

@@ -9,7 +9,7 @@ import streamlit as st
 from normviz.experiments.attribution_limits import Setting
 from normviz.models.catalogue import Classifier, alike, load_classifier
 from normviz.registry import get, methods
-from normviz.ui import explain, state
+from normviz.ui import explain, helps, state
 from normviz.ui.comparison import Across, Asked
 from normviz.ui.photo import Photo
 
@@ -36,7 +36,7 @@ def choose(photo: Photo, classifier: Classifier) -> Asked:
     if across == "classes":
         targets = _several("Classes, the most probable first", ranked, ranked[:TOP], "classes")
     else:
-        targets = [state.select("Class", ranked, ranked[0], "class")]
+        targets = [state.select("Class", ranked, ranked[0], "class", help=helps.CLASS)]
     if across == "layers":
         layers = _several("Layers", list(shapes), _stages(shapes), "layers", _sized(shapes))
         layers = list(explain.in_depth_order(classifier, photo, layers))
@@ -57,7 +57,7 @@ def _alike(classifier: Classifier) -> tuple[Classifier, ...]:
 def choose_setting(photo: Photo, classifier: Classifier) -> Setting:
     """Draw the class and the layer of a drawback."""
     ranked = _ranked(photo, classifier)
-    target = state.select("Class", ranked, ranked[0], "class")
+    target = state.select("Class", ranked, ranked[0], "class", help=helps.CLASS)
     layer = _layer(explain.feature_layers(classifier, photo))
     return Setting(classifier, photo.image, classifier.index(target), layer)
 
@@ -69,7 +69,8 @@ def _ranked(photo: Photo, classifier: Classifier) -> list[str]:
 
 
 def _layer(shapes: dict[str, tuple[int, ...]]) -> str:
-    return state.select("Layer", list(shapes), next(iter(shapes)), "layer", text=_sized(shapes))
+    first = next(iter(shapes))
+    return state.select("Layer", list(shapes), first, "layer", text=_sized(shapes), help=helps.SIZED_LAYER)
 
 
 def _sized(shapes: dict[str, tuple[int, ...]]) -> Callable[[str], str]:

@@ -37,10 +37,11 @@ def choose(default: str = "photos", prefix: str = "") -> Classifier:
     if not entries:
         raise ValueError("no weights are installed in assets/")
     start = default if default in entries else next(iter(entries))
+    _by_id(f"{prefix}net")
     known = list(dict.fromkeys([*entries, *(one.id for one in CURATED), *_asked(f"{prefix}net"), ANOTHER]))
 
     def title(name: str) -> str:
-        return entries[name].title if name in entries else name
+        return entries[name].title if name in entries else _titled(name)
 
     name = state.select("Network", known, start, f"{prefix}net", text=title, help=HELP)
     if name in entries:
@@ -55,6 +56,19 @@ def choose(default: str = "photos", prefix: str = "") -> Classifier:
             st.caption(f"Until you name one, {entries[start].title} answers.")
             return load_classifier(start)
     return _of_the_hub(name, prefix) or _meanwhile(entries[start])
+
+
+def _titled(name: str) -> str:
+    """A network of the Hub in the list: where it is a recommended one, with about what it weighs."""
+    return next((f"{name}, {one.megabytes} MB" for one in CURATED if one.id == name), name)
+
+
+def _by_id(key: str) -> None:
+    """A link may name a recommended network by its id alone, as it stands on its page."""
+    for name in _asked(key):
+        if key not in st.session_state and st.query_params.get(key) != _titled(name):
+            st.query_params[key] = _titled(name)
+            st.rerun()
 
 
 def _asked(key: str) -> list[str]:

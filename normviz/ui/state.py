@@ -94,9 +94,9 @@ def segments(
     )  # fmt: skip
 
 
-def several(label: str, options: Sequence[str], key: str, empty: str) -> list[str]:
+def several(label: str, options: Sequence[str], key: str, empty: str, *, help: str | None = None) -> list[str]:
     """Any number of names; none chosen means all, and `empty` says so."""
-    return st.multiselect(label, options, key=key, placeholder=empty, bind="query-params") or list(options)
+    return st.multiselect(label, options, key=key, placeholder=empty, help=help, bind="query-params") or list(options)
 
 
 def toggle(label: str, default: bool, key: str, *, help: str | None = None) -> bool:

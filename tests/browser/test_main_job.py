@@ -105,7 +105,7 @@ def test_a_map_that_takes_long_is_stopped_and_shown_as_far_as_it_came(open_page:
 
 def test_a_cell_of_the_ledger_is_said_as_a_part_of_the_logit(open_page: Open) -> None:
     page = open_page("ledger")
-    expect(page.get_by_text("the logit of cat")).to_be_visible()
+    expect(page.get_by_text("the score (logit) of cat")).to_be_visible()
     page.mouse.move(*middle_of_the_map(page))
     expect(page.locator(".nv-readout strong")).to_have_text(re.compile(r"^[+−-]?[\d.]+ of [\d.]+ logits$"))
 
