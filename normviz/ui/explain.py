@@ -183,7 +183,7 @@ def probabilities(classifier: Classifier, photo: Photo) -> torch.Tensor:
         shares: NDArray[np.float32] = cache.compute(lambda: classifier.probabilities(photo.image)).numpy()
         return shares
 
-    return torch.tensor(kept((photo,), "probabilities", (classifier.name, classifier.size), run))
+    return torch.tensor(kept((photo,), f"probabilities of {classifier.name}", (classifier.size,), run))
 
 
 def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int, ...]]:
