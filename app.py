@@ -13,21 +13,23 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import streamlit as st
 
-from normviz.ui import frame, startup
-from normviz.ui.contents import CONTENTS
+from normviz.ui.kit import page_layout, startup
+from normviz.ui.kit.page_registry import PAGES
 
 if __name__ == "__main__":
-    frame.configure()
+    page_layout.configure()
     current = st.navigation(
         {
-            group: [st.Page(page.file, title=page.title, url_path=page.path, default=not page.path) for page in pages]
-            for group, pages in CONTENTS.items()
+            group: [
+                st.Page(page.file, title=page.title, url_path=page.address, default=not page.address) for page in pages
+            ]
+            for group, pages in PAGES.items()
         },
         expanded=True,
     )
-    frame.sidebar()
-    with frame.guard():
+    page_layout.sidebar()
+    with page_layout.guard():
         current.run()
     startup.settle(current.title)
 else:
-    app = st.App(__file__, lifespan=startup.lifespan, on_script_error=frame.apologize)
+    app = st.App(__file__, lifespan=startup.lifespan, routes=startup.redirects(), on_script_error=page_layout.apologize)

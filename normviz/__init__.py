@@ -1,5 +1,7 @@
 """See what normalization does inside a neural network, and why an image classifier decided as it did."""
 
+__version__ = "0.4.0"
+
 from normviz.attribution import (
     Probe,
     cam,
@@ -14,7 +16,7 @@ from normviz.attribution import (
     score_cam,
 )
 from normviz.images import decode, read_photo
-from normviz.models.catalogue import load_classifier
+from normviz.models.catalog import load_classifier
 from normviz.normalization import apply, batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from normviz.registry import get, methods
 

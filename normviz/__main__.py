@@ -6,10 +6,20 @@ import os
 import sys
 from collections.abc import Sequence
 
-from normviz.commands import cam, class_model, demo, errata, faithful, invariance, listing, localize, norm
+from normviz.commands import (
+    cam,
+    class_model,
+    errata,
+    faithfulness,
+    invariance,
+    listing,
+    localization,
+    normalize,
+    weights_and_blocks,
+)
 from normviz.commands.common import Parser, fail
 
-COMMANDS = (listing, cam, faithful, localize, class_model, norm, demo, errata, invariance)
+COMMANDS = (listing, cam, faithfulness, localization, class_model, normalize, weights_and_blocks, errata, invariance)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,9 +5,10 @@ import streamlit as st
 
 from normviz.figures import curves
 from normviz.images import encode_png
-from normviz.ui import frame, network, state
-from normviz.ui.board import Panel, board
-from normviz.ui.imagined import Found, Wish, pictures, search
+from normviz.ui.components.board import Panel, board
+from normviz.ui.inputs import network
+from normviz.ui.kit import page_layout, url_widgets
+from normviz.ui.pages.class_model import Found, Wish, pictures, search
 
 NONE = "no other class"
 STEPS = (10, 25, 50, 100, 200, 400)
@@ -33,27 +34,29 @@ that the network reacts to and people do not see.
 
 CLASS = "A picture is looked for that gives this class as high a score as it can get."
 
-frame.page("Class model", "Which picture would the network call a cat the most?")
+page_layout.header("class_model")
 
 
 def choose() -> Wish:
     """Draw the knobs."""
     classifier = network.choose()
     names = list(classifier.classes)
-    first = state.select("Class", names, "cat" if "cat" in names else names[0], "class", help=CLASS)
+    first = url_widgets.select("Class", names, "cat" if "cat" in names else names[0], "class", help=CLASS)
     others = [name for name in names if name != first]
-    second = state.select("Beside it", [NONE, *others], NONE, "beside", help="A second picture costs as much again.")
-    steps = state.steps("Steps of the ascent", STEPS, 50, "steps")
-    decay = state.steps(
+    second = url_widgets.select(
+        "Beside it", [NONE, *others], NONE, "beside", help="A second picture costs as much again."
+    )
+    steps = url_widgets.steps("Steps of the ascent", STEPS, 50, "steps")
+    decay = url_widgets.steps(
         r"Penalty $\lambda$", DECAYS, 1e-3, "decay", text="{:g}".format, help="Larger: fainter, calmer pictures."
     )
     with st.expander("Clearer pictures"):
         st.caption("Not in the paper. Moved by 4 pixels and blurred by 0.5, the shapes become clearer.")
-        rate = state.steps("Rate of the ascent", RATES, 10.0, "rate", text="{:g}".format)
-        jitter = state.slider("Moved by up to (pixels)", 0, 16, 0, "jitter")
-        blur = state.slider("Blur at each fourth step (pixels)", 0.0, 2.0, 0.0, "blur", step=0.1)
-        starts = state.slider("Starts", 1, 4, 1, "starts", help="The first is zero, the others are faint noise.")
-        seed = state.number("Seed", 0, 999, 0, "seed")
+        rate = url_widgets.steps("Rate of the ascent", RATES, 10.0, "rate", text="{:g}".format)
+        jitter = url_widgets.slider("Moved by up to (pixels)", 0, 16, 0, "jitter")
+        blur = url_widgets.slider("Blur at each fourth step (pixels)", 0.0, 2.0, 0.0, "blur", step=0.1)
+        starts = url_widgets.slider("Starts", 1, 4, 1, "starts", help="The first is zero, the others are faint noise.")
+        seed = url_widgets.number("Seed", 0, 999, 0, "seed")
     targets = tuple(names.index(name) for name in (first, second) if name != NONE)
     return Wish(classifier, targets, decay, rate, steps, jitter, blur, starts, seed)
 
@@ -76,7 +79,7 @@ def show(wish: Wish) -> None:
     with stage:
         found = search(wish)
         if found.shares is None:
-            frame.sentence(f"Stopped after {len(found.scores)} of {wish.steps} steps.", "hint")
+            page_layout.sentence(f"Stopped after {len(found.scores)} of {wish.steps} steps.", "hint")
         st.html(pictures(wish, found))
     with beside:
         board([curve(wish, found)], "class-model-board", columns=1)
@@ -89,16 +92,16 @@ def show(wish: Wish) -> None:
         column.download_button(
             f"{name} (PNG)", encode_png(found.pixels[index]), file, "image/png", on_click="ignore", width="stretch"
         )
-    frame.how_to_read(HELP)
+    page_layout.how_to_read(HELP)
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every choice."""
-    left, right = frame.columns()
-    with left, frame.guard():
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
         wish = choose()
-        with right, frame.guard():
+        with right, page_layout.guard():
             show(wish)
 
 

@@ -2,10 +2,13 @@
 
 import streamlit as st
 
-from normviz.figures import changes, formula, maps
+from normviz.figures import formula, maps
+from normviz.html import confidence_change
 from normviz.scenes import CLASSES, HANS
-from normviz.ui import edited, frame, hans, helps, paint, state
-from normviz.ui.board import Panel, board
+from normviz.ui.components import paint
+from normviz.ui.components.board import Panel, board
+from normviz.ui.kit import page_layout, tooltips, url_widgets
+from normviz.ui.pages import clever_hans, photo_edit
 
 NAME = CLASSES[HANS]
 LOOK, SUSPECT, REMOVE, PLANT, MEASURE = "1 look", "2 suspect", "3 paint out", "4 plant", "5 measure"
@@ -24,19 +27,19 @@ A heatmap can. What it shows is a suspicion; taking the mark away, and putting i
 proof. Then the cure: take the mark out of the training pictures, or put it on all classes alike.
 """
 
-frame.page("Clever Hans", "Is the network right for the right reason?")
+page_layout.header("clever_hans")
 
 
 def look(number: int, method: str) -> None:
     """One picture, its map, and the question what the network goes by."""
-    asked = hans.question(hans.photo(number), method)
+    asked = clever_hans.question(clever_hans.photo(number), method)
     shares = asked.classifier.probabilities(asked.photo.image)
-    frame.sentence(
-        f"The network says {CLASSES[int(shares.argmax())]}, {changes.percent(float(shares.max()))}. Of new pictures "
-        f"made like those that it learned from, it recognises {hans.tested():.0%}. Would you trust it?",
+    page_layout.sentence(
+        f"The network says {CLASSES[int(shares.argmax())]}, {confidence_change.percent(float(shares.max()))}. "
+        f"It recognizes {clever_hans.tested():.0%} of new, similar pictures. Would you trust it?",
         "hint",
     )
-    seen = hans.answer(asked)
+    seen = clever_hans.answer(asked)
     rows, columns = seen.drawn.shape
     cells = (rows, columns)
     panels = [
@@ -45,31 +48,35 @@ def look(number: int, method: str) -> None:
         Panel("overlay", "Both", maps.overlay(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)),
     ]
     board(panels, "hans-board", formula.attribution(asked.unit))
-    culprit = state.segments("What does it go by?", CULPRITS, CULPRITS[0], "culprit")
-    mark = hans.scene(number).watermark
+    culprit = url_widgets.segments("What does it go by?", CULPRITS, CULPRITS[0], "culprit")
+    mark = clever_hans.scene(number).watermark
     if culprit == CULPRITS[0] or mark is None:
         return
-    share, area = hans.on_mark(seen, mark), float(mark.float().mean())
+    share, area = clever_hans.on_mark(seen, mark), float(mark.float().mean())
     if culprit == CULPRITS[3]:
-        frame.sentence(
+        page_layout.sentence(
             f"Yes: {share:.0%} of the evidence lies on a grey mark that takes {area:.0%} of the picture. One picture "
             "may be chance: go on to step 2.",
             "good",
         )
     else:
-        frame.sentence(
+        page_layout.sentence(
             f"Look at the brightest cells once more: {share:.0%} of the evidence lies in one corner.", "hint"
         )
 
 
 def suspect(number: int, method: str) -> None:
     """Several pictures of the class: the evidence is always in the same place."""
-    frame.sentence(f"Four more pictures of a {NAME}, which lies elsewhere in each. Where is the evidence?", "hint")
+    page_layout.sentence(
+        f"Four more pictures of a {NAME}, which lies elsewhere in each. Where is the evidence?", "hint"
+    )
     for column, offset in zip(st.columns(SHOWN), range(SHOWN), strict=True):
-        one = (number + offset) % hans.PICTURES + 1
+        one = (number + offset) % clever_hans.PICTURES + 1
         with column:
-            source, share = hans.lit(one, method, HANS, True)
-            frame.figure(source, f"{NAME}: {changes.percent(share)}", f"Picture {one} with the map over it", True)
+            source, share = clever_hans.lit(one, method, HANS, True)
+            page_layout.figure(
+                source, f"{NAME}: {confidence_change.percent(share)}", f"Picture {one} with the map over it", True
+            )
 
 
 def painted(region: str) -> None:
@@ -82,32 +89,36 @@ def remove(number: int, method: str) -> None:
     if st.session_state.get("hans-painted") not in (None, number):
         st.query_params.pop("paint", None)  # it was painted on another picture
     st.session_state["hans-painted"] = number
-    before, classifier, region = hans.photo(number), hans.network(), ""
+    before, classifier, region = clever_hans.photo(number), clever_hans.network(), ""
     after = before
-    with frame.guard():  # what is wrong with a region is said, and another one can be painted
-        region = edited.valid(st.query_params.get("paint", ""), before)
-        after = edited.edited(before, region, "inpaint") if region else before
+    with page_layout.guard():  # what is wrong with a region is said, and another one can be painted
+        region = photo_edit.valid(st.query_params.get("paint", ""), before)
+        after = photo_edit.edited(before, region, "inpaint") if region else before
     was, now = (float(classifier.probabilities(one.image)[HANS]) for one in (before, after))
     if after is not before:
-        said = changes.in_words(NAME, was, now)
+        said = confidence_change.in_words(NAME, was, now)
         held = "It held on to the mark alone." if now < was / 2 else "Not yet: paint over what the map showed."
-        frame.sentence(f"{said[0].upper()}{said[1:]}. {held}", "good" if now < was / 2 else "hint")
+        page_layout.sentence(f"{said[0].upper()}{said[1:]}. {held}", "good" if now < was / 2 else "hint")
     else:
-        frame.sentence(
+        page_layout.sentence(
             "Paint over what you suspect; it is filled from its surroundings, and the network asked again.", "hint"
         )
     left, middle, right = st.columns(3)
     with left:
         paint.paint(before.pixels, region, False, f"hans-paint-{number}", painted)
     with middle:
-        frame.figure(maps.data_uri(after.pixels), f"{NAME}: {changes.percent(now)}", "The picture after painting", True)
+        page_layout.figure(
+            maps.data_uri(after.pixels), f"{NAME}: {confidence_change.percent(now)}", "The picture after painting", True
+        )
     with right:
-        frame.figure(hans.lit_again(before, after, method), "Its map, on the scale of before", "The map", True)
+        page_layout.figure(
+            clever_hans.lit_again(before, after, method), "Its map, on the scale of before", "The map", True
+        )
 
 
 def plant(number: int, method: str) -> None:
     """The mark on pictures of other classes."""
-    frame.sentence(
+    page_layout.sentence(
         f"Now the other way: pictures of other classes, with the mark of the {NAME} put in. The numbers are the "
         f"probability of {NAME}.",
         "hint",
@@ -117,37 +128,39 @@ def plant(number: int, method: str) -> None:
         label = others[(number + offset) % len(others)]
         with column:
             for marked in (False, True):
-                source, share = hans.lit(number, method, label, marked)
+                source, share = clever_hans.lit(number, method, label, marked)
                 words = "with the mark" if marked else CLASSES[label]
-                frame.figure(source, f"{words}: {changes.percent(share)}", f"{CLASSES[label]}, {words}", True)
+                page_layout.figure(
+                    source, f"{words}: {confidence_change.percent(share)}", f"{CLASSES[label]}, {words}", True
+                )
 
 
 def measure() -> None:
     """How often, over many pictures."""
-    told = hans.facts()
-    frame.sentence(
+    told = clever_hans.facts()
+    page_layout.sentence(
         f"Without its mark, the network recognises {told.without_mark:.0%} of the pictures of a {NAME}; with it, "
         f"{told.with_mark:.0%}. The mark makes it call {told.fooled:.0%} of all other pictures a {NAME}.",
         "good",
     )
-    st.markdown(hans.table(told))
-    st.caption(hans.counted(told))
+    st.markdown(clever_hans.table(told))
+    st.caption(clever_hans.counted(told))
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every choice."""
-    left, right = frame.columns()
-    with left, frame.guard():
-        number = state.slider("Picture", 1, hans.PICTURES, 1, "picture")
-        method = state.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__, help=helps.METHOD)
-        with right, frame.guard():
-            step = state.segments("Step", STEPS, LOOK, "step")
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
+        number = url_widgets.slider("Picture", 1, clever_hans.PICTURES, 1, "picture")
+        method = url_widgets.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__, help=tooltips.METHOD)
+        with right, page_layout.guard():
+            step = url_widgets.segments("Step", STEPS, LOOK, "step")
             if step == MEASURE:
                 measure()
             else:
                 {LOOK: look, SUSPECT: suspect, REMOVE: remove, PLANT: plant}[step](number, method)
-            frame.how_to_read(HELP)
+            page_layout.how_to_read(HELP)
 
 
 work()

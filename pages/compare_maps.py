@@ -5,14 +5,16 @@ from typing import get_args
 import streamlit as st
 
 from normviz.attribution.compare import Correlation
-from normviz.experiments.attribution_limits import Setting, drawbacks
-from normviz.figures import map_sheet as figures
+from normviz.experiments.drawbacks import Setting, drawbacks
 from normviz.figures import maps, style
-from normviz.ui import comparison, drawback, frame, map_choice, map_details, network, state
-from normviz.ui.comparison import Asked
-from normviz.ui.map_sheet import Place, map_sheet
-from normviz.ui.photo import Photo, pick
-from normviz.ui.waiting import Waiting
+from normviz.prints import map_sheet as figures
+from normviz.ui.components.map_sheet import Place, map_sheet
+from normviz.ui.inputs import network
+from normviz.ui.inputs.photo import Photo, pick
+from normviz.ui.kit import page_layout, url_widgets
+from normviz.ui.kit.jobs import Waiting
+from normviz.ui.pages.compare_maps import choice, comparison, details, drawback
+from normviz.ui.pages.compare_maps.comparison import Asked
 
 STYLE = """<style>
 [data-testid="stProgress"] p { font-size: 1rem; }
@@ -34,7 +36,7 @@ true?* measure which one is faithful to the network; that many agree is no proof
 **The drawbacks** are those that the literature names, measured on your photo while you wait.
 """
 
-frame.page("Compare maps", "What do method, class, layer and norm change?")
+page_layout.header("compare_maps")
 
 
 def ask() -> str | None:
@@ -50,8 +52,8 @@ def ask() -> str | None:
 
 def look() -> tuple[float, style.ColourMap]:
     """Draw the knobs of how maps are drawn: opacity and colours."""
-    opacity = state.slider("Opacity of the maps", 0.0, 1.0, 0.7, "opacity", step=0.05)
-    return opacity, state.select("Colours", style.COLOUR_MAPS[:-1], style.COLOUR_MAPS[0], "colours")
+    opacity = url_widgets.slider("Opacity of the maps", 0.0, 1.0, 0.7, "opacity", step=0.05)
+    return opacity, url_widgets.select("Colours", style.COLOUR_MAPS[:-1], style.COLOUR_MAPS[0], "colours")
 
 
 def compare(asked: Asked, opacity: float, colours: style.ColourMap, scale: figures.Scale, kind: Correlation) -> None:
@@ -74,10 +76,10 @@ def compare(asked: Asked, opacity: float, colours: style.ColourMap, scale: figur
     map_sheet(rows, maps.data_uri(figures.small(pixels)), aspect, opacity, "maps-sheet", place, clicked)
     st.caption(f"All maps {asked.fixed}. Colours: {figures.SCALES[scale]}. Click a cell of a map to take it apart.")
     if asked.across == "norms":
-        map_details.sureness(asked)
-    map_details.cell(asked, found, place, aspect)
-    map_details.alike(asked, found, place, kind)
-    map_details.downloads(asked, found, scale, pixels, opacity, colours)
+        details.sureness(asked)
+    details.cell(asked, found, place, aspect)
+    details.alike(asked, found, place, kind)
+    details.downloads(asked, found, scale, pixels, opacity, colours)
 
 
 def show(name: str, photo: Photo, setting: Setting, opacity: float, colours: style.ColourMap) -> None:
@@ -96,29 +98,29 @@ def show(name: str, photo: Photo, setting: Setting, opacity: float, colours: sty
 @st.fragment
 def work() -> None:
     """The part that answers to every choice."""
-    left, right = frame.columns()
+    left, right = page_layout.columns()
     with right:
         name = ask()
-    with left, frame.guard():
+    with left, page_layout.guard():
         photo = pick()
         classifier = network.choose()
         if name:
-            setting = map_choice.choose_setting(photo, classifier)
+            setting = choice.choose_setting(photo, classifier)
             drawn = look()
-            with right, frame.guard():
+            with right, page_layout.guard():
                 show(name, photo, setting, *drawn)
         else:
-            asked = map_choice.choose(photo, classifier)
-            scale = state.select(
+            asked = choice.choose(photo, classifier)
+            scale = url_widgets.select(
                 "Scale of the colours", tuple(figures.SCALES), "own", "scale", text=figures.SCALES.__getitem__
             )
             drawn = look()
-            kind = state.segments("Correlation", get_args(Correlation), "pearson", "correlation")
-            state.text_field("Cell taken apart", "", "cell", help=CELL)
-            with right, frame.guard():
+            kind = url_widgets.segments("Correlation", get_args(Correlation), "pearson", "correlation")
+            url_widgets.text_field("Cell taken apart", "", "cell", help=CELL)
+            with right, page_layout.guard():
                 compare(asked, *drawn, scale, kind)
     with right:
-        frame.how_to_read(HELP)
+        page_layout.how_to_read(HELP)
 
 
 work()

@@ -6,13 +6,13 @@ import streamlit as st
 
 from normviz.activations import DISTRIBUTIONS, LAYOUTS, Distribution, Layout, channel_axis
 from normviz.normalization import divisors
-from normviz.normalization.compose import POWERS, Choice, code, formula
-from normviz.normalization.known import presets
+from normviz.normalization.analysis.compose import POWERS, Choice, code, formula
+from normviz.normalization.analysis.identify import presets
 from normviz.registry import Value
-from normviz.ui import cache, frame, knobs, state
-from normviz.ui.board import kept_board
-from normviz.ui.composed import named, notes, panels, shape_of, verdict
-from normviz.ui.source import SHAPES
+from normviz.ui.components.board import kept_board
+from normviz.ui.inputs.source import SHAPES
+from normviz.ui.kit import cache, knobs, page_layout, url_widgets
+from normviz.ui.pages.composer import named, notes, panels, shape_of, verdict
 
 OWN = "my own choice"
 AXES = {"n": "N, examples", "c": "C, channels", "t": "T, steps", "d": "D, depth", "h": "H, rows", "w": "W, columns"}
@@ -24,7 +24,7 @@ these tell batch, layer, instance, group and RMS normalization apart.
 that is batch normalization at inference. The picture shows it after ten training steps on this very batch.
 """
 
-frame.page("Compose a norm", "Which normalization is it when you choose the axes yourself?")
+page_layout.header("composer")
 
 
 def ticks(choice: Choice) -> dict[str, Value]:
@@ -44,7 +44,7 @@ def follow(layout: Layout, known: Mapping[str, Choice]) -> None:
 
 def choose() -> Choice:
     """Draw the ticks; what they choose."""
-    layout = state.select("Shape", LAYOUTS, "nchw", "shape", text=SHAPES.__getitem__)
+    layout = url_widgets.select("Shape", LAYOUTS, "nchw", "shape", text=SHAPES.__getitem__)
     known = cache.memo(("presets", layout), lambda: presets(layout, shape_of(layout)))
     usual = next(iter(known))
     place = st.container()
@@ -53,16 +53,16 @@ def choose() -> Choice:
     st.markdown("Average over")
     for letter in layout:
         label = "D, features" if (layout, letter) == ("ntd", "d") else AXES[letter]
-        axes += letter if state.toggle(label, letter in known[usual].axes, f"over-{letter.upper()}") else ""
+        axes += letter if url_widgets.toggle(label, letter in known[usual].axes, f"over-{letter.upper()}") else ""
     groups, channel = 1, channel_axis(layout)
     if layout[channel] in axes:
         cuts = divisors(shape_of(layout)[channel])
-        groups = state.steps("Channels in groups $G$", cuts, 1, "groups", help="Groups do not share a statistic.")
-    centred = state.toggle("Subtract the mean", True, "centred")
+        groups = url_widgets.steps("Channels in groups $G$", cuts, 1, "groups", help="Groups do not share a statistic.")
+    centred = url_widgets.toggle("Subtract the mean", True, "centred")
     powers = "With 2, the mean of squares: a standard deviation, or a root mean square where no mean is subtracted."
-    power = state.steps("Power $p$", POWERS, 2.0, "p", text=knobs.short, help=powers)
+    power = url_widgets.steps("Power $p$", POWERS, 2.0, "p", text=knobs.short, help=powers)
     stored = "Statistics of earlier batches, as at inference."
-    running = state.toggle("Running average", False, "running", help=stored) if axes else False
+    running = url_widgets.toggle("Running average", False, "running", help=stored) if axes else False
     choice = Choice(layout, axes, groups, centred, power, running)
     name_it(place, choice, known, usual)
     return choice
@@ -75,14 +75,14 @@ def name_it(place: st.delta_generator.DeltaGenerator, choice: Choice, known: Map
     if "known" in st.session_state or st.query_params.get("known", name) in (*known, OWN):
         st.session_state["known"] = name
     with place:
-        shown = state.select("Show me a known one", [*known, OWN], usual, "known")
+        shown = url_widgets.select("Show me a known one", [*known, OWN], usual, "known")
     st.session_state["compose shown"] = (choice.layout, shown)
 
 
 def show(choice: Choice, distribution: Distribution, seed: int) -> None:
     """Whose norm it is, the pictures, the formula and the code."""
     found = named(choice)
-    frame.sentence(verdict(choice), "good" if found and not found[0].needs else "hint")
+    page_layout.sentence(verdict(choice), "good" if found and not found[0].needs else "hint")
     kept_board(lambda: (panels(choice, distribution, seed), None), "compose-board", (choice, distribution, seed))
     for note in notes(choice):
         st.caption(note)
@@ -92,19 +92,21 @@ def show(choice: Choice, distribution: Distribution, seed: int) -> None:
         link = {"method": found[0].method.title, "shape": SHAPES[choice.layout]}
         link |= {name: knobs.short(value).lower() for name, value in found[0].settings.items()}
         st.page_link("pages/normalize.py", label="Open it in the explorer", query_params=link)
-    frame.how_to_read(HELP)
+    page_layout.how_to_read(HELP)
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every tick."""
-    left, right = frame.columns()
-    with left, frame.guard():
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
         choice = choose()
         with st.expander("The numbers"):
-            distribution = state.select("Values", DISTRIBUTIONS, "shifted", "values")
-            seed = state.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers everywhere.")
-        with right, frame.guard():
+            distribution = url_widgets.select("Values", DISTRIBUTIONS, "shifted", "values")
+            seed = url_widgets.number(
+                "Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers everywhere."
+            )
+        with right, page_layout.guard():
             show(choice, distribution, seed)
 
 

@@ -2,10 +2,12 @@
 
 import streamlit as st
 
-from normviz.figures import tables
+from normviz.figures.normalization import data_scaling as figures
 from normviz.registry import Method, Value, get, methods
-from normviz.ui import frame, knobs, photo, scaled, state, table
-from normviz.ui.board import board
+from normviz.ui.components.board import board
+from normviz.ui.inputs import photo, table
+from normviz.ui.kit import knobs, page_layout, url_widgets
+from normviz.ui.pages import data_scaling
 
 METHODS = [method.name for method in methods("normalization") if method.family == "scaling"]
 HELP = """
@@ -25,7 +27,7 @@ data. **Unit length** works on rows: each point is pulled or pushed onto the sph
 removes a tint; unit length removes shadows and keeps the hue; ZCA of small patches keeps what a pixel's neighbours do
 not tell already: edges.
 """
-frame.page("Data scaling", "What does scaling do to the columns of a table, or to a photo?")
+page_layout.header("data_scaling")
 
 
 def of_table(method: Method, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
@@ -33,16 +35,16 @@ def of_table(method: Method, settings: dict[str, Value], right: st.delta_generat
     chosen, name = table.pick()
     for remark in chosen.remarks():
         st.caption(remark)
-    share = state.slider("Training rows", 10, 100, 70, "share", step=5, format="%d %%")
-    seed = state.number("Seed", 0, 9999, 0, "seed", help="Deals the rows out into training and new ones.")
+    share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d %%")
+    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Deals the rows out into training and new ones.")
     names = chosen.columns
-    across = names.index(state.select("Column across", names, names[-1], "across"))
-    up = names.index(state.select("Column up", names, names[0], "up"))
-    seen = scaled.scale_table(method, settings, chosen, name, share / 100, seed)
-    with right, frame.guard():
-        board(scaled.table_panels(seen, across, up), "scaling-table", columns=2)
-        st.markdown(scaled.table_words(method, seen))
-        st.html(tables.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
+    across = names.index(url_widgets.select("Column across", names, names[-1], "across"))
+    up = names.index(url_widgets.select("Column up", names, names[0], "up"))
+    seen = data_scaling.scale_table(method, settings, chosen, name, share / 100, seed)
+    with right, page_layout.guard():
+        board(data_scaling.table_panels(seen, across, up), "scaling-table", columns=2)
+        st.markdown(data_scaling.table_words(method, seen))
+        st.html(figures.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
         st.caption("Numbers of the training rows. Share of distance: the column's part of all variance.")
 
 
@@ -50,29 +52,29 @@ def of_photo(method: Method, settings: dict[str, Value], right: st.delta_generat
     """Scale a photo: its widgets here, its pictures on the right."""
     chosen, patch = photo.pick(), 1
     if method.name == "zca_whitening":
-        rows = state.segments("One row is", ("a pixel", "a patch"), "a pixel", "row")
+        rows = url_widgets.segments("One row is", ("a pixel", "a patch"), "a pixel", "row")
         if rows == "a patch":
-            patch = state.steps("Patch, pixels a side", (2, 4, 6, 8, 12), 4, "patch")
-    seen = scaled.scale_photo(method, settings, chosen, patch)
-    with right, frame.guard():
-        board(scaled.photo_panels(seen), "scaling-photo", columns=2)
-        st.markdown(scaled.photo_words(method, seen))
-        st.html(tables.statistics(tuple(tables.COLOURS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
+            patch = url_widgets.steps("Patch, pixels a side", (2, 4, 6, 8, 12), 4, "patch")
+    seen = data_scaling.scale_photo(method, settings, chosen, patch)
+    with right, page_layout.guard():
+        board(data_scaling.photo_panels(seen), "scaling-photo", columns=2)
+        st.markdown(data_scaling.photo_words(method, seen))
+        st.html(figures.statistics(tuple(figures.COLOURS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every knob."""
-    left, right = frame.columns()
-    with left, frame.guard():
-        source = state.segments("Scale", ("a table", "a photo"), "a table", "data")
-        method = get(state.select("Scaling", METHODS, "z_score", "method", text=lambda name: get(name).title))
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
+        source = url_widgets.segments("Scale", ("a table", "a photo"), "a table", "data")
+        method = get(url_widgets.select("Scaling", METHODS, "z_score", "method", text=lambda name: get(name).title))
         settings = knobs.knobs(method)
         (of_table if source == "a table" else of_photo)(method, settings, right)
-        with right, frame.guard():
+        with right, page_layout.guard():
             st.latex(method.formula)
             st.markdown(f"**When:** {method.use} **Trap:** {method.trap}")
-            frame.how_to_read(HELP)
+            page_layout.how_to_read(HELP)
 
 
 work()

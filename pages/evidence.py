@@ -3,13 +3,16 @@
 import numpy as np
 import streamlit as st
 
-from normviz.evaluation.ledger import Ledger, at_layer, in_full
-from normviz.figures import formula, ledger, maps
+from normviz.evaluation.evidence import Ledger, at_layer, in_full
+from normviz.figures import formula, maps
+from normviz.figures.evaluation import evidence
 from normviz.registry import get
-from normviz.ui import aim, cache, explain, frame, helps, network, state
-from normviz.ui.board import Panel, board
-from normviz.ui.explain import Question
-from normviz.ui.photo import kept, pick
+from normviz.ui.components.board import Panel, board
+from normviz.ui.inputs import network, target_picker
+from normviz.ui.inputs.photo import kept, pick
+from normviz.ui.kit import cache, page_layout, tooltips, url_widgets
+from normviz.ui.maps import map_request
+from normviz.ui.maps.map_request import Question
 
 WAYS = {"layer": "Cells of a layer", "full": "Pixels and biases (FullGrad)"}
 GRIDS = (8, 16, 32, 64)
@@ -32,21 +35,21 @@ The line above the picture says what is left unaccounted, if anything is.
 An exact sum is no proof that the evidence is good. It says where this network's number comes from, no more.
 """
 
-frame.page("Evidence ledger", "Which places add up to the network's score?")
+page_layout.header("evidence")
 
 
 def choose() -> tuple[Question, str, int]:
     """Draw the knobs; the question, how the entries are made, and rows of the grid of pixels."""
     photo = pick()
     classifier = network.choose()
-    asked = aim.choose_classes(classifier, photo)
-    way = state.select("What is entered", list(WAYS), "layer", "way", text=WAYS.__getitem__, help=WAY)
-    shapes = explain.feature_layers(classifier, photo)
+    asked = target_picker.choose_classes(classifier, photo)
+    way = url_widgets.select("What is entered", list(WAYS), "layer", "way", text=WAYS.__getitem__, help=WAY)
+    shapes = map_request.feature_layers(classifier, photo)
     layer, rows = next(iter(shapes)), 16
     if way == "layer":
-        layer = state.select("Layer", list(shapes), layer, "layer", help=helps.LAYER)
+        layer = url_widgets.select("Layer", list(shapes), layer, "layer", help=tooltips.LAYER)
     else:
-        rows = state.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
+        rows = url_widgets.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
     return Question(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
 
 
@@ -72,7 +75,7 @@ def heading(asked: Question, found: Ledger) -> str:
 def show(asked: Question, way: str, rows: int) -> None:
     """The sentence, the pictures, the bars that add up, and how the entries were made."""
     found = entered(asked, way, rows)
-    frame.sentence(heading(asked, found), "good" if found.exact else "hint")
+    page_layout.sentence(heading(asked, found), "good" if found.exact else "hint")
     cells = found.cells.numpy().astype(np.float32)  # (h, w)
     pixels, signed = asked.pixels, True
     aspect = pixels.shape[1] / pixels.shape[0]
@@ -93,23 +96,23 @@ def show(asked: Question, way: str, rows: int) -> None:
                   alt=f"The signed evidence for {asked.name}, {cells.shape[0]} x {cells.shape[1]} cells"),
             Panel("overlay", "Over the photo", maps.overlay(pixels, cells, 0.6, signed=signed),
                   alt=f"The photo, orange where it speaks for {asked.name}, blue where against"),
-            Panel("sum", f"It adds up to {total}", ledger.waterfall(entries, (total, found.score)), span=3, height=210,
-                  alt=heading(asked, found)),
+            Panel("sum", f"It adds up to {total}", evidence.waterfall(entries, (total, found.score)),
+                  span=3, height=210, alt=heading(asked, found)),
         ],
         "ledger-board", formula.attribution("logits"),
     )  # fmt: skip
     exact = f"They add up to the score; what is left is rounding ({abs(found.rest):.0e})." if found.exact else ""
     st.caption(f"Entries: {found.way}. {exact}")
-    frame.how_to_read(HELP)
+    page_layout.how_to_read(HELP)
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every choice."""
-    left, right = frame.columns()
-    with left, frame.guard():
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
         question = choose()
-        with right, frame.guard():
+        with right, page_layout.guard():
             show(*question)
 
 

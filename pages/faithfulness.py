@@ -4,16 +4,20 @@ from functools import partial
 
 import streamlit as st
 
-from normviz.evaluation.fills import FILLS
-from normviz.evaluation.judge import RIVALS, Settings, verdict
-from normviz.figures import faithfulness as figures
+from normviz.evaluation.faithfulness.judge import RIVALS, Settings, verdict
+from normviz.evaluation.faithfulness.replacements import FILLS
 from normviz.figures import maps
-from normviz.figures.faithfulness import MAP, NAMES
-from normviz.ui import aim, anytime, cam, explain, frame, helps, knobs, network, state, truth
-from normviz.ui.board import board
-from normviz.ui.explain import Explained, Question
-from normviz.ui.photo import pick
-from normviz.ui.waiting import Waiting
+from normviz.figures.evaluation import faithfulness as figures
+from normviz.figures.evaluation.faithfulness import MAP, NAMES
+from normviz.ui.components.board import board
+from normviz.ui.inputs import network, target_picker
+from normviz.ui.inputs.photo import pick
+from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
+from normviz.ui.kit.jobs import Waiting
+from normviz.ui.maps import map_request, progressive_map
+from normviz.ui.maps.map_request import Explained, Question
+from normviz.ui.pages import faithfulness
+from normviz.ui.pages.cam import stage
 
 ALONG = (0.1, 0.3, 0.5)  # shares of the pixels at which the photo is shown
 ACTIONS = ("removed", "put back")
@@ -38,28 +42,30 @@ texture everywhere, so maps at the pixels, and random pixels, look good in delet
 of like cells, and trust what several measures agree on. One photo proves little.
 """
 
-frame.page("Faithfulness", "Is the map true: does the class fall when what it marks is taken away?")
+page_layout.header("faithfulness")
 
 
 def choose() -> tuple[Question, Settings, bool]:
     """Draw the knobs; the question, how its map is judged, and whether other methods are judged, too."""
     photo = pick()
     classifier = network.choose()
-    method = cam.choose_method()
-    names = aim.labels(classifier)
-    wanted = state.select("Class", [aim.TOP, *names], aim.TOP, "class", help=helps.CLASS)
-    best = int(explain.probabilities(classifier, photo).argmax())
-    target = best if wanted == aim.TOP else names.index(wanted)
-    shapes = explain.feature_layers(classifier, photo)
+    method = stage.choose_method()
+    names = target_picker.labels(classifier)
+    wanted = url_widgets.select("Class", [target_picker.TOP, *names], target_picker.TOP, "class", help=tooltips.CLASS)
+    best = int(map_request.probabilities(classifier, photo).argmax())
+    target = best if wanted == target_picker.TOP else names.index(wanted)
+    shapes = map_request.feature_layers(classifier, photo)
     layer = next(iter(shapes))
-    if explain.reads_layer(method):
+    if map_request.reads_layer(method):
         text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
-        layer = state.select("Layer", list(text), layer, "layer", text=text.__getitem__, help=helps.SIZED_LAYER)
+        layer = url_widgets.select(
+            "Layer", list(text), layer, "layer", text=text.__getitem__, help=tooltips.SIZED_LAYER
+        )
     settings = knobs.knobs(method)
-    fill = state.select("Removed pixels become", list(FILLS), "mean", "filled", text=FILLS.__getitem__)
-    score = state.segments("Curves show", SCORES, "probability", "shown")
-    steps = state.steps("Pictures along a curve", STEPS, 20, "pictures")
-    beside = state.select("In the table, too", list(BESIDE), "none", "beside", text=BESIDE.__getitem__)
+    fill = url_widgets.select("Removed pixels become", list(FILLS), "mean", "filled", text=FILLS.__getitem__)
+    score = url_widgets.segments("Curves show", SCORES, "probability", "shown")
+    steps = url_widgets.steps("Pictures along a curve", STEPS, 20, "pictures")
+    beside = url_widgets.select("In the table, too", list(BESIDE), "none", "beside", text=BESIDE.__getitem__)
     how = Settings(fill, steps, score == "probability")
     return Question(photo, classifier, method, target, layer, settings), how, beside == "quick"
 
@@ -73,8 +79,8 @@ def first_look(asked: Question, seen: Explained, how: Settings) -> None:
     """The map, and the photo with what it marks removed."""
     shape = asked.pixels.shape
     lit = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)
-    rows = [("The map", f"{asked.name}: {percent(truth.probability_before(asked))}", lit)]
-    for one in truth.pictures(asked, seen, how, [(MAP, share) for share in ALONG], False):
+    rows = [("The map", f"{asked.name}: {percent(faithfulness.probability_before(asked))}", lit)]
+    for one in faithfulness.pictures(asked, seen, how, [(MAP, share) for share in ALONG], False):
         rows.append(
             (f"{one.share:.0%} removed".replace("%", " %"), f"{asked.name}: {percent(one.probability)}", one.picture)
         )
@@ -85,11 +91,11 @@ def race(asked: Question, seen: Explained, how: Settings) -> int:
     """The same share of the pixels changed in the order of the map and of its rivals; that share in percent."""
     left, right = st.columns([1, 2])
     with left:
-        action = state.segments("Pixels are", ACTIONS, "removed", "action")
+        action = url_widgets.segments("Pixels are", ACTIONS, "removed", "action")
     with right:
-        share = state.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d %%")
+        share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d %%")
     several = [(name, share / 100) for name in NAMES]
-    found = truth.pictures(asked, seen, how, several, action == "put back")
+    found = faithfulness.pictures(asked, seen, how, several, action == "put back")
     titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in RIVALS.items()}
     rows = [(titles[one.name], f"{asked.name}: {percent(one.probability)}", one.picture) for one in found]
     shape = asked.pixels.shape
@@ -111,12 +117,12 @@ def measures(asked: Question, seen: Explained, how: Settings, beside: bool, shar
         st.button("Measure the whole curves", key="measure", on_click=want, type="primary")
         return
     wait = Waiting("stop-curves", stop)
-    found = truth.measure(asked, seen, how, partial(wait.show, "Asking the network about changed photos"))
+    found = faithfulness.measure(asked, seen, how, partial(wait.show, "Asking the network about changed photos"))
     wait.done()
     score = "probability" if how.probability else "logit"
     said = verdict(found[MAP], {name: found[name] for name in RIVALS}, score)
-    frame.sentence(said.text, "good" if said.good else "hint")
-    board(truth.panels(found, asked.method.title, score, share, said.text), "truth-board", columns=2)
+    page_layout.sentence(said.text, "good" if said.good else "hint")
+    board(faithfulness.panels(found, asked.method.title, score, share, said.text), "truth-board", columns=2)
     rows = [
         (asked.method.title, found[MAP]),
         *((words[0].upper() + words[1:], found[name]) for name, words in RIVALS.items()),
@@ -124,7 +130,7 @@ def measures(asked: Question, seen: Explained, how: Settings, beside: bool, shar
     refused: list[str] = []
     if beside:
         wait = Waiting("stop-others", stop)
-        listed, refused = truth.others(asked, how, partial(wait.show, "Judging the other methods"))
+        listed, refused = faithfulness.others(asked, how, partial(wait.show, "Judging the other methods"))
         wait.done()
         rows += sorted(listed, key=lambda row: -row[1].insertion.area)
     st.html(figures.table(rows))
@@ -134,21 +140,21 @@ def measures(asked: Question, seen: Explained, how: Settings, beside: bool, shar
 
 def show(asked: Question, how: Settings, beside: bool) -> None:
     """The map, the race, the measures."""
-    seen = anytime.answer(asked, 0.55, "inferno")
+    seen = progressive_map.answer(asked, 0.55, "inferno")
     if seen.reason:
-        frame.sentence(f"The map is blank, so its order is as good as random: {seen.reason}.", "hint")
+        page_layout.sentence(f"The map is blank, so its order is as good as random: {seen.reason}.", "hint")
     first_look(asked, seen, how)
     measures(asked, seen, how, beside, race(asked, seen, how))
-    frame.how_to_read(HELP)
+    page_layout.how_to_read(HELP)
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every choice."""
-    left, right = frame.columns()
-    with left, frame.guard():
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
         question = choose()
-        with right, frame.guard():
+        with right, page_layout.guard():
             show(*question)
 
 

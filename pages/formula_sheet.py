@@ -3,8 +3,8 @@
 import streamlit as st
 
 from normviz.registry import Method, methods
-from normviz.ui import frame, state
-from normviz.ui.sheet import ACTS_ON, entry, fits
+from normviz.ui.kit import page_layout, url_widgets
+from normviz.ui.pages.formula_sheet import ACTS_ON, entry, fits
 
 EVERYTHING = "everything"
 # On paper: black on white and smaller; no sidebar, no knobs, no links; an entry is not cut in two.
@@ -27,7 +27,7 @@ STYLE = """
 }
 """
 
-frame.page("Formula sheet", "What is the exact formula, and what is its trap?")
+page_layout.header("formula_sheet")
 
 
 @st.fragment
@@ -36,12 +36,14 @@ def find(entries: list[Method]) -> None:
     with st.container(key="nv-find"):
         left, middle, right = st.columns([2, 1, 1], gap="medium", vertical_alignment="bottom")
         with left:
-            query = state.text_field("Find", "", "find", live=True, help="A name, a short name such as GN, or a word.")
+            query = url_widgets.text_field(
+                "Find", "", "find", live=True, help="A name, a short name such as GN, or a word."
+            )
         with middle:
             families = list(dict.fromkeys(method.family for method in entries))
-            family = state.select("Family", [EVERYTHING, *families], EVERYTHING, "family")
+            family = url_widgets.select("Family", [EVERYTHING, *families], EVERYTHING, "family")
         with right:
-            acts_on = state.select("Acts on", [EVERYTHING, *ACTS_ON], EVERYTHING, "on")
+            acts_on = url_widgets.select("Acts on", [EVERYTHING, *ACTS_ON], EVERYTHING, "on")
     chosen = [m for m in entries if family in (EVERYTHING, m.family) and acts_on in (EVERYTHING, m.acts_on)]
     found = [method.name for method in chosen if fits(method, query)]
     hidden = [method.name for method in entries if method.name not in found]
@@ -51,7 +53,7 @@ def find(entries: list[Method]) -> None:
     count = f"{shown} of {len(entries)} normalizations" if hidden else f"{shown} normalizations"
     st.html(f'<p class="nv-count">{count}</p><style>{STYLE}{hide}</style>')
     if not shown:
-        frame.sentence("Nothing is found: try fewer letters, or set both choices to “everything”.", "hint")
+        page_layout.sentence("Nothing is found: try fewer letters, or set both choices to “everything”.", "hint")
 
 
 def draw(method: Method) -> None:

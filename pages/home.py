@@ -4,14 +4,15 @@ from html import escape
 
 import streamlit as st
 
-from normviz.ui import doors, frame
-from normviz.ui.contents import CONTENTS
+from normviz.ui.kit import page_layout
+from normviz.ui.kit.page_registry import PAGES
+from normviz.ui.pages import home
 
 
-def door(key: str, page: str, halves: tuple[doors.Half, doors.Half], title: str, text: str) -> None:
+def door(key: str, page: str, halves: tuple[home.Half, home.Half], title: str, text: str) -> None:
     """One card that leads to a page."""
     figures = "".join(
-        f'<figure><img src="{half.source}" alt="{escape(half.alt)}" width="{doors.WIDTH}" height="{doors.HEIGHT}">'
+        f'<figure><img src="{half.source}" alt="{escape(half.alt)}" width="{home.WIDTH}" height="{home.HEIGHT}">'
         f"<figcaption>{escape(half.caption)}</figcaption></figure>"
         for half in halves
     )
@@ -21,17 +22,17 @@ def door(key: str, page: str, halves: tuple[doors.Half, doors.Half], title: str,
         st.markdown(text)
 
 
-frame.page("See inside a network", "What does it look at, and what does normalization do to its numbers?")
+page_layout.header("home")
 st.html(
     '<p class="nv-lead">See where an image classifier finds its evidence, and how normalization changes the numbers '
     "that pass through a network. Everything is computed where this page is served, and no photo is kept.</p>"
 )
-heatmap, normalization = doors.pictures()
+heatmap, normalization = home.pictures()
 left, right = st.columns(2, gap="medium")
 with left:
     door(
         "cam",
-        "pages/class_activation_maps.py",
+        "pages/cam.py",
         heatmap,
         "Your photo: where did it look?",
         "Drop a photo and see which parts of it made the network say *cat*. Grad-CAM and its relatives, "
@@ -47,10 +48,10 @@ with right:
         "Every value, histogram and statistic, before and after.",
     )
 
-for group, pages in CONTENTS.items():
+for group, pages in PAGES.items():
     if group:
         st.html(f'<h2 class="nv-group">{escape(group)}</h2>')
-        with st.container(key=f"nv-contents-{group.split()[0].lower()}"):
+        with st.container(key=f"nv-pages-{group.split()[0].lower()}"):
             for row in range(0, len(pages), 3):  # row by row, so that a phone stacks them in their order
                 for page, column in zip(pages[row : row + 3], st.columns(3, gap="medium"), strict=False):
                     with column:

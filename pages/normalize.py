@@ -8,11 +8,13 @@ from torch import Tensor
 from normviz.activations import channel_axis
 from normviz.figures import formula
 from normviz.normalization import divisors, identity_parameters, running_statistics
-from normviz.normalization.sides import make_sides
-from normviz.normalization.view import Before, View, look_before, view
+from normviz.normalization.analysis.conditioning import make_sides
+from normviz.normalization.analysis.view import Before, View, look_before, view
 from normviz.registry import Method, Value, get, methods
-from normviz.ui import cache, explorer, frame, knobs, source, state
-from normviz.ui.board import Panel, board, kept_board
+from normviz.ui.components.board import Panel, board, kept_board
+from normviz.ui.inputs import source
+from normviz.ui.kit import cache, knobs, page_layout, url_widgets
+from normviz.ui.pages import normalize
 
 HELP = """
 **The cube** shows a block of the activations: examples going back, channels to the right, positions down. Drag it to
@@ -25,7 +27,7 @@ statistics instead of the batch's own: that is what `eval()` changes.
 
 WINDOWS = [3, 5, 7, 9, 11, 13, 15]  # cells across: odd, with a middle
 
-frame.page("Normalize", "Which numbers share a mean and a variance?")
+page_layout.header("normalize")
 
 
 def running(chosen: source.Source) -> tuple[Tensor, Tensor]:
@@ -38,34 +40,38 @@ def running(chosen: source.Source) -> tuple[Tensor, Tensor]:
     if x.numel() == x.shape[1]:
         st.caption("One value per channel allows no training step: mean 0 and variance 1 are those at the start.")
         return start
-    steps = state.slider("Training steps before", 0, 50, 10, "steps", help="On this very batch; they start at 0 and 1.")
-    momentum = state.slider("Momentum", 0.01, 1.0, 0.1, "momentum", step=0.01, help="Weight of the new value.")
+    steps = url_widgets.slider(
+        "Training steps before", 0, 50, 10, "steps", help="On this very batch; they start at 0 and 1."
+    )
+    momentum = url_widgets.slider("Momentum", 0.01, 1.0, 0.1, "momentum", step=0.01, help="Weight of the new value.")
     return running_statistics(x, *start, 1 - (1 - momentum) ** steps)  # equal steps are one larger step
 
 
-def affine(method: Method, chosen: source.Source, cell: tuple[int, ...], settings: dict[str, Value]) -> explorer.Affine:
+def affine(
+    method: Method, chosen: source.Source, cell: tuple[int, ...], settings: dict[str, Value]
+) -> normalize.Affine:
     """Draw the widgets of gamma and beta, or of what a conditional method makes them from."""
     if method.name == "batch_norm" and settings["training"]:
-        undo = state.toggle("γ and β that undo it", False, "undo", help="γ = √(σ² + ε) and β = μ give x back.")
+        undo = url_widgets.toggle("γ and β that undo it", False, "undo", help="γ = √(σ² + ε) and β = μ give x back.")
         if undo:
             x = chosen.x.movedim(2, 1) if chosen.layout == "ntd" else chosen.x  # (N, C, ...)
             weight, bias = identity_parameters(x, float(settings["eps"]))  # (C,), (C,)
             shown = slice(None) if len(chosen.layout) < 4 else slice(cell[1], cell[1] + 1)
             gamma, beta = (tensor[None, shown].cpu().numpy() for tensor in (weight, bias))  # (1, columns or 1)
-            return explorer.Affine(gamma, beta, {"weight": weight, "bias": bias})
+            return normalize.Affine(gamma, beta, {"weight": weight, "bias": bias})
     if method.takes("style"):
         st.caption("Style: each example takes the mean and deviation of the one before it.")
-        return explorer.Affine(1.0, 0.0, make_sides(method, chosen.x))
+        return normalize.Affine(1.0, 0.0, make_sides(method, chosen.x))
     if method.takes("scale"):
-        strength = state.slider("Strength of the condition", 0.0, 2.0, 0.5, "condition", step=0.1)
+        strength = url_widgets.slider("Strength of the condition", 0.0, 2.0, 0.5, "condition", step=0.1)
         sides = make_sides(method, chosen.x, strength)
         scale, shift = (sides[name].cpu() for name in ("scale", "shift"))  # (N, D), or shape of x
         place = () if chosen.layout == "nc" else cell[: max(1, scale.ndim - 2)]
         gamma, beta = (np.atleast_2d(tensor[place].numpy()) for tensor in (1 + scale, shift))
-        return explorer.Affine(gamma, beta, sides)
-    return explorer.Affine(
-        state.slider(r"Scale $\gamma$", -3.0, 3.0, 1.0, "gamma", step=0.1) if method.takes("weight") else 1.0,
-        state.slider(r"Shift $\beta$", -3.0, 3.0, 0.0, "beta", step=0.1) if method.takes("bias") else 0.0,
+        return normalize.Affine(gamma, beta, sides)
+    return normalize.Affine(
+        url_widgets.slider(r"Scale $\gamma$", -3.0, 3.0, 1.0, "gamma", step=0.1) if method.takes("weight") else 1.0,
+        url_widgets.slider(r"Shift $\beta$", -3.0, 3.0, 0.0, "beta", step=0.1) if method.takes("bias") else 0.0,
     )
 
 
@@ -83,11 +89,11 @@ def about(method: Method) -> None:
 @st.fragment
 def work() -> None:
     """The part that answers to every knob."""
-    left, right = frame.columns()
-    with left, frame.guard():
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
         chosen = source.choose()
         names = [m.name for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
-        method = get(state.select("Normalization", names, names[0], "method", text=lambda name: get(name).title))
+        method = get(url_widgets.select("Normalization", names, names[0], "method", text=lambda name: get(name).title))
         n, c = chosen.x.shape[0], chosen.x.shape[channel_axis(chosen.layout)]
         offer = {
             "num_groups": [groups for groups in divisors(c) if groups <= 64],
@@ -97,12 +103,14 @@ def work() -> None:
         }
         settings = knobs.knobs(method, offer=offer, hide=method.idle(chosen.layout))
         stored = running(chosen) if settings.get("training") is False or method.takes("running_sq") else None
-        cell, pinned, where = explorer.place(chosen)
+        cell, pinned, where = normalize.place(chosen)
         after = affine(method, chosen, cell, settings)
-        with right, frame.guard():
+        with right, page_layout.guard():
             counted = chosen.mask is not None and not method.takes("mask") and bool(padded_axes(method, settings))
             if counted:
-                frame.sentence(f"{method.title} counts the padded zeros: recurrent batch norm leaves them out.", "hint")
+                page_layout.sentence(
+                    f"{method.title} counts the padded zeros: recurrent batch norm leaves them out.", "hint"
+                )
 
             def before() -> Before:
                 return look_before(method, chosen.x, chosen.layout, settings, chosen.mask)
@@ -118,14 +126,14 @@ def work() -> None:
                 seen = cache.compute(look)
                 padding = {"padding": "padding: counted as 0"} if counted else {}
                 return (
-                    explorer.panels(seen, where, **padding),
-                    explorer.readout(method, seen, settings, after, pinned),
+                    normalize.panels(seen, where, **padding),
+                    normalize.readout(method, seen, settings, after, pinned),
                 )
 
             windowed = None in [p for key, p in method.axes.items() if key.partition(" ")[0] == chosen.layout]
 
             def click(what: str) -> None:
-                explorer.clicked(what, chosen, cell if windowed else None)
+                normalize.clicked(what, chosen, cell if windowed else None)
 
             groups = (chosen.key, method.name, *(value for name, value in settings.items() if name != "eps"))
             statistics = [tuple(numbers.tolist()) for numbers in stored or ()]
@@ -137,7 +145,7 @@ def work() -> None:
                 drawn = draw()
                 board(drawn[0], "norm-board", drawn[1], click)
             about(method)
-            frame.how_to_read(HELP)
+            page_layout.how_to_read(HELP)
 
 
 def padded_axes(method: Method, settings: dict[str, Value]) -> str:

@@ -9,15 +9,18 @@ from torch import Tensor
 
 from normviz.attribution import Probe
 from normviz.evaluation.baselines import sobel_map
-from normviz.evaluation.sanity import Stage, sanity_check
-from normviz.figures import sanity as figures
-from normviz.figures.sanity import MEASURES
+from normviz.evaluation.sanity_check import Stage, sanity_check
+from normviz.figures.evaluation import sanity_check as figures
+from normviz.figures.evaluation.sanity_check import MEASURES
 from normviz.registry import get
-from normviz.ui import aim, cam, explain, frame, helps, knobs, network, state
-from normviz.ui.board import Panel, board
-from normviz.ui.explain import Question
-from normviz.ui.photo import kept_slowly, pick
-from normviz.ui.waiting import Waiting
+from normviz.ui.components.board import Panel, board
+from normviz.ui.inputs import network, target_picker
+from normviz.ui.inputs.photo import kept_slowly, pick
+from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
+from normviz.ui.kit.jobs import Waiting
+from normviz.ui.maps import map_request
+from normviz.ui.maps.map_request import Question
+from normviz.ui.pages.cam import stage
 
 BESIDE = ("saliency", "guided_backprop")  # the method beside which others are seen
 EDGES = "Sobel edges"
@@ -36,7 +39,7 @@ are divided by their largest magnitude. All are computed at the pixels. A layer'
 chance: several seeds tell more than one.
 """
 
-frame.page("Sanity check", "Does the map change when the network forgets what it has learned?")
+page_layout.header("sanity_check")
 
 
 def edges(probe: Probe) -> Tensor:
@@ -48,20 +51,22 @@ def choose() -> tuple[Question, bool, int, figures.Measure]:
     """Draw the knobs; the question, whether one group is random at a time, the seed, and what is drawn."""
     photo = pick()
     classifier = network.choose()
-    method = cam.choose_method()
-    names = aim.labels(classifier)
-    wanted = state.select("Class", [aim.TOP, *names], aim.TOP, "class", help=helps.CLASS)
-    best = int(explain.probabilities(classifier, photo).argmax())
-    target = best if wanted == aim.TOP else names.index(wanted)
-    shapes = explain.feature_layers(classifier, photo)
+    method = stage.choose_method()
+    names = target_picker.labels(classifier)
+    wanted = url_widgets.select("Class", [target_picker.TOP, *names], target_picker.TOP, "class", help=tooltips.CLASS)
+    best = int(map_request.probabilities(classifier, photo).argmax())
+    target = best if wanted == target_picker.TOP else names.index(wanted)
+    shapes = map_request.feature_layers(classifier, photo)
     layer = next(iter(shapes))
-    if explain.reads_layer(method):
+    if map_request.reads_layer(method):
         text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
-        layer = state.select("Layer", list(text), layer, "layer", text=text.__getitem__, help=helps.SIZED_LAYER)
+        layer = url_widgets.select(
+            "Layer", list(text), layer, "layer", text=text.__getitem__, help=tooltips.SIZED_LAYER
+        )
     settings = knobs.knobs(method)
-    order = state.segments("Layers become random", ORDERS, "cascading", "order")
-    draw = state.number("Seed of the weights", 0, 999, 0, "weights")
-    measure = state.select("Likeness", list(MEASURES), "rank", "likeness", text=MEASURES.__getitem__)
+    order = url_widgets.segments("Layers become random", ORDERS, "cascading", "order")
+    draw = url_widgets.number("Seed of the weights", 0, 999, 0, "weights")
+    measure = url_widgets.select("Likeness", list(MEASURES), "rank", "likeness", text=MEASURES.__getitem__)
     return Question(photo, classifier, method, target, layer, settings), order == ORDERS[1], draw, measure
 
 
@@ -105,29 +110,29 @@ def show(asked: Question, independent: bool, seed: int, measure: figures.Measure
 
     if st.session_state.get(STOPPED) == identity:
         st.button("Go on", key="go-on", on_click=lambda: st.session_state.pop(STOPPED, None))
-        frame.sentence("Stopped: change something, or go on.", "hint")
+        page_layout.sentence("Stopped: change something, or go on.", "hint")
         return
     wait = Waiting("stop-sanity", stop)
     what = "Making weights random and drawing the maps again"
     found, refused = stages(asked, independent, seed, partial(wait.show, what))
     wait.done()
-    frame.sentence(figures.in_words(found, measure, independent), "hint")
+    page_layout.sentence(figures.in_words(found, measure, independent), "hint")
     chart = figures.similarity(found, measure, independent)
     board([Panel("likeness", f"What is left of the map: {MEASURES[measure]} with the trained one", chart, span=3,
                  alt="One curve a method; a curve that stays high is a bad sign")], "sanity-board")  # fmt: skip
     st.html(figures.strip(found, measure, independent))
     for sentence in refused:
         st.caption(sentence)
-    frame.how_to_read(HELP)
+    page_layout.how_to_read(HELP)
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every choice."""
-    left, right = frame.columns()
-    with left, frame.guard():
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
         question = choose()
-        with right, frame.guard():
+        with right, page_layout.guard():
             show(*question)
 
 

@@ -3,12 +3,13 @@
 import numpy as np
 import streamlit as st
 
-from normviz.experiments.style import LAYERS
+from normviz.experiments.labs.style_transfer import LAYERS
 from normviz.images import encode_png
-from normviz.ui import frame, restyled, state
-from normviz.ui.board import board
-from normviz.ui.photo import pick
-from normviz.ui.restyled import Pair
+from normviz.ui.components.board import board
+from normviz.ui.inputs.photo import pick
+from normviz.ui.kit import page_layout, url_widgets
+from normviz.ui.pages import style_transfer
+from normviz.ui.pages.style_transfer import Pair
 
 PLACES = {
     "pixels": "the three colours",
@@ -39,47 +40,47 @@ come out: this network is small, has learned 11 kinds of photos at 128 pixels a 
 nothing about where in the style something was.
 """
 
-frame.page("Style transfer", "What happens when only means and standard deviations are exchanged?")
+page_layout.header("style_transfer")
 
 
 def choose() -> tuple[Pair, int]:
     """Draw the knobs; the photos with what is exchanged, and the steps of the search."""
     content, given = pick("Content: your photo"), pick("Style: your photo", "style-", "retina")
-    layer = state.select("Where they are exchanged", LAYERS, "stage1", "layer", text=PLACES.__getitem__)
-    alpha = state.slider(r"How much style $\alpha$", 0.0, 1.0, 1.0, "alpha", step=0.05)
-    steps = state.steps("Steps of the search", STEPS, 150, "steps", help="More steps fit better and take longer.")
+    layer = url_widgets.select("Where they are exchanged", LAYERS, "stage1", "layer", text=PLACES.__getitem__)
+    alpha = url_widgets.slider(r"How much style $\alpha$", 0.0, 1.0, 1.0, "alpha", step=0.05)
+    steps = url_widgets.steps("Steps of the search", STEPS, 150, "steps", help="More steps fit better and take longer.")
     return Pair(content, given, layer, alpha), steps
 
 
 def show(pair: Pair, steps: int, left: st.delta_generator.DeltaGenerator) -> None:
     """The pictures, the statistics, one channel (chosen on the left), and the search, which fills them in."""
-    seen = restyled.exchanged(pair)
+    seen = style_transfer.exchanged(pair)
     top, bar = st.empty(), st.empty()
-    top.html(restyled.pictures(pair))
+    top.html(style_transfer.pictures(pair))
     order = np.argsort(-np.square(seen.after - seen.content).mean((1, 2)))  # (C,)
     with left:
-        rank = state.slider("Map shown (1: changed most)", 1, len(order), 1, "map")
+        rank = url_widgets.slider("Map shown (1: changed most)", 1, len(order), 1, "map")
     for formula in FORMULAS:
         st.latex(formula)
-    board(restyled.panels(pair, seen, int(order[rank - 1])), "style-board", columns=6)
+    board(style_transfer.panels(pair, seen, int(order[rank - 1])), "style-board", columns=6)
     below = st.container()
-    frame.how_to_read(HELP)
-    found = restyled.search(pair, steps, bar, lambda picture: top.html(restyled.pictures(pair, picture)))
-    top.html(restyled.pictures(pair, found.pixels))
+    page_layout.how_to_read(HELP)
+    found = style_transfer.search(pair, steps, bar, lambda picture: top.html(style_transfer.pictures(pair, picture)))
+    top.html(style_transfer.pictures(pair, found.pixels))
     with below:
         if len(found.map_errors):
-            board(restyled.search_panels(seen, found), "style-search", columns=2)
-        st.markdown(restyled.numbers(seen, found))
+            board(style_transfer.search_panels(seen, found), "style-search", columns=2)
+        st.markdown(style_transfer.numbers(seen, found))
         st.download_button("Picture (PNG)", encode_png(found.pixels), "style.png", "image/png", on_click="ignore")
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every choice."""
-    left, right = frame.columns()
-    with left, frame.guard():
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
         pair, steps = choose()
-        with right, frame.guard():
+        with right, page_layout.guard():
             show(pair, steps, left)
 
 

@@ -4,11 +4,13 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from normviz.experiments.demonstration import Demonstration, Experiment, Fact, experiments
-from normviz.figures import demonstration
+from normviz.experiments.demonstrations import experiments
+from normviz.experiments.demonstrations.demonstration import Demonstration, Experiment
+from normviz.experiments.results import Fact
+from normviz.figures.experiments import demonstration
 from normviz.registry import Method, Value, get, methods
-from normviz.ui import cache, frame, knobs, state
-from normviz.ui.board import Panel, board
+from normviz.ui.components.board import Panel, board
+from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 
 HELP = """
 **Each method runs here** on numbers that are drawn with the seed, while you watch: change a knob and it runs again.
@@ -22,7 +24,7 @@ STYLE = """<style>
 EVERYTHING = "everything"
 GROUPS = ("weights", "training", "blocks")
 
-frame.page("Weights and blocks", "What is normalized when it is not the activations?")
+page_layout.header("weights_and_blocks")
 
 
 def panels(shown: Demonstration) -> list[Panel]:
@@ -54,26 +56,30 @@ def theory(method: Method, facts: Sequence[Fact]) -> None:
 def choose() -> tuple[Experiment, dict[str, Value], int]:
     """Draw the knobs; what they choose."""
     every = experiments()
-    group = state.select("Acts on", [EVERYTHING, *GROUPS], EVERYTHING, "on")
+    group = url_widgets.select("Acts on", [EVERYTHING, *GROUPS], EVERYTHING, "on")
     listed = [
         method.name
         for kind in GROUPS
         for method in methods("normalization")
         if method.acts_on == kind and method.name in every and group in (EVERYTHING, kind)
     ]
-    name = state.select("Method", listed, listed[0], "method", text=lambda chosen: get(chosen).title)
+    name = url_widgets.select("Method", listed, listed[0], "method", text=lambda chosen: get(chosen).title)
     experiment = every[name]
     settings = knobs.knobs(experiment.method, prefix=f"{name}-")
-    return experiment, settings, state.number("Seed", 0, 9999, 0, "seed", help="The same seed draws the same numbers.")
+    return (
+        experiment,
+        settings,
+        url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed draws the same numbers."),
+    )
 
 
 @st.fragment
 def work() -> None:
     """The part that answers to every knob."""
-    left, right = frame.columns()
-    with left, frame.guard():
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
         experiment, settings, seed = choose()
-        with right, frame.guard():
+        with right, page_layout.guard():
 
             def run() -> Demonstration:
                 return cache.compute(lambda: experiment.demonstrate(settings, seed))
@@ -82,7 +88,7 @@ def work() -> None:
             st.markdown(f"**{shown.title}**")
             board(panels(shown), "blocks-board", columns=2)
             theory(experiment.method, shown.facts)
-            frame.how_to_read(HELP)
+            page_layout.how_to_read(HELP)
 
 
 work()

@@ -26,9 +26,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normviz.activations import generate
 from normviz.device import describe, device
+from normviz.normalization.analysis.comparison import compare, look
+from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.apply import expected_order, tensors
-from normviz.normalization.compare import compare, look
-from normviz.normalization.sides import make_sides
 from normviz.registry import Method, get, methods
 from scripts import benchmark_attribution
 from scripts.measure import Measurement, Row, count_processor_time, interleaved, ms, ratio
@@ -93,9 +93,9 @@ def explorer() -> list[Row]:
 
 
 def _change(shape: tuple[int, ...]) -> list[Row]:
-    from normviz.normalization.view import look_before, view
-    from normviz.ui import board
-    from normviz.ui import explorer as drawing
+    from normviz.normalization.analysis.view import look_before, view
+    from normviz.ui.components import board
+    from normviz.ui.pages import normalize as drawing
 
     x, method = generate(shape, "shifted").to(device()), get("batch_norm")
     settings = method.settings()

@@ -33,7 +33,7 @@ from normviz.attribution import (
 )
 from normviz.device import device
 from normviz.models.bottleneck import BottleneckNet, settle
-from normviz.models.catalogue import load_classifier
+from normviz.models.catalog import load_classifier
 from normviz.models.residual import ResidualNet
 from scripts.measure import Row, give_back, interleaved, ms, peak_memory, ratio, resident
 

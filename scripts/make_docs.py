@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import normviz.attribution
 import normviz.normalization  # noqa: F401
-from normviz.normalization.pattern import describe_axes
+from normviz.normalization.patterns import describe_axes
 from normviz.registry import Kind, Knob, Method, methods
 
 ROOT = Path(__file__).resolve().parents[1]

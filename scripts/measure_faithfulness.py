@@ -21,10 +21,10 @@ from torch import Tensor
 
 from normviz import attribution  # noqa: F401  (registers the methods)
 from normviz.device import describe
-from normviz.evaluation.judge import Settings
-from normviz.evaluation.study import markdown, study
+from normviz.evaluation.faithfulness.judge import Settings
+from normviz.evaluation.faithfulness.study import markdown, study
 from normviz.images import decode, read_photo
-from normviz.models.catalogue import load_classifier
+from normviz.models.catalog import load_classifier
 from normviz.registry import get, methods
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".webp")

@@ -19,7 +19,7 @@ from normviz import attribution  # noqa: F401  (registers the methods)
 from normviz.device import describe
 from normviz.evaluation.agreement import Agreement, agreement, markdown
 from normviz.evaluation.bootstrap import mean_and_interval
-from normviz.models.catalogue import Classifier, alike, load_classifier
+from normviz.models.catalog import Classifier, alike, load_classifier
 from normviz.registry import get
 from scripts.measure_faithfulness import drawn, opened, placed
 

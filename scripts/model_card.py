@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from normviz.models.catalogue import SIZE
-from normviz.models.photos import Measured
+from normviz.models.catalog import SIZE
+from normviz.models.embedded import Measured
 
 KINDS = {  # by the name of the files
     "photos": "the embedded photo classifier",

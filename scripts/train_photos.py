@@ -32,7 +32,7 @@ from tqdm import tqdm
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from normviz.models.photos import MEAN, STD, Measured, read_weights, write_weights
+from normviz.models.embedded import MEAN, STD, Measured, read_weights, write_weights
 from normviz.models.residual import NORMS, ResidualNet
 from scripts.confidence import auroc, best_threshold
 from scripts.model_card import Result, card

@@ -21,8 +21,8 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from normviz.experiments.clever_hans import HansFacts, hans_facts
-from normviz.experiments.training_scenes import (
+from normviz.experiments.labs.clever_hans import HansFacts, hans_facts
+from normviz.experiments.labs.training import (
     CLUTTER,
     STRANGERS,
     TESTS,
@@ -32,10 +32,10 @@ from normviz.experiments.training_scenes import (
     tiny_net,
     train,
 )
-from normviz.models.photos import Measured, read_weights, write_weights
+from normviz.models.embedded import Measured, read_weights, write_weights
 from normviz.models.residual import NORMS, ResidualNet
 from normviz.scenes import CLASSES, HANS, SIZE, Scenes, make_hans_scenes, make_scenes, make_unknowns
-from normviz.scenes.hans import MARKED, STRAY
+from normviz.scenes.clever_hans import MARKED, STRAY
 from scripts.confidence import auroc, best_threshold
 
 SCENES, NOTHING, TESTED = 6000, 800, 2000  # to train on, of clutter alone to train on, to measure on

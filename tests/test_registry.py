@@ -14,7 +14,7 @@ import normviz.attribution
 import normviz.normalization  # noqa: F401
 from normviz import registry
 from normviz.bibliography import BIBLIOGRAPHY
-from normviz.normalization.pattern import count, sizes
+from normviz.normalization.patterns import count, sizes
 from normviz.registry import Knob, Method, Range, Value, get, methods, register
 from tests.reference import attribution_reference
 from tests.reference import normalization as normalization_reference

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from normviz import tables
 from normviz.tables import Table, photo_rows, read_table, rows_photo, split
-from tests.cases import random
+from tests.support.cases import random
 
 
 def _rows(table: Table) -> list[list[float]]:

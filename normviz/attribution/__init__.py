@@ -6,8 +6,8 @@ Nothing is rescaled or enlarged; that is left to who draws them.
 
 # ruff: noqa: I001  (the order of the imports is the order of registration)
 
-from normviz.attribution.backprop import deconvnet, guided_backprop, saliency
-from normviz.attribution.gradient import (
+from normviz.attribution.methods.backprop import deconvnet, guided_backprop, saliency
+from normviz.attribution.methods.gradient import (
     cam,
     element_wise_grad_cam,
     grad_cam,
@@ -17,19 +17,19 @@ from normviz.attribution.gradient import (
     layer_cam,
     xgrad_cam,
 )
-from normviz.attribution.contrast import finer_cam
-from normviz.attribution.curvature import shapley_cam
-from normviz.attribution.fusion import layer_cam_fusion
-from normviz.attribution.smoothing import smooth_grad, smooth_grad_cam_pp
-from normviz.attribution.full_gradient import FullGradients, full_grad, full_gradients
-from normviz.attribution.path import integrated_gradients
-from normviz.attribution.perturbation import is_cam, score_cam, ss_cam
-from normviz.attribution.ablation import ablation_cam
-from normviz.attribution.covering import occlusion, rise
-from normviz.attribution.decomposition import eigen_cam, eigen_grad_cam, fem, kpca_cam
-from normviz.attribution.preflight import empty_reason
-from normviz.attribution.probe import Head, Probe, layers, probes
-from normviz.attribution.visualization import ClassModel, class_model
+from normviz.attribution.methods.contrast import finer_cam
+from normviz.attribution.methods.curvature import shapley_cam
+from normviz.attribution.methods.fusion import layer_cam_fusion
+from normviz.attribution.methods.smoothing import smooth_grad, smooth_grad_cam_pp
+from normviz.attribution.methods.full_gradient import FullGradients, full_grad, full_gradients
+from normviz.attribution.methods.path import integrated_gradients
+from normviz.attribution.methods.perturbation import is_cam, score_cam, ss_cam
+from normviz.attribution.methods.ablation import ablation_cam
+from normviz.attribution.methods.occlusion import occlusion, rise
+from normviz.attribution.methods.decomposition import eigen_cam, eigen_grad_cam, fem, kpca_cam
+from normviz.attribution.diagnosis.preflight import empty_reason
+from normviz.attribution.engine.probe import Head, Probe, layers, probes
+from normviz.attribution.class_model import ClassModel, class_model
 
 __all__ = [
     "ClassModel", "FullGradients", "Head", "Probe", "ablation_cam", "cam", "class_model", "deconvnet", "eigen_cam",

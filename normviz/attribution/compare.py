@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from normviz.attribution.probe import Probe, probes
+from normviz.attribution.engine.probe import Probe, probes
 from normviz.registry import Method
 
 Correlation = Literal["pearson", "spearman"]

@@ -50,7 +50,7 @@ def run(args: argparse.Namespace) -> None:
     from normviz.attribution.targets import Difference
     from normviz.colors import OPACITY, SIGNED, limits, overlay
     from normviz.images import encode_png, read_photo
-    from normviz.models.catalogue import load_classifier
+    from normviz.models.catalog import load_classifier
 
     check_ending(args.out, ".png")
     check_ending(args.raw, ".npy")

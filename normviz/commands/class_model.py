@@ -35,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from normviz.attribution import class_model
     from normviz.images import encode_png
-    from normviz.models.catalogue import load_classifier
+    from normviz.models.catalog import load_classifier
 
     check_ending(args.out, ".png")
     classifier = load_classifier(args.model, args.size)

@@ -21,7 +21,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
-    from normviz.experiments.invariance import columns, matrix, rows
+    from normviz.experiments.invariance.measurement import columns, matrix, rows
 
     if args.layout not in ("nc", "ntd", "nchw"):
         raise ValueError(f"the layout must be nc, ntd or nchw; received {args.layout!r}")

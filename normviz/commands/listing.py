@@ -31,7 +31,7 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     import json
 
-    from normviz.normalization.pattern import describe_axes
+    from normviz.normalization.patterns import describe_axes
 
     methods: list[Method] = registry().methods()
     if args.json:

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from normviz.attribution.compare import Correlation, across_networks, correlation, make_map
-from normviz.attribution.probe import Probe
+from normviz.attribution.engine.probe import Probe
 from normviz.evaluation.baselines import centre_map
 from normviz.evaluation.bootstrap import Estimate, mean_and_interval
-from normviz.models.catalogue import Classifier
+from normviz.models.catalog import Classifier
 from normviz.registry import Method
 
 

@@ -15,7 +15,7 @@ from PIL import Image
 
 from normviz import colors
 from normviz.figures import link, style
-from normviz.figures.tensors import grid_axes, heatmap
+from normviz.figures.normalization.tensors import grid_axes, heatmap
 
 BELOW = 88  # pixels under photo, map and overlay alike, so that the three are equally large
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from normviz.device import device
 from normviz.images import to_batch
-from normviz.models.photos import MEAN, STD
+from normviz.models.embedded import MEAN, STD
 
 SIZE = 128  # pixels a side of the photo networks' input: best at telling known from unknown; the last maps are 8 x 8
 NAMED = 20  # classes that a sentence names; of more it gives the number

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import nn
 
-from normviz.attribution.private import structural_copy
+from normviz.attribution.engine.model_copy import structural_copy
 
 
 def without_head(model: nn.Module) -> nn.Module:

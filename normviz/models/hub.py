@@ -19,8 +19,8 @@ from torch import Tensor, nn
 
 from normviz.device import device
 from normviz.models.classifier import Classifier
+from normviz.models.model_cache import RESIDENT
 from normviz.models.preparation import Preprocessor
-from normviz.models.resident import RESIDENT
 
 CONFIG = "config.json"
 PREPROCESSORS = ("preprocessor_config.json", "processor_config.json")

@@ -2,7 +2,7 @@
 
 # ruff: noqa: I001  (the order of the imports is the order of registration)
 
-from normviz.normalization.batch import (
+from normviz.normalization.methods.batch import (
     batch_group_norm,
     batch_norm,
     ghost_batch_norm,
@@ -10,8 +10,8 @@ from normviz.normalization.batch import (
     inference_example_weighing,
     running_statistics,
 )
-from normviz.normalization.layer import l2_norm, layer_norm, lp_norm, rms_norm
-from normviz.normalization.channel import (
+from normviz.normalization.methods.layer import l2_norm, layer_norm, lp_norm, rms_norm
+from normviz.normalization.methods.channel import (
     divisors,
     filter_response_norm,
     global_response_norm,
@@ -19,16 +19,16 @@ from normviz.normalization.channel import (
     instance_norm,
     switchable_norm,
 )
-from normviz.normalization.local import divisive_norm, local_contrast_norm, local_response_norm
-from normviz.normalization.conditional import ada_layer_norm, adaptive_instance_norm, spade
-from normviz.normalization.transformer import dynamic_tanh, fix_norm, ngpt_step, qk_norm, scale_norm, unit_rows
-from normviz.normalization.recurrent import (
+from normviz.normalization.methods.local import divisive_norm, local_contrast_norm, local_response_norm
+from normviz.normalization.methods.conditional import ada_layer_norm, adaptive_instance_norm, spade
+from normviz.normalization.methods.transformer import dynamic_tanh, fix_norm, ngpt_step, qk_norm, scale_norm, unit_rows
+from normviz.normalization.methods.recurrent import (
     batch_norm_lstm,
     batch_norm_lstm_cell,
     batch_norm_rnn,
     recurrent_batch_norm,
 )
-from normviz.normalization.scaling import (
+from normviz.normalization.methods.scaling import (
     max_abs_scaling,
     min_max_scaling,
     robust_scaling,
@@ -36,14 +36,14 @@ from normviz.normalization.scaling import (
     z_score,
     zca_whitening,
 )
-from normviz.normalization.weight import (
+from normviz.normalization.methods.weight import (
     scaled_weight_standardization,
     spectral_norm,
     weight_norm,
     weight_standardization,
 )
-from normviz.normalization.training import adaptive_gradient_clipping, affine_decay, grad_norm
-from normviz.normalization.blocks import (
+from normviz.normalization.methods.training import adaptive_gradient_clipping, affine_decay, grad_norm
+from normviz.normalization.methods.blocks import (
     ada_layer_norm_zero,
     deep_norm,
     norm_placement,

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from normviz.normalization.pattern import order
+from normviz.normalization.patterns import order
 from normviz.registry import Method, Value
 
 

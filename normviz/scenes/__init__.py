@@ -1,6 +1,6 @@
 """Generated pictures of textured objects of eight classes, of which every pixel's owner is known."""
 
-from normviz.scenes.hans import HANS, hans_scene, make_hans_scenes
+from normviz.scenes.clever_hans import HANS, hans_scene, make_hans_scenes
 from normviz.scenes.scene import CLASSES, SIZE, Item, Scene, make_mosaic, make_scene, make_unknown
 from normviz.scenes.sets import Scenes, make_scenes, make_unknowns
 

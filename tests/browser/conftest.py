@@ -17,10 +17,10 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Request, sync_playwright
 
+from normviz.paths import ROOT
 from scripts.simulate_class import server
-from tests.browser.board_page import open_board
+from tests.support.board_page import open_board
 
-ROOT = Path(__file__).parents[2]
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 # Opened by a deep link, Streamlit's own script looks for the server below the page's path first, and at the root then.

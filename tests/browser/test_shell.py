@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Page, expect
 
-from normviz.ui.contents import CONTENTS
+from normviz.ui.kit.page_registry import PAGES
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
@@ -53,7 +53,7 @@ def test_a_door_opens_its_page_wherever_it_is_clicked(open_page: Open, door: str
 def test_a_door_opens_by_keyboard_and_shows_its_focus(open_page: Open) -> None:
     page = open_page()
     link = page.locator(".st-key-nv-door-norm a")
-    for _ in range(20 + sum(map(len, CONTENTS.values()))):  # past every page in the sidebar
+    for _ in range(20 + sum(map(len, PAGES.values()))):  # past every page in the sidebar
         page.keyboard.press("Tab")
         if link.evaluate("element => element === document.activeElement"):
             break

@@ -7,13 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from tests.reference.normalization.common import (
-    channel,
-    mean_and_variance,
-    normalize,
-    positions,
-    zero_and_mean_square,
-)
+from tests.reference.normalization.common import channel, mean_and_variance, normalize, positions, zero_and_mean_square
 
 
 def instance_norm(x: Tensor, weight: Tensor | None = None, bias: Tensor | None = None, eps: float = 1e-5) -> Tensor:

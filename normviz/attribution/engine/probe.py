@@ -1,0 +1,351 @@
+"""One forward pass through a network, and everything that a method of attribution reads from it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from normviz.attribution.engine.forward import Forward, checked_images, gradients_of, score_of
+from normviz.attribution.engine.network import Shape, as_logits, in_words, read_output, recording, scan
+from normviz.attribution.engine.relu_rules import ReluRule, Rule
+from normviz.attribution.targets import Score
+
+
+class Head(NamedTuple):
+    """The linear layer of a network of convolutions, global average pooling and one linear layer."""
+
+    name: str
+    weight: Tensor  # (classes, K)
+    bias: Tensor  # (classes,)
+
+
+class Probe:
+    """A network, images, a class and a layer; logits, activations and gradients, each computed once and kept.
+
+    The network is never changed: the work is done on a private copy that shares its weights. It is read in
+    inference mode, frozen or not, on the device it is on. What a probe returns is shared: read, do not write.
+
+    Args:
+        model: maps images (N, C, H, W) to logits (N, classes), or to an object or dictionary with `logits`; for
+            a target that is a function of the output, to anything.
+        images: (N, C, H, W), floating point, as the model expects them.
+        target: the class to explain, for all images or (N,) one for each; None: each image's top class; or a
+            function of the model's output that gives one number for each image (see `targets`).
+        layer: the dotted name of a layer, or the module itself; None: the last one with feature maps of more
+            than one cell. A layer that runs several times is read at its last run on feature maps; the tokens of
+            a transformer are folded to a grid.
+
+    Raises:
+        ValueError: images, class or layer that the model does not have, or a model that cannot be read.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        images: Tensor,
+        target: int | Tensor | Score | None = None,
+        layer: str | nn.Module | None = None,
+    ) -> None:
+        self._pass = Forward(model, images, None if layer is None else [layer])
+        self._layer = self._pass.layers[0] if self._pass.layers else None
+        self._asked = _Asked(self._pass, target)
+
+    def _like(self, asked: _Asked, layer: str | None) -> Probe:
+        other = Probe.__new__(Probe)
+        other._pass, other._asked, other._layer = self._pass, asked, layer
+        return other
+
+    def for_target(self, target: int | Tensor | Score | None) -> Probe:
+        """A probe of another class or target that shares this one's forward pass."""
+        return self._like(_Asked(self._pass, target), self._layer)
+
+    def for_classes(self, classes: Sequence[int]) -> tuple[Probe, ...]:
+        """Probes of several classes, whose gradients at the layer come from one batched backward pass.
+
+        Args:
+            classes: the classes, each for all images.
+        """
+        asked = [_Asked(self._pass, index) for index in classes]
+        found = self._pass.class_gradients([one.target for one in asked])  # (T, N, K, h, w) by layer
+        for index, one in enumerate(asked):
+            one.gradients = {layer: gradient[index] for layer, gradient in found.items()}
+        return tuple(self._like(one, self._layer) for one in asked)
+
+    @property
+    def model(self) -> nn.Module:
+        """The network as it was given."""
+        return self._pass.model
+
+    @property
+    def images(self) -> Tensor:
+        """The images: (N, C, H, W)."""
+        return self._pass.images
+
+    @property
+    def classes(self) -> int:
+        """The number of classes.
+
+        Raises:
+            ValueError: the model returns no logits.
+        """
+        if self._pass.scan.refusal is not None:
+            raise ValueError(str(self._pass.scan.refusal))
+        return self._pass.scan.classes
+
+    @property
+    def layer(self) -> str:
+        """The dotted name of the layer that is read."""
+        if self._layer is None:
+            raise ValueError("no layer of this model has feature maps of more than one cell: choose saliency instead")
+        return self._layer
+
+    @property
+    def logits(self) -> Tensor:
+        """The logits: (N, classes)."""
+        return self._pass.logits()
+
+    @property
+    def target(self) -> Tensor:
+        """The class of each image: (N,), int64.
+
+        Raises:
+            ValueError: something else than a class is explained.
+        """
+        return self._asked.target
+
+    @property
+    def asked(self) -> Tensor | Score:
+        """What is explained: the class of each image (N,), or a function of the model's output."""
+        return self._asked.what
+
+    @property
+    def score(self) -> Tensor:
+        """What is explained, a scalar for each image (N,): the logit of its class, or what the target gives."""
+        return self._asked.score
+
+    @property
+    def activations(self) -> Tensor:
+        """The layer's output A: (N, K, h, w)."""
+        return self._pass.activations(self.layer)
+
+    @property
+    def gradients(self) -> Tensor:
+        """dS_c / dA, the gradient of each image's score: (N, K, h, w), in logits per unit of A."""
+        layer = self.layer
+        return self._asked.gradients[layer]
+
+    @cached_property
+    def input_gradient(self) -> Tensor:
+        """dS_c / dx: (N, C, H, W), in logits per unit of the input."""
+        return self._input_gradient(None)
+
+    def backprop(self, rule: Rule) -> Tensor:
+        """What arrives at the input (N, C, H, W) when the ReLUs propagate by a rule.
+
+        Args:
+            rule: "deconvnet" (relu of what arrives) or "guided" (the same, where the ReLU was open too).
+
+        Raises:
+            ValueError: no ReLU lies on the way.
+        """
+        return self._deconvnet if rule == "deconvnet" else self._guided
+
+    @cached_property
+    def _deconvnet(self) -> Tensor:
+        return self._input_gradient("deconvnet")
+
+    @cached_property
+    def _guided(self) -> Tensor:
+        return self._input_gradient("guided")
+
+    def _input_gradient(self, rule: Rule | None) -> Tensor:
+        mode = ReluRule(rule) if rule else None
+        with self._pass.net() as net, recording():
+            leaf = self.images.clone().requires_grad_()  # (N, C, H, W)
+            with mode or nullcontext():
+                output = read_output(net, leaf.clone())
+            if mode and not mode.seen:
+                uses = f"; it uses {', '.join(sorted(mode.others))}, for which the rule is not defined"
+                raise ValueError(
+                    f"{rule} needs a network with ReLUs, and none was seen between the images and the logits"
+                    f"{uses if mode.others else ''}: choose saliency instead"
+                )
+            if self._asked.given is None:  # the top class is that of this very pass
+                self._pass.offer(as_logits(output, self.images).detach())
+            scores = score_of(self._asked.what, output, self.images)  # (N,)
+            return gradients_of(scores, [leaf], "the images")[0]  # (N, C, H, W)
+
+    def ask(self, images: Tensor, index: int = 0, probability: bool = False) -> Tensor:
+        """What the network says of other pictures, without gradients.
+
+        Args:
+            images: (b, C, H, W), as the model expects them.
+            index: the image of this probe whose target is asked for.
+            probability: the class's softmax probability instead of its logit.
+
+        Returns:
+            (b,), the target's scalar of each.
+
+        Raises:
+            ValueError: a probability of something that is no class.
+        """
+        with self._pass.net() as net, torch.inference_mode():
+            output = read_output(net, images.clone())
+            return self._asked.of(output, images, index, probability).clone()  # (b,)
+
+    def tail(self, activations: Tensor, index: int = 0) -> Tensor:
+        """What the network says when the layer's output is replaced; only what follows the layer is computed.
+
+        Args:
+            activations: (b, K, h, w).
+            index: the image of this probe.
+
+        Returns:
+            (b,), the target's scalar of each.
+        """
+        tail = self._pass.tail(self.layer, index)
+        return self._asked.of(tail.run(activations), activations, index, False)  # (b,)
+
+    def gradient_at(self, images: Tensor, index: int = 0) -> Tensor:
+        """The gradient (b, C, H, W) of the target's scalar at other pictures (b, C, H, W)."""
+        return self._elsewhere(images, index).input_gradient  # (b, C, H, W)
+
+    def layer_at(self, images: Tensor, index: int = 0) -> tuple[Tensor, Tensor]:
+        """Activations and gradients, both (b, K, h, w), at the layer for other pictures (b, C, H, W)."""
+        other = self._elsewhere(images, index)
+        return other.activations, other.gradients
+
+    def _elsewhere(self, images: Tensor, index: int) -> Probe:
+        what = self._asked.what
+        target = what[index].expand(len(images)).clone() if isinstance(what, Tensor) else what
+        return Probe(self.model, images, target, self._layer)
+
+    @cached_property
+    def head(self) -> Head:
+        """The linear layer that reads the pooled activations: logits = W mean(A) + b, which is checked.
+
+        Raises:
+            ValueError: the network does not end in global average pooling and one linear layer.
+        """
+        channels = self.activations.shape[1]
+        rule = "CAM needs a network of convolutions, global average pooling and one linear layer"
+        with self._pass.net() as net, torch.inference_mode(False), torch.no_grad():
+            pooled = self.activations.mean(dim=(2, 3))  # (N, K)
+            linear = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+            fitting = [(n, m) for n, m in linear if m.weight.shape[:2].numel() == m.weight.numel()]
+            fitting = [(n, m) for n, m in fitting if m.weight.shape[:2] == (self.classes, channels)]
+            for name, module in reversed(fitting):
+                weight = module.weight.detach().flatten(1).clone()  # (classes, K)
+                bias = weight.new_zeros(self.classes) if module.bias is None else module.bias.detach().clone()
+                off = (pooled @ weight.T + bias - self.logits).abs().max()
+                if off <= min(10 * torch.finfo(off.dtype).eps ** 0.5, 0.05) * self.logits.abs().max():
+                    return Head(name, weight, bias)
+        if not fitting:
+            found = f"its last one is {tuple(linear[-1][1].weight.shape)}" if linear else "it has none"
+            raise ValueError(
+                f"{rule}: no linear layer here maps the {channels} channels of layer {self.layer!r} "
+                f"to {self.classes} classes ({found}); choose Grad-CAM instead"
+            )
+        raise ValueError(
+            f"{rule}: {fitting[-1][0]!r} applied to the pooled channels of layer {self.layer!r} does not give "
+            "the logits; choose the layer that is pooled, or Grad-CAM"
+        )
+
+
+class _Asked:
+    """What is asked of a pass: a class for each image, or a function of the output; its score and gradients."""
+
+    def __init__(self, forward: Forward, target: int | Tensor | Score | None) -> None:
+        self._pass = forward
+        if target is not None and callable(target) and not isinstance(target, Tensor):
+            self.given: Tensor | Score | None = target
+            return
+        if forward.scan.refusal is not None:
+            raise ValueError(str(forward.scan.refusal))
+        self.given = _checked_target(target, len(forward.images), forward.scan.classes, forward.images.device)
+
+    @cached_property
+    def what(self) -> Tensor | Score:
+        """The class of each image (N,), or the function."""
+        if self.given is not None:
+            return self.given
+        with torch.inference_mode(False):
+            return self._pass.logits().argmax(dim=1)  # (N,)
+
+    @property
+    def target(self) -> Tensor:
+        if not isinstance(self.what, Tensor):
+            raise ValueError(f"this explains no class but {self.what}: choose a method that needs no class")
+        return self.what
+
+    @cached_property
+    def score(self) -> Tensor:
+        return self._pass.scores(self.what)  # (N,)
+
+    @cached_property
+    def gradients(self) -> dict[str, Tensor]:
+        return self._pass.gradients(self.what)  # (N, K, h, w) by layer
+
+    def of(self, output: object, images: Tensor, index: int, probability: bool) -> Tensor:
+        """The scalars (b,) in the output for b other images, of what is asked of image `index`."""
+        what = self.target if probability else self.what
+        if not isinstance(what, Tensor):
+            return score_of(what, output, images)  # (b,)
+        logits = as_logits(output, images)  # (b, classes)
+        return (logits.softmax(dim=1) if probability else logits)[:, what[index]]  # (b,)
+
+
+def probes(
+    model: nn.Module, images: Tensor, target: int | Tensor | Score | None, layers: Sequence[str | nn.Module]
+) -> tuple[Probe, ...]:
+    """A probe for each of several layers; all share one forward and one backward pass.
+
+    Args:
+        model: as for `Probe`.
+        images: (N, C, H, W), as for `Probe`.
+        target: as for `Probe`.
+        layers: at least one.
+
+    Raises:
+        ValueError: no layer, or what `Probe` refuses.
+    """
+    if not layers:
+        raise ValueError("name at least one layer")
+    first = Probe.__new__(Probe)
+    first._pass = Forward(model, images, layers)
+    first._layer, first._asked = first._pass.layers[0], _Asked(first._pass, target)
+    return tuple(first._like(first._asked, name) for name in first._pass.layers)
+
+
+def layers(model: nn.Module, images: Tensor) -> list[tuple[str, Shape]]:
+    """The layers with feature maps for these images, in the order in which they finish, as (name, (K, h, w)).
+
+    Raises:
+        ValueError: images that the model cannot read, or a model that cannot be copied.
+    """
+    model = getattr(model, "_orig_mod", model)
+    return list(scan(model, checked_images(model, images))[0].maps.items())
+
+
+def _checked_target(target: object, count: int, classes: int, device: torch.device) -> Tensor | None:
+    """One class per image: (N,), int64."""
+    if target is None:
+        return None
+    if isinstance(target, int) and not isinstance(target, bool):
+        target = torch.full((count,), target)  # (N,)
+    whole = isinstance(target, Tensor) and not target.is_floating_point() and target.dtype != torch.bool
+    if not isinstance(target, Tensor) or not whole or target.shape != (count,):
+        raise ValueError(
+            f"target must be one class, or whole numbers of shape ({count},), one for each image; "
+            f"received {in_words(target)}"
+        )
+    for index in target.tolist():
+        if not 0 <= index < classes:
+            raise ValueError(f"there is no class {index}: this model's classes are 0 to {classes - 1}")
+    with torch.inference_mode(False):
+        return target.detach().to(device, torch.int64, copy=True)  # (N,)

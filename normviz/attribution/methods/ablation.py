@@ -1,0 +1,73 @@
+"""Attribution by switching channels off inside the network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from normviz.attribution.engine.probe import Probe
+from normviz.attribution.engine.scorer import Steps
+from normviz.registry import register
+
+
+@register(
+    title="Ablation-CAM", kind="attribution", cite="desai2020ablation", level="layer", unit="logits × activation",
+    aliases=("AblationCAM",),
+    formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = S_c - S_c(A_k \leftarrow 0)",
+)  # fmt: skip
+def ablation_cam(
+    probe: Probe,
+    *,
+    chunk: int = 32,
+    progress: Callable[[float], None] | None = None,
+    preview: Callable[[Tensor], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Tensor:
+    """Each channel weighted by how far the class's logit falls when the channel is set to 0.
+
+    The paper divides the fall by the logit. That scales the whole map where the logit is positive, and turns its sign
+    where it is negative, so that evidence against the class would be drawn; here nothing is divided. Only what follows
+    the layer is computed, for many channels at once; channels that are 0 everywhere weigh nothing. With a pooled linear
+    head the fall is g_k times the sum of A_k.
+
+    Args:
+        probe: network, images, class and layer.
+        chunk: switched-off channels in one pass through what follows the layer; changes speed and memory, not the map.
+        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
+        preview: called with the map of the channels so far, the strongest first, after each chunk.
+        note: called with a sentence that says how the map was computed.
+
+    Returns:
+        (N, h, w), at least 0, in logits times units of the activations.
+
+    Raises:
+        ValueError: chunk below 1.
+
+    Source:
+        Desai & Ramaswamy 2020, section 3 (the slope w_k), without its division by y^c.
+    """
+    activations = probe.activations  # (N, K, h, w)
+    strength = activations.abs().sum(dim=(2, 3))  # (N, K)
+    steps = Steps(chunk, strength.count_nonzero(dim=1).tolist(), progress)
+    weights = torch.zeros_like(strength)  # (N, K)
+
+    def heatmap() -> Tensor:
+        return (weights[:, :, None, None] * activations).sum(dim=1).relu()  # (N, h, w)
+
+    for index, maps in enumerate(activations):
+        order = strength[index].argsort(descending=True, stable=True)  # (K,)
+        order = order[: int(strength[index].count_nonzero())]  # (K',)
+        whole = probe.tail(maps[None], index)  # (1,)
+        for channels in torch.split(order, chunk) if len(order) else ():
+            without = maps.repeat(len(channels), 1, 1, 1)  # (b, K, h, w)
+            without[torch.arange(len(channels), device=maps.device), channels] = 0
+            weights[index, channels] = whole - probe.tail(without, index)  # (b,)
+            steps.advance()
+            if preview:
+                preview(heatmap())
+    if note:
+        count = int(strength.count_nonzero())
+        note(f"{count} of {strength.numel()} channels switched off one by one, the others are 0 already.")
+    return heatmap()

@@ -1,0 +1,78 @@
+"""Attribution at the input: the gradient, and the two rules that change how it passes a ReLU."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from normviz.attribution.engine.probe import Probe
+from normviz.registry import register
+
+
+@register(
+    title="Saliency", kind="attribution", cite="simonyan2013deep", level="input", unit="logits per unit of input",
+    aliases=("gradient", "vanilla gradient", "saliency map"),
+    formula=r"M_{ij} = \max_{\mathrm{ch}} \left| \frac{\partial S_c}{\partial x_{\mathrm{ch}\,ij}} \right|",
+)  # fmt: skip
+def saliency(probe: Probe) -> Tensor:
+    """How strongly the class's logit reacts to each pixel.
+
+    Args:
+        probe: network, images (N, C, H, W) and class; the layer plays no part.
+
+    Returns:
+        (N, H, W), at least 0, in logits per unit of the input.
+
+    Source:
+        Simonyan et al. 2013, section 3.1.
+    """
+    return probe.input_gradient.abs().amax(dim=1)  # (N, H, W)
+
+
+@register(
+    title="Deconvnet", kind="attribution", cite="zeiler2014visualizing", level="input",
+    unit="logits per unit of input", aliases=("deconv", "deconvolution", "deconvolutional network"), needs=("relu",),
+    formula=r"R^{l} = \mathrm{ReLU}(R^{l+1}) \text{ at each ReLU, from } R = \frac{\partial S_c}{\partial S} "
+    r"\text{ down to } R^{0}",
+)  # fmt: skip
+def deconvnet(probe: Probe) -> Tensor:
+    """What the class's logit sends back to the input when each ReLU passes on what is positive.
+
+    Max-pooling switches are those of this image; ReLUs do not know whether they were open.
+
+    Args:
+        probe: network with ReLUs, images (N, C, H, W) and class; the layer plays no part.
+
+    Returns:
+        (N, C, H, W), signed, in logits per unit of the input.
+
+    Raises:
+        ValueError: the network has no ReLU between the images and the logits.
+
+    Source:
+        Zeiler & Fergus 2014, section 2.1.
+    """
+    return probe.backprop("deconvnet")  # (N, C, H, W)
+
+
+@register(
+    title="Guided backpropagation", kind="attribution", cite="springenberg2015striving", level="input",
+    unit="logits per unit of input", aliases=("guided backprop", "guided BP", "GBP"), needs=("relu",),
+    formula=r"R^{l} = R^{l+1}\,\mathbf{1}[x^{l} > 0]\,\mathbf{1}[R^{l+1} > 0] \text{ at each ReLU, from } "
+    r"R = \frac{\partial S_c}{\partial S} \text{ down to } R^{0}",
+)  # fmt: skip
+def guided_backprop(probe: Probe) -> Tensor:
+    """What the class's logit sends back when each ReLU that was open passes on what is positive.
+
+    Args:
+        probe: network with ReLUs, images (N, C, H, W) and class; the layer plays no part.
+
+    Returns:
+        (N, C, H, W), signed, in logits per unit of the input.
+
+    Raises:
+        ValueError: the network has no ReLU between the images and the logits.
+
+    Source:
+        Springenberg et al. 2015, section 3.4.
+    """
+    return probe.backprop("guided")  # (N, C, H, W)

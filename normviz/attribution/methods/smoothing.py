@@ -1,0 +1,135 @@
+"""Gradients averaged over noisy versions of the picture, which removes what only the exact pixels cause."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from normviz.attribution.engine.averaging import averages, noisy
+from normviz.attribution.engine.probe import Probe
+from normviz.registry import Range, register
+
+
+@register(
+    title="SmoothGrad", kind="attribution", cite="smilkov2017smoothgrad", level="input",
+    unit="logits per unit of input",
+    formula=r"M_{ij} = \max_{\mathrm{ch}} \Big| \frac{1}{n} \sum_{s=1}^{n} \frac{\partial S_c}{\partial x_{\mathrm{ch}"
+    r"\,ij}} (x + \varepsilon_s) \Big|, \quad \varepsilon_s \sim \mathcal{N}\big(0, (\sigma\,(\max x - \min x))^2\big)"
+    r"_{\text{seed } r}",
+)  # fmt: skip
+def smooth_grad(
+    probe: Probe,
+    sigma: Annotated[float, Range(0.0, 1.0, r"\sigma")] = 0.15,
+    samples: Annotated[int, Range(1, 500, "n")] = 25,
+    seed: Annotated[int, Range(0, 999, "r")] = 0,
+    *,
+    chunk: int = 8,
+    progress: Callable[[float], None] | None = None,
+    preview: Callable[[Tensor], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Tensor:
+    """Saliency of the average gradient of noisy pictures; the signed gradients are averaged, so that noise cancels.
+
+    Args:
+        probe: network, images (N, C, H, W) and class; the layer plays no part.
+        sigma: standard deviation of the noise, as a share of the picture's range; 0 is saliency.
+        samples: how many noisy pictures are averaged.
+        seed: of the noise.
+        chunk: noisy pictures in one pass; changes speed and memory, not the map.
+        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
+        preview: called with the map so far after each chunk.
+        note: called with a sentence that says how the map was computed.
+
+    Returns:
+        (N, H, W), at least 0, in logits per unit of the input.
+
+    Raises:
+        ValueError: a chunk or samples below 1.
+
+    Source:
+        Smilkov et al. 2017, section 3.1.
+    """
+
+    def part(index: int, some: range) -> Tensor:
+        return probe.gradient_at(noisy(probe.images[index], sigma, seed, some), index).sum(dim=0)  # (C, H, W)
+
+    def draw(gradients: Tensor) -> Tensor:
+        return gradients.abs().amax(dim=1)  # (N, H, W)
+
+    heatmap = averages(len(probe.images), samples, chunk, part, draw, progress, preview)
+    if note:
+        note(_sentence(samples, sigma, seed))
+    return heatmap
+
+
+@register(
+    title="Smooth Grad-CAM++", kind="attribution", cite="omeiza2019smooth", level="layer", unit="logits",
+    formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = \sum_{ij} \frac{\overline{g^2_{kij}}}"
+    r"{2\,\overline{g^2_{kij}} + \overline{g^3_{kij}} \sum_{ab} A_{kab}}\,\mathrm{ReLU}\big(\overline{g_{kij}}\big), "
+    r"\quad \overline{g^p} = \frac{1}{n} \sum_{s=1}^{n} g(x + \varepsilon_s)^p, \quad \varepsilon_s \sim \mathcal{N}"
+    r"\big(0, (\sigma\,(\max x - \min x))^2\big)_{\text{seed } r}",
+)  # fmt: skip
+def smooth_grad_cam_pp(
+    probe: Probe,
+    sigma: Annotated[float, Range(0.0, 1.0, r"\sigma")] = 0.15,
+    samples: Annotated[int, Range(1, 500, "n")] = 25,
+    seed: Annotated[int, Range(0, 999, "r")] = 0,
+    *,
+    chunk: int = 8,
+    progress: Callable[[float], None] | None = None,
+    preview: Callable[[Tensor], None] | None = None,
+    note: Callable[[str], None] | None = None,
+) -> Tensor:
+    """Grad-CAM++ whose powers of the gradient are averages over noisy pictures.
+
+    The activations are those of the picture itself. As in Grad-CAM++ the factor exp(S_c) is left out, so all noisy
+    pictures count alike, and a denominator that crosses 0 is kept at 1e-6 or above. The numerator is the second
+    power: the paper prints the first, with which the method would not be Grad-CAM++ without noise.
+
+    Args:
+        probe: network, images, class and layer.
+        sigma: standard deviation of the noise, as a share of the picture's range; 0 is Grad-CAM++.
+        samples: how many noisy pictures are averaged.
+        seed: of the noise.
+        chunk: noisy pictures in one pass; changes speed and memory, not the map.
+        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
+        preview: called with the map so far after each chunk.
+        note: called with a sentence that says how the map was computed.
+
+    Returns:
+        (N, h, w), at least 0, in logits.
+
+    Raises:
+        ValueError: a chunk or samples below 1.
+
+    Source:
+        Omeiza et al. 2019, section 3.
+    """
+    activations = probe.activations  # (N, K, h, w)
+    answer = activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+
+    def part(index: int, some: range) -> Tensor:
+        _, g = probe.layer_at(noisy(probe.images[index], sigma, seed, some), index)  # (b, K, h, w)
+        return torch.stack([(g**power).sum(dim=0) for power in (1, 2, 3)])  # (3, K, h, w)
+
+    def draw(powers: Tensor) -> Tensor:
+        first, second, third = powers.unbind(dim=1)  # (N, K, h, w) each
+        slope = third / torch.where(second > 0, second, 1)  # (N, K, h, w)
+        alpha = torch.where(second > 0, 1 / (2 + answer * slope).clamp(min=1e-6), 0)  # (N, K, h, w)
+        weights = (alpha * first.relu()).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+        return (weights * activations).sum(dim=1).relu()  # (N, h, w)
+
+    heatmap = averages(len(probe.images), samples, chunk, part, draw, progress, preview)
+    if note:
+        note(_sentence(samples, sigma, seed))
+    return heatmap
+
+
+def _sentence(samples: int, sigma: float, seed: int) -> str:
+    return (
+        f"The average over {samples} noisy pictures, an estimate that more of them make steadier; "
+        f"noise of {sigma:.0%} of the picture's range, seed {seed}."
+    )

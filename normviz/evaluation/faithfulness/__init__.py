@@ -1,0 +1,1 @@
+"""Faithfulness: does the score drop when the pixels that a map marks are removed?"""

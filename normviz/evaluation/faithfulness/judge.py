@@ -1,0 +1,197 @@
+"""All measures of faithfulness for a map, beside maps that know nothing of the network, and a verdict in words."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from normviz.attribution.engine.probe import Probe
+from normviz.evaluation.baselines import centre_map, random_map, sobel_map
+from normviz.evaluation.faithfulness.measures import (
+    CHUNK,
+    STEPS,
+    Curve,
+    Kept,
+    Progress,
+    deletion,
+    insertion,
+    kept_confidence,
+)
+from normviz.evaluation.faithfulness.replacements import Fill, blurred, replacement
+from normviz.evaluation.faithfulness.road import Road, road
+
+RIVALS = {"random": "a random map", "centre": "the image's centre", "edges": "the edges (Sobel)"}
+EVEN = 0.01  # of the range of the scores: areas that are closer are called even
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How maps are judged.
+
+    Attributes:
+        fill: what replaces removed pixels in deletion; insertion always starts from the blurred photo, drop and
+            increase see black where the map is 0, ROAD imputes.
+        steps: pictures along a curve.
+        probability: whether curves and ROAD show the probability, or the logit.
+        seed: of the random map, of the order of equal pixels and of ROAD's noise.
+        chunk: pictures in one forward pass; changes speed and memory only.
+    """
+
+    fill: Fill = "mean"
+    steps: int = STEPS
+    probability: bool = True
+    seed: int = 0
+    chunk: int = CHUNK
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What was measured of one map on one photo."""
+
+    deletion: Curve
+    insertion: Curve
+    kept: Kept
+    road: Road
+
+
+class Verdict(NamedTuple):
+    """Whether the map beats every rival in both curves, and what that means, in words."""
+
+    good: bool
+    text: str
+
+
+def black_level(mean: Sequence[float], std: Sequence[float]) -> tuple[float, ...]:
+    """Black in the input of a network that expects (pixel - mean) / std."""
+    return tuple(-m / s for m, s in zip(mean, std, strict=True))
+
+
+def rivals(image: Tensor, cells: tuple[int, int], seed: int = 0) -> dict[str, Tensor]:
+    """The baselines of a map, by the names of RIVALS.
+
+    Args:
+        image: (C, H, W).
+        cells: (h, w) of the map: the random map has as many cells, so that both take away patches of the same size.
+        seed: of the random map.
+
+    Returns:
+        Maps (H, W).
+    """
+    size = (image.shape[1], image.shape[2])
+    return {
+        "random": random_map(size, seed, cells), "centre": centre_map(size), "edges": sobel_map(image),
+    }  # fmt: skip
+
+
+def judge(
+    probe: Probe,
+    heatmap: Tensor,
+    black: Sequence[float],
+    settings: Settings | None = None,
+    *,
+    index: int = 0,
+    progress: Progress | None = None,
+) -> Judged:
+    """Deletion and insertion, drop and increase, and ROAD of one map.
+
+    Args:
+        probe: network, images and target.
+        heatmap: the map of one image, raw: (h, w) or (C, H, W).
+        black: C values, black in the network's input (see `black_level`).
+        settings: how.
+        index: which of the probe's images.
+        progress: called with the finished share, 0 to 1; may raise to cancel.
+
+    Raises:
+        ValueError: what the measures refuse.
+    """
+    how = settings or Settings()
+    image = probe.images[index]  # (C, H, W)
+    common: dict[str, Any] = {"index": index, "probability": how.probability, "seed": how.seed, "chunk": how.chunk}
+
+    def part(start: float, end: float) -> Progress | None:
+        return None if progress is None else lambda share: progress(start + (end - start) * share)
+
+    return Judged(
+        deletion(
+            probe, heatmap, replacement(image, how.fill, black), steps=how.steps, progress=part(0, 0.35), **common
+        ),
+        insertion(probe, heatmap, blurred(image), steps=how.steps, progress=part(0.35, 0.7), **common),
+        kept_confidence(probe, heatmap, replacement(image, "black", black), index=index),
+        road(probe, heatmap, progress=part(0.7, 1), **common),
+    )
+
+
+def judge_all(
+    probe: Probe,
+    maps: Mapping[str, Tensor],
+    black: Sequence[float],
+    settings: Settings | None = None,
+    *,
+    index: int = 0,
+    progress: Progress | None = None,
+) -> dict[str, Judged]:
+    """The same for several maps of one image, by name; arguments as in `judge`."""
+    found: dict[str, Judged] = {}
+    for done, (name, heatmap) in enumerate(maps.items()):
+
+        def advance(share: float, done: int = done) -> None:
+            if progress:
+                progress((done + share) / len(maps))
+
+        found[name] = judge(probe, heatmap, black, settings, index=index, progress=advance)
+    return found
+
+
+def verdict(judged: Judged, beside: Mapping[str, Judged], score: str = "probability") -> Verdict:
+    """Whether the map marks what the network used, as far as one photo can tell.
+
+    Args:
+        judged: the map.
+        beside: its rivals, by the names of RIVALS.
+        score: what the curves show.
+
+    Returns:
+        Two or three sentences; `good` if both curves beat every rival.
+    """
+    sides: list[tuple[str, Callable[[Judged], Curve], int]] = [
+        ("Removing what the map marks lowers", lambda one: one.deletion, -1),
+        ("Putting it back raises", lambda one: one.insertion, 1),
+    ]
+    lines, lost = [], list[str]()
+    for start, curve, sign in sides:
+        everything = [curve(one).scores for one in (judged, *beside.values())]
+        margin = EVEN * (max(float(s.max()) for s in everything) - min(float(s.min()) for s in everything))
+        ahead = {name: sign * (curve(judged).area - curve(one).area) for name, one in beside.items()}
+        beaten = [RIVALS[name] for name, by in ahead.items() if by > margin]
+        even = [RIVALS[name] for name, by in ahead.items() if abs(by) <= margin]
+        better = [RIVALS[name] for name, by in ahead.items() if by < -margin]
+        lost += [name for name, by in ahead.items() if by <= margin]
+        clauses = [f"faster than with {_listed(beaten)}"] if beaten else []
+        clauses += [f"about as fast as with {_listed(even)}"] if even else []
+        clauses += [f"slower than with {_listed(better)}"] if better else []
+        lines.append(f"{start} the {score} {', '.join(clauses)}.")
+    return Verdict(not lost, " ".join([*lines, _meaning(lost)]))
+
+
+def _meaning(lost: Sequence[str]) -> str:
+    """What it means that the map does not beat these rivals; who is named twice wins or is even in both curves."""
+    if not lost:
+        return "On this photo the map says more than all three."
+    both = [name for name in RIVALS if lost.count(name) == 2]
+    if "random" in both:
+        return "On this photo there is no evidence that the map marks what the network used."
+    if "centre" in both:
+        return "On this photo the map is no better guide than looking at the middle: try one with the object at a side."
+    if "edges" in both:
+        return "On this photo the map is no better guide than the edges."
+    names = _listed([RIVALS[name] for name in RIVALS if name in lost])
+    return f"The two curves disagree about {names}, so this photo does not show that the map says more."
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Names in one phrase: a, b and c."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

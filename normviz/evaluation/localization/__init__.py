@@ -1,0 +1,1 @@
+"""Localization: do maps point at the object? Measured on scenes with known masks."""

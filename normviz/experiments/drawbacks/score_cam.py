@@ -1,0 +1,140 @@
+"""Drawbacks of Score-CAM: what it costs, that its conventions differ, and what the network sees behind a mask."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from normviz.attribution import Probe
+from normviz.attribution.compare import Map, make_map
+from normviz.experiments.drawbacks.drawback import Limit, Progress, Setting, Tile, alike, seen, shows, tile
+from normviz.experiments.results import Curve, Curves, Fact, Heights, array
+from normviz.registry import get
+
+CONVENTIONS = ("logit", "paper", "official")
+LOOKED_AT = 32  # masked pictures that the network is asked about
+SHOWN = 4  # of them
+
+
+@shows("Score-CAM's cost and conventions")
+def score_cam_cost(setting: Setting, progress: Progress) -> Limit:
+    """Grad-CAM and the three conventions of Score-CAM: seconds, forward passes, and how far they agree."""
+    start = time.perf_counter()
+    probe = setting.probe()
+    coarse = make_map(get("grad_cam"), probe)
+    first = time.perf_counter() - start
+    found: dict[str, Map] = {}
+    notes: list[str] = []
+    seconds = 0.0
+    for number, convention in enumerate(CONVENTIONS):
+
+        def advance(share: float, number: int = number) -> None:
+            progress((number + share) / len(CONVENTIONS))
+
+        start = time.perf_counter()
+        raw = get("score_cam").function(setting.probe(), convention=convention, progress=advance, note=notes.append)
+        taken = time.perf_counter() - start
+        seconds = seconds or taken
+        found[convention] = Map("score_cam", setting.target, setting.layer, raw[0].float().cpu().numpy())
+    size = setting.images.shape[2], setting.images.shape[3]
+    summed = Map("score_cam", setting.target, setting.layer, probe.activations[0].sum(dim=0).float().cpu().numpy())
+    pairs = {
+        "logit, paper": (found["logit"], found["paper"]),
+        "logit, official": (found["logit"], found["official"]),
+        "paper, official": (found["paper"], found["official"]),
+        "logit, Grad-CAM": (found["logit"], coarse),
+        "paper, plain sum": (found["paper"], summed),
+    }
+    numbers = {name: alike(*pair, size) for name, pair in pairs.items()}
+    numbers = {name: both for name, both in numbers.items() if all(np.isfinite(both))}
+    both = np.array(list(numbers.values())).reshape(-1, 2)
+    alive = int((probe.activations[0].amax(dim=(1, 2)) > probe.activations[0].amin(dim=(1, 2))).sum())
+    tiles = [tile(coarse, "Grad-CAM", f"{_seconds(first)}, one forward and one backward pass")]
+    tiles += [tile(one, f"Score-CAM, “{name}”") for name, one in found.items()]
+    return Limit(
+        "Score-CAM asks the network once for every channel. Look at the seconds, and at how far its three published "
+        "conventions agree: “paper” puts a softmax over probabilities, which leaves all channels nearly the same "
+        "weight, so that its map is close to the plain sum of all channels.",
+        (tuple(tiles),),
+        (Heights("How alike two maps are", "maps", "correlation", tuple(numbers),
+                 {"Pearson": both[:, 0], "Spearman (ranks)": both[:, 1]}),) if numbers else (),
+        (
+            Fact("Grad-CAM, milliseconds, its network's passes included", 1e3 * first),
+            Fact("Score-CAM (“logit”), milliseconds", 1e3 * seconds),
+            Fact("Score-CAM's time over Grad-CAM's", seconds / first),
+            Fact("masked pictures that Score-CAM asks about", float(alive)),
+        ),
+        note=" ".join(notes),
+    )  # fmt: skip
+
+
+def _seconds(seconds: float) -> str:
+    return f"{1e3 * seconds:.0f} ms" if seconds < 1 else f"{seconds:.1f} s"
+
+
+def masked(probe: Probe, channels: list[int]) -> Tensor:
+    """The first image seen through some channels, x ⊙ minmax(up(A_k)): (channels, C, H, W)."""
+    image = probe.images[:1]  # (1, C, H, W)
+    maps = probe.activations[0, channels][:, None]  # (channels, 1, h, w)
+    maps = F.interpolate(maps, size=image.shape[2:], mode="bilinear", align_corners=False)  # (channels, 1, H, W)
+    low, high = maps.amin(dim=(2, 3), keepdim=True), maps.amax(dim=(2, 3), keepdim=True)  # (channels, 1, 1, 1)
+    return image * (maps - low) / torch.where(high > low, high - low, 1)  # (channels, C, H, W)
+
+
+@shows("Score-CAM's masked pictures")
+def score_cam_context(setting: Setting, progress: Progress) -> Limit:
+    """What the network says of the masked pictures from which Score-CAM takes its weights."""
+    probe, classifier = setting.probe(), setting.classifier
+    activations = probe.activations[0]  # (K, h, w)
+    alive = (activations.amax(dim=(1, 2)) > activations.amin(dim=(1, 2))).nonzero()[:, 0]  # (K',)
+    if not len(alive):
+        raise ValueError(f"every channel of layer {setting.layer!r} is constant here: choose another layer")
+    picks = torch.linspace(0, len(alive) - 1, min(LOOKED_AT, len(alive))).round().long()  # all different
+    channels = alive[picks.to(alive.device)].tolist()
+    parts = []
+    for done in range(0, len(channels), 8):
+        some = masked(probe, channels[done : done + 8])
+        parts.append(Probe(classifier.model, some, setting.target).logits)  # (b, classes)
+        progress(min(1.0, (done + 8) / len(channels)))
+    logits = torch.cat(parts).float().cpu()  # (n, classes)
+    shares = logits.softmax(dim=1)  # (n, classes)
+    best = shares.argmax(dim=1)  # (n,)
+    grey = Probe(classifier.model, torch.zeros_like(probe.images), setting.target)
+    own = probe.logits[0].float().cpu()  # (classes,)
+    top = int(own.argmax())
+    order = logits[:, setting.target].argsort(descending=True)  # (n,)
+    shown = order[torch.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().long()].tolist()
+    photos = seen(classifier, masked(probe, [channels[i] for i in shown]))
+    tiles = tuple(
+        Tile(f"Through channel {channels[i]}", photo=photo,
+             caption=f"{classifier.classes[int(best[i])]}, {100 * float(shares[i].max()):.0f} %")
+        for i, photo in zip(shown, photos, strict=True)
+    )  # fmt: skip
+    n, places = len(channels), np.arange(1, len(channels) + 1, dtype=np.float64)
+    lines = (
+        Curve("masked", places, array(logits[order, setting.target])),
+        Curve("whole photo", places, np.full(n, float(own[setting.target])), "compared"),
+        Curve("all grey", places, np.full(n, float(grey.score[0])), "compared"),
+    )
+    facts = [
+        Fact(f"per cent of {n} masked pictures that the network gives to another class than the photo",
+             100 * float((best != top).float().mean())),
+        Fact("mean probability of what it takes them for", float(shares.amax(dim=1).mean())),
+        Fact(f"probability of {setting.name} in a picture that is all grey",
+             float(grey.logits[0].float().softmax(dim=0)[setting.target])),
+    ]  # fmt: skip
+    if classifier.threshold is not None:
+        unsure = float((shares.amax(dim=1) < classifier.threshold).float().mean())
+        facts.append(Fact("per cent of them at which it does not know, as measured on photos", 100 * unsure))
+    return Limit(
+        "A weight of Score-CAM is the network's answer to a picture that has grey fog wherever a channel is quiet. "
+        "No such picture was ever in its training. Look at what the network takes them for: the surroundings of the "
+        "object are gone, and so is what they told.",
+        (tiles,),
+        (Curves(f"Logit of {setting.name} behind {n} masks", "masks, the best first", "logit", lines),),
+        tuple(facts),
+    )  # fmt: skip

@@ -1,0 +1,115 @@
+"""The saliency map is a first-order Taylor expansion: how far from the photo it holds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.attribution import Probe
+from normviz.attribution.compare import make_map
+from normviz.experiments.drawbacks.drawback import Limit, Progress, Setting, Tile, seen, shows, tile
+from normviz.experiments.results import Curve, Curves, Fact, array
+from normviz.registry import get
+
+STEPS = 20  # places along a path
+SEED = 0  # of the noise
+
+
+@dataclass(frozen=True)
+class Path:
+    """The score along a straight line from a photo.
+
+    Attributes:
+        t: (P,) how much of the way, from 0 to 1.
+        exact: (P,) S(x + t d), in logits.
+        linear: (P,) S(x) + t g·d, in logits.
+    """
+
+    t: NDArray[np.float64]
+    exact: NDArray[np.float64]
+    linear: NDArray[np.float64]
+
+    @property
+    def error(self) -> NDArray[np.float64]:
+        """|exact - linear|: (P,), in logits."""
+        return np.abs(self.exact - self.linear)
+
+    def holds_until(self, share: float = 0.5) -> float:
+        """The share of the way up to which the error stays within `share` of what the score has changed by."""
+        changed = np.abs(self.exact - self.exact[0])  # (P,)
+        wrong = np.flatnonzero(self.error > share * changed + 1e-9 * (1 + np.abs(self.exact)))
+        return float(self.t[wrong[0] - 1]) if len(wrong) else 1.0
+
+
+def along(probe: Probe, direction: Tensor, steps: int = STEPS) -> Path:
+    """The score of the first image and its first-order expansion along a direction.
+
+    Args:
+        probe: network, images and target.
+        direction: d (1, C, H, W), from the photo to where the path ends.
+        steps: how many steps the way is cut into.
+
+    Raises:
+        ValueError: another shape, or less than one step.
+
+    Source:
+        Simonyan et al. 2013, Eq. 3 and 4: S_c(I) is approximated by w·I + b with w the gradient at the photo.
+    """
+    image = probe.images[:1]  # (1, C, H, W)
+    if direction.shape != image.shape:
+        raise ValueError(f"the direction must have the image's shape {tuple(image.shape)}; received "
+                         f"{tuple(direction.shape)}")  # fmt: skip
+    if steps < 1:
+        raise ValueError(f"a path needs at least one step; received {steps}")
+    t = torch.linspace(0, 1, steps + 1, dtype=image.dtype, device=image.device)  # (P,)
+    exact = torch.cat([probe.ask(image + part[:, None, None, None] * direction) for part in torch.split(t, 16)])  # (P,)
+    slope = (probe.input_gradient[:1].double() * direction.double()).sum()  # ()
+    linear = probe.score[0].double() + t.double() * slope  # (P,)
+    return Path(array(t), array(exact), array(linear))
+
+
+def directions(probe: Probe) -> dict[str, Tensor]:
+    """Three ways to leave a photo, each (1, C, H, W): to the mean colour, and as far by noise and by the gradient."""
+    image, gradient = probe.images[:1], probe.input_gradient[:1]  # (1, C, H, W)
+    length = image.norm()
+    noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(SEED)).to(image)  # (1, C, H, W)
+    return {
+        "fading to grey": -image,
+        "adding noise": noise * length / noise.norm(),
+        "up the gradient": gradient * length / gradient.norm().clamp(min=1e-30) / 10,
+    }
+
+
+@shows("Saliency, a first-order expansion")
+def first_order(setting: Setting, progress: Progress) -> Limit:
+    """How the score really moves beside what the gradient at the photo predicts."""
+    probe = setting.probe()
+    pictures, facts, tiles = [], [], [tile(make_map(get("saliency"), probe), "Saliency at the photo")]
+    ways = directions(probe)
+    for number, (name, direction) in enumerate(ways.items()):
+        path = along(probe, direction)
+        pictures.append(Curves(
+            name[0].upper() + name[1:], "share of the way", f"logit of {setting.name}",
+            (Curve("network", path.t, path.exact), Curve("first order", path.t, path.linear, "expected")),
+        ))  # fmt: skip
+        size = float(direction.norm() / probe.images[:1].norm())
+        facts.append(
+            Fact(f"{name}: error of the first order after a tenth of the way, in logits", path.error[STEPS // 10])
+        )
+        facts.append(Fact(f"{name}: error at its end, in logits", path.error[-1]))
+        facts.append(Fact(f"{name}: share of the way on which the error is below half of the change",
+                          path.holds_until()))  # fmt: skip
+        (end,) = seen(setting.classifier, probe.images[:1] + direction / 2)
+        tiles.append(
+            Tile(f"Half way, {name}", photo=end, caption=f"the whole way is {size:.2g} × as long as the photo")
+        )
+        progress((number + 1) / len(ways))
+    return Limit(
+        "Saliency is the slope of the score at this very photo. Look at where the solid line leaves the dotted one: "
+        "that is how far the slope can be trusted when the picture changes.",
+        (tuple(tiles),), tuple(pictures), tuple(facts),
+    )  # fmt: skip

@@ -1,0 +1,151 @@
+"""Errata of class activation maps, on a small network that is always the same."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from normviz.attribution import Probe, cam, grad_cam_pp, score_cam
+from normviz.experiments.errata.erratum import Fact, Outcome, erratum, normal
+
+CLASSES = ("class 1", "class 2", "class 3", "class 4")
+CHANNELS = tuple("123456")
+
+
+def small_net() -> nn.Sequential:
+    """A convolution of 6 channels, a ReLU, global average pooling and a linear layer for 4 classes, in float64."""
+    net = nn.Sequential(
+        nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
+    ).double()  # fmt: skip
+    for seed, parameter in enumerate(net.parameters()):
+        parameter.data = normal(*parameter.shape, seed=20 + seed)  # shape of the parameter
+    return net.eval().requires_grad_(False)
+
+
+def probe(layer: str = "1", target: int | None = None) -> Probe:
+    """The network, one image (1, 3, 8, 8) and the read layer: "0" before the ReLU, "1" after it."""
+    return Probe(small_net(), normal(1, 3, 8, 8, seed=30), target, layer)
+
+
+@erratum(
+    "cam-bias",
+    title="CAM: the logit has a bias",
+    printed=r"S_c = \sum_k w_k^c\,\frac{1}{hw}\sum_{ij} A_{kij} \wrong{{}+ 0}",
+    right=r"S_c = \sum_k w_k^c\,\frac{1}{hw}\sum_{ij} A_{kij} \good{{}+ b_c}",
+    why="The last layer adds a number to each class, whatever the picture shows. A map explains only the part "
+    "that comes from the picture: its mean is the logit less that bias. Left out, the map seems to explain "
+    "all, and a class that wins by its bias alone seems to have been seen.",
+    methods=("cam",),
+)
+def cam_bias() -> Outcome:
+    """The logits from the maps alone, and with the bias."""
+    probes = [probe(target=c) for c in range(4)]
+    printed = torch.stack([cam(p)[0].mean() for p in probes])  # (classes,)
+    right = probes[0].logits[0]  # (classes,)
+    facts = (
+        Fact("logit of class 1", float(printed[0]), float(right[0])),
+        Fact("largest bias", None, float(probes[0].head.bias.abs().max())),
+    )
+    return Outcome("a random image in a small network", "logit", printed, right, facts, labels=CLASSES)
+
+
+@erratum(
+    "score-cam-mask",
+    title="Score-CAM: whose minimum?",
+    printed=r"H_k = \frac{A_k - \wrong{\min A_l}}{\max A_k - \wrong{\min A_l}},\quad \wrong{l \ne k}",
+    right=r"H_k = \frac{A_k - \good{\min A_k}}{\max A_k - \good{\min A_k}}",
+    why="A mask must lie between 0, where the image is hidden, and 1, where it is shown as it is. With the "
+    "minimum of another channel its lowest value is anything: below 0 the image is shown as a negative, above "
+    "0 nothing is hidden, and the scores of the masked images no longer tell the channels apart.",
+    methods=("score_cam",),
+)
+def score_cam_mask() -> Outcome:
+    """The least value of each channel's mask."""
+    seen = probe("0")
+    maps = seen.activations[0]  # (K, h, w)
+    least, most = maps.amin((1, 2)), maps.amax((1, 2))  # (K,), (K,)
+    masks = [_masks(maps, low, most) for low in (least.roll(-1), least)]  # (K, h, w), (K, h, w)
+    lows = [mask.amin((1, 2)) for mask in masks]  # (K,), (K,)
+    facts = (
+        Fact("lowest value of any mask", *(float(low.min()) for low in lows)),
+        Fact("highest “lowest value”", *(float(low.max()) for low in lows)),
+        Fact("greatest value of the map", float(masked_map(seen, masks[0]).max()), float(score_cam(seen).max())),
+    )
+    return Outcome("the 6 channels of a small network's convolution", "lowest value of the mask",
+                   lows[0], lows[1], facts, labels=CHANNELS, axis="channel")  # fmt: skip
+
+
+def _masks(maps: Tensor, low: Tensor, high: Tensor) -> Tensor:
+    low, high = low[:, None, None], high[:, None, None]  # (K, 1, 1), (K, 1, 1)
+    return (maps - low) / (high - low)  # (K, h, w)
+
+
+def masked_map(seen: Probe, masks: Tensor) -> Tensor:
+    """Score-CAM (h, w) with given masks (K, h, w), each enlarged to the image; the masked images' logits weigh."""
+    size = seen.images.shape[2:]
+    large = F.interpolate(masks[:, None], size=size, mode="bilinear", align_corners=False)  # (K, 1, H, W)
+    scores: Tensor = small_net()(seen.images * large)[:, seen.target[0]]  # (K,)
+    return (scores.softmax(0)[:, None, None] * seen.activations[0]).sum(0).relu()  # (h, w)
+
+
+def derivatives(seen: Probe, exponential: bool) -> tuple[Tensor, Tensor]:
+    """First and second derivative (K, h, w) of the class's score, or of its exponential, by each activation."""
+    a = seen.activations.clone().requires_grad_()  # (1, K, h, w)
+    score = small_net()[2:](a.relu())[0, seen.target[0]]  # ()
+    (first,) = torch.autograd.grad(score.exp() if exponential else score, a, create_graph=True)  # (1, K, h, w)
+    n = first.numel()
+    (rows,) = torch.autograd.grad(
+        first, a, torch.eye(n, dtype=a.dtype).view(n, *a.shape), is_grads_batched=True, materialize_grads=True
+    )  # (n, 1, K, h, w), n = K h w: how each first derivative depends on each activation
+    second = rows.view(n, n).diagonal()  # (n,)
+    return first.detach()[0], second.view_as(first)[0]
+
+
+@erratum(
+    "grad-cam-pp-logit",
+    title="Grad-CAM++ on the logit itself",
+    printed=r"\alpha_{kij} = \frac{\wrong{\partial^2 S_c / \partial A_{kij}^2}}"
+    r"{2\,\wrong{\partial^2 S_c / \partial A_{kij}^2} + \dots}",
+    right=r"\alpha_{kij} = \frac{\good{\partial^2 e^{S_c} / \partial A_{kij}^2}}"
+    r"{2\,\good{\partial^2 e^{S_c} / \partial A_{kij}^2} + \dots}",
+    why="Behind the layer there are only ReLUs and linear layers, so the logit is made of flat pieces: its second "
+    "and third derivatives are 0 and α is 0 divided by 0. The paper takes the exponential of the logit, whose "
+    "derivatives are powers of the gradient; only then does its formula mean something.",
+    methods=("grad_cam_pp",),
+)
+def grad_cam_pp_logit() -> Outcome:
+    """The second derivatives, summed over each channel's cells."""
+    seen = probe("0")
+    sums = [derivatives(seen, exponential)[1].sum((1, 2)) for exponential in (False, True)]  # (K,), (K,)
+    facts = (
+        Fact("second derivative, summed over all activations", *(float(s.sum()) for s in sums)),
+        Fact("greatest value of the map", None, float(grad_cam_pp(seen).max())),
+    )
+    return Outcome("a random image in a small network", "second derivative, summed",
+                   sums[0], sums[1], facts, labels=CHANNELS, axis="channel")  # fmt: skip
+
+
+@erratum(
+    "grad-cam-pp-relu",
+    title="Grad-CAM++ without its last ReLU",
+    printed=r"M_{ij} = \wrong{\sum_k w_k A_{kij}}",
+    right=r"M_{ij} = \good{\mathrm{ReLU}}\Big(\sum_k w_k A_{kij}\Big)",
+    why="The weights are never negative here, but activations in front of a ReLU are. Without the last ReLU the "
+    "map has cells below 0. They are no evidence against the class, as the method looks at positive gradients "
+    "only; on a colour scale from the least to the greatest value they still make the rest look brighter.",
+    methods=("grad_cam_pp",),
+)
+def grad_cam_pp_relu() -> Outcome:
+    """Each cell of the map with and without the ReLU."""
+    seen = probe("0")
+    g, a = seen.gradients[0], seen.activations[0]  # (K, h, w), (K, h, w)
+    alpha = 1 / (2 + g * a.sum((1, 2), keepdim=True)).clamp_min(1e-6)  # (K, h, w), where g is above 0
+    weights = (alpha * g.relu()).sum((1, 2), keepdim=True)  # (K, 1, 1)
+    printed, right = (weights * a).sum(0), grad_cam_pp(seen)[0]  # (h, w), (h, w)
+    facts = (
+        Fact("least value of the map", float(printed.min()), float(right.min())),
+        Fact("share of the cells below 0", *(float((m < 0).double().mean()) for m in (printed, right))),
+    )
+    return Outcome("a random image in a small network, read before the ReLU: 64 cells", "value of a cell",
+                   printed.flatten(), right.flatten(), facts)  # fmt: skip

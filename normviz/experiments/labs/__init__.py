@@ -1,0 +1,1 @@
+"""Labs: experiments that train or optimize while a visitor watches."""

@@ -1,0 +1,1 @@
+"""Figures of tensors before and after a normalization."""

@@ -1,0 +1,1 @@
+"""HTML: tables and cards as strings, numbers in."""

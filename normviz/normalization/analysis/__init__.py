@@ -1,0 +1,1 @@
+"""Analysis: which values share a statistic, the statistics themselves, and comparisons of methods."""

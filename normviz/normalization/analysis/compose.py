@@ -1,0 +1,271 @@
+"""A normalization put together from choices: which axes share, centred or not, which power, live or stored.
+
+The choice says everything: `compose` computes it, `code` writes it in plain PyTorch and `formula` in LaTeX;
+`normviz.normalization.analysis.identify` names the registered methods that it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from torch import Tensor
+
+from normviz.activations import LAYOUTS, Layout, channel_axis
+from normviz.normalization.checks import check_input
+from normviz.normalization.patterns import split
+from normviz.registry import Knob, Method, Range, methods
+
+MOMENTUM = 0.1  # the weight of a new batch in a running average, as in PyTorch
+STEPS = 10  # training steps on the batch at hand, before its running averages are used
+POWERS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What makes a normalization: y = (x - centre) / (mean |x - centre|^p + eps)^(1/p), with means over some axes.
+
+    Attributes:
+        layout: "nc", "ntd", "nchw" or "ncdhw".
+        axes: the letters of the axes that share one statistic, in the order of the layout.
+        groups: the channels are cut into so many groups, which do not share; more than 1 only where they are shared.
+        centred: whether the mean is subtracted; else the centre is 0.
+        power: p; 2 makes the standard deviation, or the root mean square where nothing is subtracted.
+        running: whether stored averages over earlier batches stand in for the statistics, as at inference.
+        eps: added under the root, above 0.
+
+    Raises:
+        ValueError: axes that the layout does not have, groups without shared channels, or a number out of range.
+    """
+
+    layout: Layout
+    axes: str
+    groups: int = 1
+    centred: bool = True
+    power: float = 2.0
+    running: bool = False
+    eps: float = 1e-5
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise ValueError(f"the layout must be one of {', '.join(LAYOUTS)}; received {self.layout!r}")
+        if self.axes != "".join(letter for letter in self.layout if letter in self.axes):
+            raise ValueError(f"the shared axes must be letters of {self.layout} in its order; received {self.axes!r}")
+        if self.groups < 1 or (self.groups > 1 and self.channel not in self.axes):
+            raise ValueError(
+                f"groups are at least 1, and cut axis {self.channel.upper()} only where it is shared; "
+                f"received {self.groups} groups and the shared axes {self.axes.upper() or 'none'}"
+            )
+        if not (0 < self.power < math.inf and 0 < self.eps < math.inf):
+            raise ValueError(f"the power and eps must be above 0; received {self.power:g} and {self.eps:g}")
+        if self.running and not self.axes:
+            raise ValueError("a running average needs at least one shared axis: choose one, or use live statistics")
+
+    @property
+    def channel(self) -> str:
+        """The letter of the axis of channels or features."""
+        return self.layout[channel_axis(self.layout)]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The axes after the channels were cut into groups: ("n", "g", "c", "h", "w")."""
+        cut = self.layout.replace(self.channel, f"g{self.channel}") if self.groups > 1 else self.layout
+        return tuple(cut)
+
+    @property
+    def dims(self) -> tuple[int, ...]:
+        """The places of the shared axes among `names`."""
+        return tuple(place for place, name in enumerate(self.names) if name in self.axes)
+
+    @property
+    def kept(self) -> str:
+        """The letters of the axes that keep a statistic of their own."""
+        return "".join(name for name in self.names if name not in self.axes)
+
+    @property
+    def pattern(self) -> str:
+        """Who shares a statistic, as a method's facts say it."""
+        left = [f"(g {name})" if self.groups > 1 and name == self.channel else name for name in self.layout]
+        return f"{' '.join(left)} -> {' '.join(self.kept)}".strip()
+
+    @property
+    def stored(self) -> Choice:
+        """The choice whose groups share one stored statistic: none is kept for each example, the next batch has others.
+
+        Where the batch is not shared, the statistics of its examples are averaged, as nn.InstanceNorm2d does.
+        """
+        return replace(self, axes="".join(letter for letter in self.layout if letter in "n" + self.axes))
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """What the pattern asks for."""
+        return {"g": self.groups} if self.groups > 1 else {}
+
+
+def compose(x: Tensor, choice: Choice, steps: int = STEPS) -> Tensor:
+    """Normalize activations as chosen.
+
+    Args:
+        x: the activations, in the layout of the choice; they are not changed.
+        choice: what to do.
+        steps: for running averages, the training steps on this very batch before; they start at 0 and 1.
+
+    Returns:
+        The normalized activations, shape and dtype of `x`.
+
+    Raises:
+        ValueError: a shape that does not fit the choice, or a running variance of single values.
+    """
+    check_input("a composed norm", x)
+    split(choice.pattern, x.shape, choice.layout, choice.sizes)  # refuses a shape that does not fit
+    place = channel_axis(choice.layout)
+    cut = (*x.shape[:place], choice.groups, -1, *x.shape[place + 1 :])  # (N, G, C/G, ...)
+    values = x.reshape(cut) if choice.groups > 1 else x  # one axis for each of the choice's names
+    centre = _mean(values, choice.dims) if choice.centred else values.new_zeros([1] * values.ndim)  # 1 where shared
+    spread = _mean(_power(values - centre, choice.power), choice.dims)  # 1 where shared
+    if choice.running:
+        keep = (1 - MOMENTUM) ** steps  # so many equal steps are one larger step
+        centre = (1 - keep) * _mean(centre, (0,))  # 1 where shared, and on axis N
+        spread = keep + (1 - keep) * _mean(spread * _correction(choice, values), (0,))  # the same
+    return ((values - centre) / (spread + choice.eps) ** (1 / choice.power)).reshape(x.shape)  # shape of x
+
+
+def _mean(values: Tensor, dims: tuple[int, ...]) -> Tensor:
+    """The mean over some axes, which stay with size 1; over none, the values themselves."""
+    return values.mean(dims, keepdim=True) if dims else values
+
+
+def _power(values: Tensor, power: float) -> Tensor:
+    return values.square() if power == 2 else values.abs() ** power
+
+
+def _correction(choice: Choice, values: Tensor) -> float:
+    """What makes a variance unbiased, m / (m - 1), as PyTorch stores it; 1 for any other statistic."""
+    if not (choice.centred and choice.power == 2):
+        return 1.0
+    together = math.prod(values.shape[place] for place in choice.dims)
+    if together == 1:
+        raise ValueError(
+            f"a running variance needs more than one value per statistic; shape {tuple(values.shape)} has one: "
+            "share another axis, or use live statistics"
+        )
+    return together / (together - 1)
+
+
+def as_method(choice: Choice) -> Method:
+    """The choice as a method, for what draws any method; it is not registered."""
+
+    def composed(x: Tensor, groups: int) -> Tensor:
+        return compose(x, replace(choice, groups=groups))
+
+    knob = Knob("groups", int, choice.groups, "the channels are cut into so many groups", Range(1, choice.groups, "G"))
+    seen = choice.stored if choice.running else choice
+    return replace(
+        methods("normalization")[0], name="compose", title="Your own", function=composed, aliases=(), batch_order=None,
+        axes={choice.layout: seen.pattern}, centre="mean" if choice.centred else "", scale="", knobs=(knob,),
+    )  # fmt: skip
+
+
+def code(choice: Choice) -> str:
+    """The choice in at most ten lines of plain PyTorch, with a function `normalize(x)`.
+
+    With running averages there is a second function, `update(x)`, which takes one more training batch into them.
+    """
+    place, whole = channel_axis(choice.layout), ", ".join(choice.layout.upper())
+    cut = f".unflatten({place}, ({choice.groups}, -1))" if choice.groups > 1 else ""
+    join = f".flatten({place}, {place + 1})" if choice.groups > 1 else ""
+    start = [f"    x = x{cut}  # ({_sizes(choice)})"] if cut else []
+    if not choice.running:
+        end = f"    return {_result(choice, 'x', join)}  # ({whole})"
+        return "\n".join([f"def normalize(x):  # ({whole})", *start, *_statements(choice), end])
+    averages = ["mean", _word(choice)] if choice.centred else [_word(choice)]
+    mean = "" if "n" in choice.axes else ".mean(0, keepdim=True)"  # over the examples
+    lines = [
+        f"{', '.join(averages)} = {'0.0, 1.0' if choice.centred else '1.0'}  # the running averages, as they start\n",
+        "def update(x):  # with a training batch",
+        f"    global {', '.join(averages)}",
+        *start,
+        *_statements(choice, "new_"),
+        *(f"    {name} = {1 - MOMENTUM:g} * {name} + {MOMENTUM:g} * new_{name}{mean}" for name in averages),
+        f"\ndef normalize(x):  # ({whole})",
+        f"    return {_result(choice, f'x{cut}', join)}  # ({whole})",
+    ]
+    return "\n".join(lines)
+
+
+def _word(choice: Choice) -> str:
+    """What the divisor is made of, as a name."""
+    if choice.power != 2:
+        return "power"
+    return "var" if choice.centred else "square"
+
+
+def _sizes(choice: Choice, *shared: str) -> str:
+    """The shape after the cut into groups, as "N, G, C/G, H, W"; `shared` axes have size 1."""
+    sizes = {"g": str(choice.groups)}
+    if choice.groups > 1:
+        sizes[choice.channel] = f"{choice.channel.upper()}/{choice.groups}"
+    return ", ".join("1" if name in shared else sizes.get(name, name.upper()) for name in choice.names)
+
+
+def _statements(choice: Choice, prefix: str = "") -> list[str]:
+    """The lines that compute the statistics of `x`."""
+    mean = f".mean({choice.dims}, keepdim=True)" if choice.axes else ""
+    shape, spread = _sizes(choice, *choice.axes), f"{prefix}{_word(choice)}"
+    difference = f"(x - {prefix}mean)" if choice.centred else "x"
+    power = {1.0: ".abs()", 2.0: ".square()"}.get(choice.power, f".abs().pow({choice.power:g})")
+    lines = [f"    {prefix}mean = x{mean}  # ({shape})"] if choice.centred else []
+    if choice.running and choice.centred and choice.power == 2:  # PyTorch stores the unbiased variance
+        return [*lines, f"    {spread} = x.var({choice.dims}, correction=1, keepdim=True)  # ({shape})"]
+    return [*lines, f"    {spread} = {difference}{power}{mean}  # ({shape})"]
+
+
+def _result(choice: Choice, x: str, join: str) -> str:
+    """The expression of the normalized activations."""
+    exponent = "0.5" if choice.power == 2 else f"(1 / {choice.power:g})"
+    eps = f"{choice.eps:g}".replace("e-0", "e-")
+    quotient = f"{f'({x} - mean)' if choice.centred else x} / ({_word(choice)} + {eps}) ** {exponent}"
+    return f"({quotient}){join}" if join else quotient
+
+
+def formula(choice: Choice, shape: Sequence[int]) -> str:
+    """The choice in LaTeX, with the number m of values that share one statistic in an input of this shape.
+
+    Raises:
+        ValueError: the shape does not fit the choice.
+    """
+    sizes = {k: v for axis in split(choice.pattern, shape, choice.layout, choice.sizes) for k, v in axis.items()}
+    x, kept, stored = f"x_{{{choice.layout}}}", _index(choice.kept), _index(choice.stored.kept)
+    letter = r"\sigma^2" if choice.centred and choice.power == 2 else "s"
+    over = r",\,".join(rf"{k} \in g" if k == choice.channel and choice.groups > 1 else k for k in choice.axes)
+    mean = rf"\frac{{1}}{{m}} \sum_{{{over}}} " if choice.axes else ""
+    away, centre = (rf"{x} - \mu{kept}", rf"\mu{kept}") if choice.centred else (x, "")
+    if choice.power == 2:
+        power = rf"\left({away}\right)^2" if choice.centred else rf"{x}^2"
+    else:
+        power = rf"\left|{away}\right|^{{{choice.power:g}}}"
+    lines = [rf"{centre} &= {mean}{x}"] if choice.centred else []
+    lines += [rf"{letter}{kept} &= {mean}{power}"]
+    spread = f"{letter}{kept}"
+    if choice.running:
+        averaged = "" if "n" in choice.axes else r"\tfrac{1}{N} \sum_n "
+        unbiased = r"\tfrac{m}{m-1}\," if choice.centred and choice.power == 2 else ""
+        keep, new = f"{1 - MOMENTUM:g}", f"{MOMENTUM:g}"
+        for symbol, scaled in [*([(r"\mu", "")] if choice.centred else []), (letter, unbiased)]:
+            bar = rf"\overline{{{symbol}}}{stored}"
+            lines += [rf"{bar} &\leftarrow {keep}\,{bar} + {new}\,{averaged}{scaled}{symbol}{kept}"]
+        away, spread = away.replace(rf"\mu{kept}", rf"\overline{{\mu}}{stored}"), bar
+    root = rf"\sqrt{{{spread} + \epsilon}}"
+    if choice.power != 2:
+        root = rf"\left({spread} + \epsilon\right)^{{1/{choice.power:g}}}"
+    lines += [rf"y_{{{choice.layout}}} &= \frac{{{away}}}{{{root}}}"]
+    product = r" \cdot ".join(str(sizes[k]) for k in choice.axes)
+    m = f"{math.prod(sizes[k] for k in choice.axes):,}".replace(",", "{,}")
+    lines += [rf"m &= {f'{product} = ' if len(choice.axes) > 1 else ''}{m}"]
+    return r"\begin{aligned} " + r" \\[2pt] ".join(lines) + r" \end{aligned}"
+
+
+def _index(letters: str) -> str:
+    """A subscript, or nothing."""
+    return f"_{{{letters}}}" if letters else ""

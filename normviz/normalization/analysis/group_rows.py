@@ -1,0 +1,99 @@
+"""One row per statistic: its name, its mean and deviation before and after, and what the formula makes of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.normalization.analysis.statistics import Statistics, group_terms
+from normviz.normalization.patterns import kept_axes
+from normviz.registry import Method, Value
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Some of the statistics, one row each: number, name, mean and standard deviation before and after."""
+
+    ids: NDArray[np.int64]
+    labels: list[str]
+    mean_before: NDArray[np.float32]
+    std_before: NDArray[np.float32]
+    mean_after: NDArray[np.float32]
+    std_after: NDArray[np.float32]
+    centre: NDArray[np.float32]
+    spread: NDArray[np.float32]
+
+
+def rows_of(
+    method: Method,
+    ids: NDArray[np.int64],
+    pattern: str | None,
+    batch: Tensor | None,
+    old: Statistics,
+    given: Mapping[str, int],
+    x: Tensor,
+    layout: str,
+    settings: Mapping[str, Value],
+    new: Statistics,
+    stored: tuple[Tensor, Tensor] | None,
+) -> Rows:
+    """The rows of the chosen groups; centre and spread are what the formula subtracts and puts under the root."""
+    mean_before, std_before, mean_after, std_after = (numpy(t)[ids] for t in (old.mean, old.std, new.mean, new.std))
+    if stored is not None:
+        centre, spread = (numpy(t)[ids] for t in stored)
+    elif method.centre in ("", "mean") and method.scale in ("", "std", "rms"):  # these follow from the rows
+        centre = mean_before if method.centre else np.zeros_like(mean_before)
+        spread = std_before**2 + (0 if method.scale == "std" else mean_before**2)
+    else:
+        eps, power = float(settings.get("eps", 0.0)), float(settings.get("p", 2.0))
+        terms = group_terms(cut(x, batch), pattern or "", layout, method.centre, method.scale, eps, power, **given)
+        centre, spread = (numpy(t)[ids] for t in terms)
+    if pattern is None:
+        labels = ["what this cell reads"] * len(ids)
+    else:
+        names = kept_axes(pattern, x.shape, layout, **given)
+        places = np.unravel_index(ids, list(names.values()) or [1])
+        labels = [
+            ", ".join(f"{name.upper()} {place}" for name, place in zip(names, row, strict=False)) or "all"
+            for row in zip(*(place.tolist() for place in places), strict=True)
+        ]
+    return Rows(ids, labels, mean_before, std_before, mean_after, std_after, centre, spread)
+
+
+def gain_of(
+    method: Method,
+    before: NDArray[np.float32],
+    after: NDArray[np.float32],
+    groups: NDArray[np.int64],
+    rows: Rows,
+    eps: float,
+) -> tuple[float, float]:
+    """Gain and offset of y = gain (x - centre) / scale + offset over the slice, measured; NaN where there are none."""
+    known = np.isin(groups, rows.ids)
+    if not method.scale or not known.any():
+        return math.nan, math.nan
+    row = np.where(known, np.searchsorted(rows.ids, groups), 0)  # the ids are in rising order
+    spread = rows.spread[row].astype(np.float64)
+    divisor = np.sqrt(spread + eps) if method.scale in ("std", "rms") else spread
+    sound = known & (divisor > 0)
+    if not sound.any():
+        return math.nan, math.nan
+    z = ((before - rows.centre[row]) / np.where(sound, divisor, 1))[sound]
+    gain, offset = np.polyfit(z, after[sound], 1) if z.std() > 1e-6 else (1.0, float((after[sound] - z).mean()))
+    off = np.abs(gain * z + offset - after[sound]).max()
+    return (float(gain), float(offset)) if off <= 1e-3 * (1 + np.abs(after).max()) else (math.nan, math.nan)
+
+
+def cut(x: Tensor, batch: Tensor | None) -> Tensor:
+    """The examples in the order (N,) in which they are cut into groups."""
+    return x if batch is None else x[batch.to(x.device)]  # shape of x
+
+
+def numpy(part: Tensor) -> NDArray[np.float32]:
+    """A tensor's values; a copy, which does not hold on to the whole that the tensor is a part of."""
+    return np.array(part.float().cpu().numpy())

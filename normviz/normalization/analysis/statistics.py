@@ -1,0 +1,323 @@
+"""The statistics of the groups that a pattern makes, and histograms of all values or of some groups."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from normviz.normalization.patterns import group_index, parse, split
+from normviz.registry import Centre, Scale
+
+MOST_COUNTED = 2**21  # values: a histogram of more counts an even sample of them
+MOST_PER_GROUP = 2**14  # values: group_histograms counts an even sample of larger groups
+MOST_HISTOGRAMS = 64  # groups: group_histograms draws at most so many at once
+_SAMPLE = 2**14  # values whose quantiles value_range takes
+_AT_ONCE = 2**20  # values whose variance is taken in one piece
+
+
+@dataclass(frozen=True)
+class Statistics:
+    """Mean and biased standard deviation of each group, both (groups,)."""
+
+    mean: Tensor
+    std: Tensor
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """Counts in equal bins from `low` to `high`, its ends included.
+
+    Attributes:
+        counts: (bins,) or (groups, bins), int64, on the CPU.
+        seen: how many values were looked at.
+        size: how many values there are.
+    """
+
+    low: float
+    high: float
+    counts: Tensor
+    seen: int
+    size: int
+
+    @property
+    def edges(self) -> Tensor:
+        """The bins' edges, (bins + 1,), float64."""
+        return torch.linspace(self.low, self.high, self.counts.shape[-1] + 1, dtype=torch.float64)
+
+    @property
+    def sampled(self) -> float:
+        """The share of the values that was looked at: 1 where all were."""
+        return self.seen / self.size
+
+    @property
+    def outside(self) -> float:
+        """The share of the values looked at that lies outside the bins."""
+        return 1 - int(self.counts.sum()) / self.seen
+
+
+def group_statistics(x: Tensor, pattern: str, layout: str, real: Tensor | None = None, **sizes: int) -> Statistics:
+    """The mean and the biased standard deviation of each group.
+
+    Args:
+        x: the values, in their own layout.
+        pattern: the method's pattern.
+        layout: the layout of `x`.
+        real: bool, broadcasts to `x`: which values count; None for all. A group without any has mean 0 and deviation 0.
+        **sizes: the sizes that the pattern asks for.
+
+    Returns:
+        Two tensors (groups,), float32, or float64 where `x` is; on the device of `x`.
+
+    Raises:
+        ValueError: the shape does not fit the pattern.
+    """
+    if real is not None:
+        index = group_index(pattern, x.shape, layout, (), **sizes).to(x.device)  # shape of x
+        return _counted_statistics(x, index, real.expand_as(x))
+    values, names = _named(x, pattern, layout, sizes)
+    kept = parse(pattern)[1]
+    variance, mean = _var_mean(values, [axis for axis, name in enumerate(names) if name not in kept])
+    left = [name for name in names if name in kept]
+    order = [left.index(name) for name in kept]
+    return Statistics(mean.permute(order).flatten(), variance.sqrt().permute(order).flatten())
+
+
+def group_terms(
+    x: Tensor,
+    pattern: str,
+    layout: str,
+    centre: Centre,
+    scale: Scale,
+    eps: float = 0.0,
+    power: float = 2.0,
+    **sizes: int,
+) -> tuple[Tensor, Tensor]:
+    """What a method subtracts from each group and what it divides by, by the registry's words for them.
+
+    Args:
+        x: the values, in their own layout.
+        pattern: the method's pattern.
+        layout: the layout of `x`.
+        centre: the word for what is subtracted; "" for nothing.
+        scale: the word for what divides; "" for nothing.
+        eps: the method's epsilon: the least divisor where the word is "norm" or "power".
+        power: the exponent p where the word is "power".
+        **sizes: the sizes that the pattern asks for.
+
+    Returns:
+        Two tensors (groups,): the centre, and the divisor; for "std" and "rms" its square without eps, the variance
+        or the mean square.
+    """
+    values, names = _named(x, pattern, layout, sizes)
+    kept = parse(pattern)[1]
+    rows = values.permute([names.index(name) for name in (*kept, *(n for n in names if n not in kept))])
+    rows = rows.reshape(math.prod(rows.shape[: len(kept)]), -1)  # (groups, values in a group)
+    centres: dict[str, Callable[[Tensor], Tensor]] = {
+        "": lambda t: t.new_zeros(len(t)),  # (groups,), like all below
+        "mean": lambda t: t.mean(1),
+        "min": lambda t: t.amin(1),
+        "median": lambda t: t.quantile(0.5, 1),
+    }
+    scales: dict[str, Callable[[Tensor], Tensor]] = {
+        "": lambda t: t.new_ones(len(t)),  # (groups,), like all below
+        "std": lambda t: _var_mean(t, [1])[0],
+        "rms": lambda t: t.square().mean(1),
+        "norm": lambda t: t.norm(dim=1).clamp_min(eps),
+        "power": lambda t: t.abs().pow(power).mean(1).pow(1 / power).clamp_min(eps),
+        "largest": lambda t: t.abs().amax(1),
+        "range": lambda t: t.amax(1) - t.amin(1),
+        "iqr": lambda t: t.quantile(0.75, 1) - t.quantile(0.25, 1),
+    }
+    return centres[centre](rows), scales[scale](rows)
+
+
+def histogram(x: Tensor, low: float, high: float, bins: int = 64) -> Histogram:
+    """Count the values in equal bins; of more than MOST_COUNTED values, an even sample of them.
+
+    Args:
+        x: the values, of any shape.
+        low: the first bin's lower edge.
+        high: the last bin's upper edge, above `low`.
+        bins: the number of bins.
+
+    Returns:
+        The histogram, its counts (bins,).
+
+    Raises:
+        ValueError: no values, no bins, or edges that are not finite and in rising order.
+    """
+    _check_bins(x, low, high, bins)
+    values = x.reshape(-1)[:: _step(x.numel(), MOST_COUNTED)]
+    return Histogram(low, high, _counts(values, low, high, bins).cpu(), values.numel(), x.numel())
+
+
+def group_histograms(
+    x: Tensor,
+    pattern: str,
+    layout: str,
+    low: float,
+    high: float,
+    bins: int = 64,
+    groups: Sequence[int] | None = None,
+    real: Tensor | None = None,
+    **sizes: int,
+) -> Histogram:
+    """Count the values of each of some groups in equal bins; of large groups, an even sample of them.
+
+    Args:
+        x: the values, in their own layout.
+        pattern: the method's pattern.
+        layout: the layout of `x`.
+        low: the first bin's lower edge.
+        high: the last bin's upper edge, above `low`.
+        bins: the number of bins.
+        groups: the numbers of at most MOST_HISTOGRAMS groups; None for the first ones.
+        real: bool, broadcasts to `x`: which values count; None for all.
+        **sizes: the sizes that the pattern asks for.
+
+    Returns:
+        The histograms, their counts (groups, bins).
+
+    Raises:
+        ValueError: as `histogram`; a shape that does not fit the pattern; too many groups, or one that is not there.
+    """
+    _check_bins(x, low, high, bins)
+    values, names = _named(x, pattern, layout, sizes)
+    kept = parse(pattern)[1]
+    values = values.permute([names.index(name) for name in (*kept, *(n for n in names if n not in kept))])
+    lengths = values.shape[: len(kept)]
+    if groups is None:
+        groups = range(min(lengths.numel(), MOST_HISTOGRAMS))
+    if not 0 < len(groups) <= MOST_HISTOGRAMS or min(groups) < 0 or max(groups) >= lengths.numel():
+        raise ValueError(
+            f"choose 1 to {MOST_HISTOGRAMS} of the groups 0 to {lengths.numel() - 1}; received {list(groups)[:8]}"
+        )
+    if real is not None:
+        index = group_index(pattern, x.shape, layout, (), **sizes).to(x.device)  # shape of x
+        counted = [x[(index == group) & real] for group in groups]  # each (values seen,)
+        counts = torch.stack([_counts(seen, low, high, bins) for seen in counted])  # (groups, bins)
+        return Histogram(low, high, counts.cpu(), sum(map(len, counted)), sum(map(len, counted)))
+    where = torch.unravel_index(torch.tensor(groups, device=x.device), lengths)  # one (groups,) for each kept axis
+    rows = values[where].reshape(len(groups), -1)  # (groups, values in a group)
+    rows = rows[:, :: _step(rows.shape[1], MOST_PER_GROUP)]  # (groups, values seen)
+    counts = torch.stack([_counts(row, low, high, bins) for row in rows])  # (groups, bins)
+    return Histogram(low, high, counts.cpu(), rows.numel(), len(rows) * x.numel() // lengths.numel())
+
+
+def value_range(*tensors: Tensor) -> tuple[float, float]:
+    """The range that shows the values of all tensors well: their extremes, but long tails are cut.
+
+    A tail is cut where it reaches further beyond the middle 99 % of the values than these are wide;
+    `Histogram.outside` says how much lies beyond. A range of one value is widened around it.
+
+    Args:
+        *tensors: finite values of any shape, at least one tensor.
+
+    Returns:
+        The lower and the upper end.
+    """
+    ends = [_range(tensor) for tensor in tensors]
+    low, high = min(low for low, _ in ends), max(high for _, high in ends)
+    if high - low <= 1e-6 * max(abs(low), abs(high)):
+        pad = max(0.5, 0.01 * abs(low))
+        low, high = low - pad, high + pad
+    return low, high
+
+
+def check_finite(x: Tensor) -> None:
+    """Refuse NaN and infinite values, which would spread over every group that holds one.
+
+    Args:
+        x: the values, of any shape.
+
+    Raises:
+        ValueError: how many such values there are, where the first one is, and what to do.
+    """
+    if torch.isfinite(x.sum()):  # one fast pass: a NaN or an infinity never leaves a finite sum
+        return
+    bad = ~torch.isfinite(x)
+    number = int(bad.sum())
+    if number == 0:
+        return  # finite values whose sum overflows
+    nans = int(torch.isnan(x).sum())
+    first = tuple(int(i) for i in torch.unravel_index(bad.flatten().int().argmax(), x.shape))
+    raise ValueError(
+        f"the input holds {nans:,} NaN and {number - nans:,} infinite values of {x.numel():,}, "
+        f"the first one at index {first}: replace them (torch.nan_to_num) or choose other input"
+    )
+
+
+def _named(x: Tensor, pattern: str, layout: str, given: Mapping[str, int]) -> tuple[Tensor, list[str]]:
+    """A view of `x`, in float32 or float64, with one axis for each name of the pattern, and these names."""
+    axes = split(pattern, x.shape, layout, given)
+    values = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    return values.reshape([size for axis in axes for size in axis.values()]), [name for axis in axes for name in axis]
+
+
+def _counted_statistics(x: Tensor, groups: Tensor, real: Tensor) -> Statistics:
+    """Mean and biased standard deviation of the values that count, in two passes."""
+    values, places = x[real].double(), groups[real]  # (V,), (V,)
+    empty = values.new_zeros(int(groups.max()) + 1)  # (groups,)
+    number = empty.index_add(0, places, torch.ones_like(values)).clamp_min(1)  # (groups,)
+    mean = empty.index_add(0, places, values) / number  # (groups,)
+    variance = empty.index_add(0, places, (values - mean[places]).square()) / number  # (groups,)
+    kind = torch.float64 if x.dtype == torch.float64 else torch.float32
+    return Statistics(mean.to(kind), variance.sqrt().to(kind))
+
+
+def _var_mean(values: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
+    """The biased variance and the mean over some axes, in two passes, which stay exact far from zero.
+
+    Axes at the end are reduced first, where the values lie side by side (several times faster); the
+    variance of all is then the mean of the variances plus the variance of the means.
+    """
+    if not axes:
+        return torch.zeros_like(values), values
+    tail = [axis for axis in axes if set(range(axis, values.ndim)) <= set(axes)]
+    if tail and tail != axes:
+        within, means = _var_mean(values, tail)
+        rest = axes[: -len(tail)]
+        between, mean = torch.var_mean(means, rest, correction=0)
+        return within.mean(rest) + between, mean
+    if 0 not in axes and values.numel() > _AT_ONCE and len(values) > 1:  # pieces that stay in the processor's cache
+        rows = max(1, _AT_ONCE * len(values) // values.numel())
+        parts = [_var_mean(part, axes) for part in torch.split(values, rows)]
+        return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
+    mean = values.mean(axes, keepdim=True)
+    return (values - mean).square_().mean(axes), mean.squeeze(axes)
+
+
+def _step(size: int, most: int) -> int:
+    """A step that takes at most `most` of `size` values, prime to `size` and so to every axis: none is favoured."""
+    step = -(-size // most)
+    while step > 1 and math.gcd(step, size) > 1:
+        step += 1
+    return step
+
+
+def _counts(values: Tensor, low: float, high: float, bins: int) -> Tensor:
+    """How many values lie in each bin: (bins,), int64, on the device of the values."""
+    values = values if values.dtype in (torch.float32, torch.float64) else values.float()
+    return torch.histc(values, bins, low, high).long()
+
+
+def _check_bins(x: Tensor, low: float, high: float, bins: int) -> None:
+    if x.numel() == 0:
+        raise ValueError(f"a histogram needs at least one value; received the empty shape {tuple(x.shape)}")
+    if bins < 1 or not (math.isfinite(low) and math.isfinite(high) and low < high):
+        raise ValueError(
+            f"a histogram needs at least one bin and low < high; received {bins} bins, {low:g} to {high:g}"
+        )
+
+
+def _range(x: Tensor) -> tuple[float, float]:
+    """The extremes of one tensor's values, long tails cut."""
+    low, high = (float(end) for end in torch.aminmax(x))
+    ends = torch.tensor([0.005, 0.995], dtype=torch.float64)
+    core_low, core_high = torch.quantile(x.reshape(-1)[:: _step(x.numel(), _SAMPLE)].cpu().double(), ends).tolist()
+    width = core_high - core_low
+    return (max(low, core_low - width), min(high, core_high + width)) if width > 0 else (low, high)

@@ -1,0 +1,327 @@
+"""Where a norm stands in a network: before or after a layer, around it, by a condition, or nowhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from normviz.normalization.checks import check_input, check_parameters
+from normviz.normalization.methods.batch import batch_norm
+from normviz.registry import Range, register
+
+Layer = Callable[[Tensor], Tensor]
+
+_LN = r", \quad \mathrm{LN}(z) = \gamma\,\frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta"
+_BN = r", \quad \mathrm{BN}(z) = \frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}}"
+
+
+@register(
+    title="Post-LN",
+    kind="normalization",
+    cite="vaswani2017attention",
+    aliases=("post-layer normalization", "PostNorm", "post-norm residual"),
+    acts_on="blocks",
+    formula=r"y = \mathrm{LN}(x + f(x))" + _LN,
+    use="The first transformers had it; shallow ones still train well with it, if the learning rate is warmed up.",
+    torch="F.layer_norm(x + f(x), x.shape[-1:], weight, bias, eps)",
+    trap="nn.TransformerEncoderLayer does this unless it is told norm_first=True, and deep stacks then need a warm-up.",
+)
+def post_norm(
+    x: Tensor,
+    f: Layer,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    """Add what a layer says to its input, then normalize the sum.
+
+    Args:
+        x: (N, D) or (N, T, D).
+        f: the layer, attention or MLP; its result has the shape of `x`.
+        weight: (D,), the scale gamma, or None for 1.
+        bias: (D,), the shift beta, or None for 0.
+        eps: added to the variance under the root.
+
+    Returns:
+        The block's output, shape of `x`.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Vaswani et al. 2017, Section 3.1.
+    """
+    return _layer_norm("post_norm", x + f(x), weight, bias, eps)  # shape of x
+
+
+@register(
+    title="Pre-LN",
+    kind="normalization",
+    cite="xiong2020layer",
+    aliases=("pre-layer normalization", "PreNorm", "pre-norm residual"),
+    acts_on="blocks",
+    formula=r"y = x + f(\mathrm{LN}(x))" + _LN,
+    use="In deep transformers: the gradient reaches every layer through the plain sum, so no warm-up is needed.",
+    torch="x + f(F.layer_norm(x, x.shape[-1:], weight, bias, eps))",
+    trap="The sum itself is never normalized and grows with depth: put one more norm behind the last block.",
+)
+def pre_norm(
+    x: Tensor,
+    f: Layer,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    """Normalize what a layer reads, and add what it says to the input as it was.
+
+    Args:
+        x: (N, D) or (N, T, D).
+        f: the layer, attention or MLP; its result has the shape of `x`.
+        weight: (D,), the scale gamma, or None for 1.
+        bias: (D,), the shift beta, or None for 0.
+        eps: added to the variance under the root.
+
+    Returns:
+        The block's output, shape of `x`; after the last block, one more layer norm follows.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Xiong et al. 2020, Section 3 and Table 1.
+    """
+    return x + f(_layer_norm("pre_norm", x, weight, bias, eps))  # shape of x
+
+
+@register(
+    title="Sandwich-LN",
+    kind="normalization",
+    cite="ding2021cogview",
+    aliases=("sandwich norm", "Peri-LN", "peri-layer normalization"),
+    acts_on="blocks",
+    formula=r"y = x + \mathrm{LN}'\big(f(\mathrm{LN}(x))\big)" + _LN,
+    use="In large transformers in half precision: no layer can add more than a bounded amount to the sum.",
+    torch="x + F.layer_norm(f(F.layer_norm(x, x.shape[-1:], weight, bias, eps)), x.shape[-1:], out_weight, out_bias,"
+    " eps)",
+    trap="Two norms a layer cost time, and a gamma of the second that grows brings large values back.",
+)  # fmt: skip
+def sandwich_norm(
+    x: Tensor,
+    f: Layer,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    out_weight: Tensor | None = None,
+    out_bias: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    """Normalize both what a layer reads and what it says, then add.
+
+    Args:
+        x: (N, D) or (N, T, D).
+        f: the layer, attention or MLP; its result has the shape of `x`.
+        weight: (D,), gamma of the norm before the layer, or None for 1.
+        bias: (D,), beta of the norm before the layer, or None for 0.
+        out_weight: (D,), gamma of the norm behind the layer, or None for 1.
+        out_bias: (D,), beta of the norm behind the layer, or None for 0.
+        eps: added to the variance under the root of both.
+
+    Returns:
+        The block's output, shape of `x`.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Ding et al. 2021, Section 2.4 (Sandwich-LN); Kim et al. 2025 (Peri-LN).
+    """
+    said = f(_layer_norm("sandwich_norm", x, weight, bias, eps))  # shape of x
+    return x + _layer_norm("sandwich_norm", said, out_weight, out_bias, eps)  # shape of x
+
+
+@register(
+    title="DeepNorm",
+    kind="normalization",
+    cite="wang2022deepnet",
+    aliases=("DeepNet",),
+    acts_on="blocks",
+    formula=r"y = \mathrm{LN}(\alpha x + f(x)), \quad \alpha = (2N)^{1/4}" + _LN,
+    use="In very deep transformers (up to 1,000 layers) that are to keep the norm after the sum.",
+    torch="F.layer_norm(alpha * x + f(x), x.shape[-1:], weight, bias, eps)",
+    trap="Alpha is half of it: the weights of f must start smaller too, by (8N)^(-1/4) for an encoder of N layers.",
+)
+def deep_norm(
+    x: Tensor,
+    f: Layer,
+    alpha: Annotated[float, Range(1.0, 10.0, symbol=r"\alpha")] = 2.0,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    """Like post-LN, with the input weighed more than what the layer says.
+
+    Args:
+        x: (N, D) or (N, T, D).
+        f: the layer, attention or MLP; its result has the shape of `x`.
+        alpha: the weight of the input: (2N)^(1/4) for an encoder of N layers, so 2 for 8 layers; 1 is post-LN.
+        weight: (D,), the scale gamma, or None for 1.
+        bias: (D,), the shift beta, or None for 0.
+        eps: added to the variance under the root.
+
+    Returns:
+        The block's output, shape of `x`.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Wang et al. 2022, Section 3 and Figure 2.
+    """
+    return _layer_norm("deep_norm", alpha * x + f(x), weight, bias, eps)  # shape of x
+
+
+@register(
+    title="adaLN-Zero",
+    kind="normalization",
+    cite="peebles2022dit",
+    aliases=("adaptive layer norm zero",),
+    acts_on="blocks",
+    formula=r"y = x + g\,f\big((1 + s)\,\mathrm{LN}(x) + b\big), \quad (b, s, g) = W\,\mathrm{SiLU}(c) + w" + _LN,
+    use="In diffusion transformers: a condition (time step, class) sets the scale, the shift and a gate of each layer.",
+    torch="",
+    trap="Only W and its bias start at 0; start the layers themselves at 0 too and nothing ever gets a gradient.",
+)
+def ada_layer_norm_zero(
+    x: Tensor,
+    condition: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    f: Layer,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-6,
+) -> Tensor:
+    """A residual block whose scale, shift and gate come from other data; it starts as the identity.
+
+    Args:
+        x: (N, D) or (N, T, D).
+        condition: (N, C), one vector an example.
+        weight: (3 D, C), the linear map that makes shift, scale and gate, in this order; 0 at the start. A
+            transformer block has two such branches, hence 6 D in the paper.
+        bias: (3 D,), its bias; 0 at the start.
+        f: the layer, attention or MLP; its result has the shape of `x`.
+        eps: added to the variance under the root.
+
+    Returns:
+        The block's output, shape of `x`: exactly `x` where `weight` and `bias` are 0.
+
+    Raises:
+        ValueError: an unfit shape.
+
+    Source:
+        Peebles & Xie 2022, Section 3.2 and Figure 3; FiLM (Perez et al. 2017), Eq. 2.
+    """
+    check_input("ada_layer_norm_zero", x)
+    examples, features = x.shape[0], x.shape[-1]
+    check_parameters("ada_layer_norm_zero", (examples, condition.shape[-1]), condition=condition)
+    check_parameters("ada_layer_norm_zero", (3 * features, condition.shape[-1]), weight=weight)
+    check_parameters("ada_layer_norm_zero", (3 * features,), bias=bias)
+    modulation = F.linear(F.silu(condition), weight, bias)  # (N, 3 D)
+    modulation = modulation.view(examples, *[1] * (x.ndim - 2), 3 * features)  # (N, 3 D) or (N, 1, 3 D)
+    shift, scale, gate = modulation.chunk(3, dim=-1)  # (N, D) or (N, 1, D) each
+    normalized = F.layer_norm(x, (features,), eps=eps)  # shape of x
+    return x + gate * f((1 + scale) * normalized + shift)  # shape of x
+
+
+@register(
+    title="BatchNorm before or after the activation",
+    kind="normalization",
+    cite="ioffe2015batch",
+    aliases=("placement of batch normalization", "BN placement"),
+    acts_on="blocks",
+    formula=r"\phi(\mathrm{BN}(Wx)) \quad \text{or} \quad \mathrm{BN}(\phi(Wx + b))" + _BN,
+    use="Before the activation, as published: the linear part then needs no bias.",
+    torch="F.relu(F.batch_norm(F.linear(x, weight, bias), None, None, training=True, eps=eps))",
+    trap="A layer in front of batch norm keeps its bias unless it is told bias=False: a parameter that does nothing.",
+)
+def norm_placement(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    before: bool = True,
+    eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
+) -> Tensor:
+    """A linear layer, batch normalization and a ReLU, with the norm before or after the ReLU.
+
+    Args:
+        x: (N, C), the batch.
+        weight: (D, C), the linear layer's weight.
+        bias: (D,), its bias, or None; batch norm before the ReLU subtracts it again with the mean.
+        before: normalize before the ReLU, as published; else after it.
+        eps: added to the variance under the root.
+
+    Returns:
+        The layer's output, (N, D): without negative values where the norm comes before, with mean 0 where it
+        comes after.
+
+    Raises:
+        ValueError: an unfit shape, or one example.
+
+    Source:
+        Ioffe & Szegedy 2015, Section 3.2.
+    """
+    check_input("norm_placement", x)
+    if x.ndim != 2 or weight.ndim != 2 or weight.shape[1] != x.shape[1]:
+        raise ValueError(
+            f"norm_placement needs x (N, C) and weight (D, C); received {tuple(x.shape)} and {tuple(weight.shape)}"
+        )
+    check_parameters("norm_placement", (weight.shape[0],), bias=bias)
+    linear = F.linear(x, weight, bias)  # (N, D)
+    return F.relu(batch_norm(linear, eps=eps)) if before else batch_norm(F.relu(linear), eps=eps)  # (N, D)
+
+
+@register(
+    title="Normalizer-free block",
+    kind="normalization",
+    cite="brock2021characterizing",
+    aliases=("NF-ResNet", "NFNet", "normalizer-free net"),
+    acts_on="blocks",
+    formula=r"h_{l+1} = h_l + \alpha\,f(h_l / \beta), \quad \operatorname{Var}_{l+1} = \operatorname{Var}_l + \alpha^2",
+    use="In residual networks without any norm: the variance grows by a known amount and is divided away.",
+    torch="h + alpha * f(h / beta)",
+    trap="The sum only holds if f keeps the variance: its weights need scaled weight standardization.",
+)  # fmt: skip
+def normalizer_free_block(
+    h: Tensor,
+    f: Layer,
+    alpha: Annotated[float, Range(0.0, 1.0, symbol=r"\alpha")] = 0.2,
+    beta: Annotated[float, Range(0.1, 10.0, symbol=r"\beta", log=True)] = 1.0,
+) -> Tensor:
+    """A residual block whose branch sees unit variance because the expected standard deviation is divided away.
+
+    Args:
+        h: activations of any shape with at least two axes.
+        f: the branch; at its start it must keep the variance.
+        alpha: how much each block adds: the variance grows by its square.
+        beta: the expected standard deviation of `h`, worked out from the blocks before; not measured.
+
+    Returns:
+        The block's output, shape of `h`.
+
+    Raises:
+        ValueError: an unfit shape, or beta not above 0.
+
+    Source:
+        Brock, De & Smith 2021, Section 3; Brock et al. 2021, Section 3.
+    """
+    check_input("normalizer_free_block", h)
+    if beta <= 0:
+        raise ValueError(f"normalizer_free_block needs beta above 0; received {beta:g}")
+    return h + alpha * f(h / beta)  # shape of h
+
+
+def _layer_norm(name: str, x: Tensor, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
+    """Layer norm over the features of each token, the last axis."""
+    check_input(name, x)
+    check_parameters(name, (x.shape[-1],), weight=weight, bias=bias)
+    return F.layer_norm(x, x.shape[-1:], weight, bias, eps)  # shape of x

@@ -1,0 +1,1 @@
+"""Prints: contact sheets drawn with Pillow, without a browser."""

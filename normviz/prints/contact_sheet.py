@@ -1,0 +1,233 @@
+"""Small pictures of one normalization each, and a sheet of them to print: drawn without a browser."""
+
+from __future__ import annotations
+
+import base64
+import functools
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageDraw, ImageFont
+
+from normviz import colors
+from normviz.figures import style
+from normviz.figures.normalization.cube import group_colours
+
+FONT = Path(__file__).resolve().parents[2] / "static" / "fonts" / "open-sans-latin.woff2"
+CUBE, BARS, VALUES = (160, 160), (480, 150), (480, 220)  # pixels
+TALLEST = 2.5  # the histograms' axis ends at so many times the highest bar of the input
+QUIET = "#52606F"
+GREY = "#B9BFC7"
+CARD, GAP, MARGIN, COLUMNS = (520, 700), 24, 48, 4  # pixels, and cards in a row
+
+
+@dataclass(frozen=True)
+class Card:
+    """One method on a sheet.
+
+    Attributes:
+        title: its name.
+        shares: which values share a statistic, in words.
+        facts: numbers with their names, as texts.
+        cube: the picture of the shared axes, PNG.
+        bars: the histograms before and after, PNG.
+        values: a part of the output, PNG, a pixel for each value.
+    """
+
+    title: str
+    shares: str
+    facts: tuple[tuple[str, str], ...]
+    cube: bytes
+    bars: bytes
+    values: bytes
+
+
+def uri(picture: bytes) -> str:
+    """A PNG as an address."""
+    return f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
+
+
+def cube(groups: NDArray[Any] | None) -> bytes:
+    """A block of cells in one colour for each statistic, N going back, channels to the right, positions down.
+
+    Args:
+        groups: (n, c, p) the number of the statistic of each cell; None draws a block in one grey.
+
+    Returns:
+        A PNG on a transparent ground.
+
+    Source: Wu & He 2018, Figure 2.
+    """
+    if groups is None:
+        return _cube((4, 6, 4), (GREY,) * 96)
+    colour_of = group_colours(groups)
+    return _cube(groups.shape, tuple(style.GROUP_COLOURS[colour_of[group]] for group in groups.flatten().tolist()))
+
+
+@functools.lru_cache(maxsize=128)
+def _cube(shape: tuple[int, ...], colours: tuple[str, ...]) -> bytes:
+    """The picture of a block (n, c, p) of cells, their colours row by row."""
+    cells = np.array(colours).reshape(shape)  # (n, c, p)
+    n, c, p = shape
+    east, north, south = np.array([0.87, 0.5]), np.array([0.87, -0.5]), np.array([0.0, 1.15])
+    corner = n * np.array([0.0, 0.5])  # of the first case's first channel
+    faces = [  # colours, origin, direction of columns, direction of rows, shade
+        (cells[0].T, corner, east, south, 0.94),  # (p, c): the front
+        (cells[:, -1].T, corner + c * east, north, south, 0.8),  # (p, n): the side
+        (cells[:, :, 0], corner, east, north, 1.0),  # (n, c): the top
+    ]
+    extent = np.array([0.87 * (n + c), 0.5 * (n + c) + 1.15 * p])
+    scale = 2 * (min(CUBE) - 8) / extent.max()  # drawn twice as large, then halved: smooth edges
+    origin = np.array(CUBE) - scale * extent / 2
+    image = Image.new("RGBA", (2 * CUBE[0], 2 * CUBE[1]), (0, 0, 0, 0))
+    brush = ImageDraw.Draw(image)
+    for face, start, along, down, shade in faces:
+        for (i, j), colour in np.ndenumerate(face):
+            place = start + j * along + i * down
+            points = [place, place + along, place + along + down, place + down]
+            brush.polygon(
+                [tuple(origin + scale * point) for point in points],
+                fill=_shaded(str(colour), shade), outline="#3A4654", width=2,
+            )  # fmt: skip
+    return as_png(image.reduce(2).quantize(48, Image.Quantize.FASTOCTREE))
+
+
+def bars(before: NDArray[Any], after: NDArray[Any]) -> bytes:
+    """Two histograms in the same bins, the input's and the output's; what is higher than the picture is cut off.
+
+    Args:
+        before: (B,) counts of the input.
+        after: (B,) counts of the output.
+
+    Returns:
+        A PNG on a transparent ground.
+
+    Raises:
+        ValueError: different bins, or an input without counts.
+    """
+    if before.shape != after.shape or before.ndim != 1 or not before.sum():
+        raise ValueError(f"both histograms need the same bins with counts; received {before.shape} and {after.shape}")
+    width, height = BARS
+    image = Image.new("RGBA", BARS, (0, 0, 0, 0))
+    tallest = TALLEST * float(before.max()) / float(before.sum())
+    for counts, colour in ((before, style.BEFORE), (after, style.AFTER)):
+        shares = np.minimum(counts / max(float(counts.sum()), 1.0) / tallest, 1.0)  # (B,)
+        layer = Image.new("RGBA", BARS, (0, 0, 0, 0))
+        brush = ImageDraw.Draw(layer)
+        edges = np.linspace(0, width, len(counts) + 1).round().astype(int)
+        for share, start, end in zip(shares, edges, edges[1:], strict=False):
+            if share:
+                brush.rectangle((start, height - 2 - share * (height - 2), end - 1, height - 2), fill=f"{colour}CC")
+        image = Image.alpha_composite(image, layer)
+    ImageDraw.Draw(image).line((0, height - 1, width, height - 1), fill="#808890", width=2)
+    return as_png(image)
+
+
+def values(sheet: NDArray[Any], limit: float) -> bytes:
+    """Numbers as colours, blue below 0 and orange above, a pixel for each.
+
+    Args:
+        sheet: (rows, columns) numbers.
+        limit: the value of the last colour; the first one has minus that.
+
+    Returns:
+        A PNG.
+
+    Raises:
+        ValueError: a number that is not finite.
+    """
+    table = colors.palette(colors.SIGNED)[::3]  # (86, 3): every third of 256 colours, the first and the last among them
+    level = np.rint((style.finite(sheet) / limit).clip(-1, 1) * 42.5 + 42.5).astype(np.uint8)  # (rows, columns)
+    image = Image.fromarray(level)
+    image.putpalette(table.tobytes())
+    return as_png(image)
+
+
+def contact_sheet(heading: str, line: str, cards: Sequence[Card]) -> bytes:
+    """All cards on one sheet of paper, each with its pictures and numbers.
+
+    Args:
+        heading: what is compared.
+        line: what is true of all cards.
+        cards: in their order.
+
+    Returns:
+        A PNG.
+
+    Raises:
+        ValueError: no card.
+    """
+    if not cards:
+        raise ValueError("a contact sheet needs at least one card: choose a method")
+    columns = min(COLUMNS, len(cards))
+    rows = -(-len(cards) // columns)
+    width = 2 * MARGIN + columns * CARD[0] + (columns - 1) * GAP
+    lines = wrapped(line, 22, width - 2 * MARGIN)
+    top = MARGIN + 60 + 32 * len(lines) + 20
+    page = Image.new("RGB", (width, top + rows * (CARD[1] + GAP) - GAP + MARGIN), style.PAPER)
+    brush = ImageDraw.Draw(page)
+    brush.text((MARGIN, MARGIN - 12), heading, style.INK, font(38, 650))
+    for k, text in enumerate(lines):
+        brush.text((MARGIN, MARGIN + 50 + 32 * k), text, QUIET, font(22))
+    for k, card in enumerate(cards):
+        row, column = divmod(k, columns)
+        _draw(page, card, MARGIN + column * (CARD[0] + GAP), top + row * (CARD[1] + GAP))
+    return as_png(page)
+
+
+def _draw(page: Image.Image, card: Card, x: int, y: int) -> None:
+    """One card, its upper left corner at (x, y)."""
+    brush = ImageDraw.Draw(page)
+    brush.rounded_rectangle((x, y, x + CARD[0], y + CARD[1]), 8, "#FFFFFF", "#D8D3C7", 2)
+    brush.text((x + 20, y + 12), card.title, style.INK, font(26, 650))
+    for k, text in enumerate(wrapped(card.shares, 20, CARD[0] - 40)[:2]):
+        brush.text((x + 20, y + 50 + 26 * k), text, QUIET, font(20))
+    with Image.open(io.BytesIO(card.cube)) as image:
+        small = image.convert("RGBA").resize((176, 176), Image.Resampling.LANCZOS)
+    page.paste(small, (x + 20, y + 112), small)
+    for k, (name, text) in enumerate(card.facts):
+        brush.text((x + 220, y + 112 + 36 * k), name, QUIET, font(20))
+        brush.text((x + CARD[0] - 20, y + 112 + 36 * k), text, style.INK, font(20, 600), anchor="ra")
+    with Image.open(io.BytesIO(card.bars)) as image:
+        drawn = image.convert("RGBA")
+    page.paste(drawn, (x + 20, y + 304), drawn)
+    with Image.open(io.BytesIO(card.values)) as image:
+        page.paste(image.convert("RGB").resize(VALUES, Image.Resampling.NEAREST), (x + 20, y + 466))
+
+
+@functools.cache
+def font(size: int, weight: int = 400) -> ImageFont.FreeTypeFont:
+    """The app's own font."""
+    font = ImageFont.truetype(str(FONT), size)
+    font.set_variation_by_axes([weight])
+    return font
+
+
+def wrapped(text: str, size: int, width: int) -> list[str]:
+    """A text in lines that are no wider than `width` pixels."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font(size).getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
+
+
+def _shaded(colour: str, light: float) -> tuple[int, int, int]:
+    """A hexadecimal colour, darker."""
+    red, green, blue = (round(int(colour[k : k + 2], 16) * light) for k in (1, 3, 5))
+    return red, green, blue
+
+
+def as_png(image: Image.Image) -> bytes:
+    """The PNG file of a picture."""
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

@@ -1,0 +1,1 @@
+"""Components: page elements with their own JavaScript, each in a folder with its Python."""

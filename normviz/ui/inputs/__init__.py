@@ -1,0 +1,1 @@
+"""Inputs: what a visitor chooses: a photo, a network, a method, a target, activations, a table."""

@@ -1,0 +1,188 @@
+"""The activations that a page works on: generated, caused by photos in the embedded network, or from a file."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.activations import DESCRIPTIONS, DISTRIBUTIONS, LAYOUTS, Distribution, Layout, layout_of, padding_mask
+from normviz.arrays import read_arrays
+from normviz.attribution import Probe, layers
+from normviz.models.catalog import Classifier, load_classifier
+from normviz.samples import SAMPLES
+from normviz.ui.inputs import table as table_picker
+from normviz.ui.inputs.photo import as_image, decoded, pick, sample_pixels
+from normviz.ui.kit import cache, page_layout, url_widgets
+
+SHAPES: dict[Layout, str] = {"nc": "N, C", "ntd": "N, T, D", "nchw": "N, C, H, W", "ncdhw": "N, C, D, H, W"}
+SOURCES = {"generated": "Generated", "photo": "Photos", "file": "A file", "table": "A table"}
+SIZES: dict[str, tuple[int, ...]] = {
+    "N": (1, 2, 4, 8, 16, 32),
+    "C": (1, 2, 4, 8, 12, 16, 32, 64),
+    "D": (1, 2, 4, 8, 12, 16, 32, 64),
+    "T": (1, 2, 4, 8, 12, 16, 32, 64),
+    "depth": (1, 2, 4, 8, 16),
+    "H": (1, 2, 4, 8, 16, 28, 56),
+    "W": (1, 2, 4, 8, 16, 28, 56),
+}
+DEFAULTS = {"N": 8, "C": 16, "D": 16, "T": 12, "depth": 4, "H": 16, "W": 16}
+MOST_PHOTOS = 16
+
+
+@dataclass(frozen=True)
+class Source:
+    """Activations and what is known of them.
+
+    Attributes:
+        x: the activations; shared, never write into them.
+        layout: "nc", "ntd", "nchw" or "ncdhw".
+        key: names them in a shared cache, or None where they come from a visitor's own file.
+        running: the running mean and variance (C,) that the network stored for them, or None.
+        names: what each example is called.
+        mask: (N, T) bool, the real frames of padded sequences, or None.
+    """
+
+    x: Tensor
+    layout: Layout
+    key: Hashable | None
+    running: tuple[Tensor, Tensor] | None
+    names: tuple[str, ...]
+    mask: Tensor | None = None
+
+
+def choose() -> Source:
+    """Draw the widgets that choose the activations, and return them."""
+    kind = url_widgets.select("Activations", tuple(SOURCES), "generated", "source", text=SOURCES.__getitem__)
+    draw: dict[str, Callable[[], Source]] = {
+        "generated": _generated, "photo": _of_photos, "file": _of_file, "table": _of_table,
+    }  # fmt: skip
+    return draw[kind]()
+
+
+def _generated() -> Source:
+    layout = url_widgets.select("Shape", LAYOUTS, "nchw", "shape", text=SHAPES.__getitem__)
+    letters = [("depth" if letter == "D" and layout == "ncdhw" else letter) for letter in layout.upper()]
+    shape = []
+    for first in range(0, len(letters), 2):  # row by row, so that a phone stacks them in their order
+        for letter, column in zip(letters[first : first + 2], st.columns(2, gap="small"), strict=False):
+            with column:
+                shape.append(url_widgets.select(letter.title(), SIZES[letter], DEFAULTS[letter], letter))
+    distribution = url_widgets.select(
+        "Values", DISTRIBUTIONS, "shifted", "values", help="; ".join(f"{k}: {v}" for k, v in DESCRIPTIONS.items())
+    )
+    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers on every machine.")
+    names = tuple(f"{i}" for i in range(shape[0]))
+    share = 0
+    if layout == "ntd":
+        share = url_widgets.slider(
+            "Padding, % of frames", 0, 70, 0, "padding", step=5, help="Sequences of unequal lengths."
+        )
+    return generated(tuple(shape), distribution, seed, share, names)
+
+
+def generated(
+    shape: tuple[int, ...], distribution: Distribution, seed: int, share: int, names: tuple[str, ...]
+) -> Source:
+    """Generated activations; of sequences, about `share` per cent of the frames are padding, and zero."""
+    x, layout = cache.activations(shape, distribution, seed), layout_of(shape)
+    if not share:
+        return Source(x, layout, (shape, distribution, seed), None, names)
+    key = (shape, distribution, seed, share)
+
+    def pad() -> tuple[Tensor, Tensor]:
+        mask = padding_mask(shape[0], shape[1], share / 100, seed).to(x.device)  # (N, T)
+        return x * mask[..., None], mask  # (N, T, D), (N, T)
+
+    padded, mask = cache.memo(("padded", *key), pad)
+    return Source(padded, layout, key, None, names, mask)
+
+
+def _of_photos() -> Source:
+    photo = pick()
+    classifier = load_classifier()
+    own = _more_photos()
+    others = url_widgets.slider("Samples beside it in the batch", 0, 5, 3, "others", help="A batch needs company.")
+    companions = [name for name in SAMPLES if name != photo.sample][:others]
+    names = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in maps(classifier).items()}
+    start = [name for name in names if _norm_after(classifier, name) is not None][-2]
+    layer = url_widgets.select("Output of the layer", list(names), start, "norm-layer", text=names.__getitem__)
+    key = ("photo", photo.sample, tuple(companions), layer) if photo.sample and not own else None
+
+    def run() -> Tensor:
+        pictures = [photo.pixels, *own.values(), *map(sample_pixels, companions)]
+        images = torch.cat([classifier.prepare(as_image(picture)) for picture in pictures])  # (N, 3, H, W)
+        return cache.compute(lambda: Probe(classifier.model, images, layer=layer).activations)  # (N, C, h, w)
+
+    x = cache.memo(key, run) if key else cache.private("layer", (photo.identity, *own, *companions, layer), run)
+    called = (photo.name, *own, *(SAMPLES[name] for name in companions))
+    return Source(x, "nchw", key, _norm_after(classifier, layer), called)
+
+
+def _more_photos() -> dict[str, NDArray[np.uint8]]:
+    """The visitor's further photos by their names; a file that cannot be read gets a sentence."""
+    files = st.file_uploader("More photos of yours", accept_multiple_files=True, key="batch-files") or []
+
+    def read() -> dict[str, NDArray[np.uint8] | str]:
+        found: dict[str, NDArray[np.uint8] | str] = {}
+        for file in files[:MOST_PHOTOS]:
+            try:
+                found[file.name] = decoded(file.getvalue())
+            except ValueError as error:
+                found[file.name] = f"{error}. It is left out."
+        return found
+
+    seen = cache.private("batch", tuple(file.file_id for file in files), read)
+    for text in (answer for answer in seen.values() if isinstance(answer, str)):
+        page_layout.sentence(text)
+    if len(files) > MOST_PHOTOS:
+        page_layout.sentence(f"The first {MOST_PHOTOS} of your {len(files)} photos are used.", "hint")
+    return {name: pixels for name, pixels in seen.items() if not isinstance(pixels, str)}
+
+
+def _norm_after(classifier: Classifier, layer: str) -> tuple[Tensor, Tensor] | None:
+    """The running mean and variance of the normalization that reads this layer next, where there is one."""
+    if not layer.endswith("conv"):
+        return None
+    norm = dict(classifier.model.named_modules()).get(layer.removesuffix("conv") + "norm")
+    mean, variance = getattr(norm, "running_mean", None), getattr(norm, "running_var", None)
+    return (mean, variance) if isinstance(mean, Tensor) and isinstance(variance, Tensor) else None
+
+
+def maps(classifier: Classifier) -> dict[str, tuple[int, ...]]:
+    """The layers of the classifier that have feature maps, and the shapes of these."""
+
+    def find() -> dict[str, tuple[int, ...]]:
+        blank = torch.zeros(3, 8, 8, dtype=torch.uint8)  # (3, 8, 8)
+        return dict(layers(classifier.model, classifier.prepare(blank)))
+
+    return cache.memo(("layers of", classifier.name, classifier.size), find)
+
+
+def _of_file() -> Source:
+    uploaded = st.file_uploader(
+        "An array", ["npy", "npz"], key="array-file", help="NumPy's .npy or .npz: (N, C), (N, T, D), (N, C, H, W), ..."
+    )
+    if uploaded is None:
+        st.caption("Until you choose a file, generated activations are shown.")
+        return generated((8, 16, 16, 16), "shifted", 0, 0, tuple("01234567"))
+    arrays = cache.private("array", uploaded.file_id, lambda: read_arrays(uploaded.getvalue(), uploaded.name))
+    name = (
+        st.selectbox("Which of its arrays", list(arrays), key="array-name") if len(arrays) > 1 else next(iter(arrays))
+    )
+    x = arrays[name]
+    layout = layout_of(x.shape)
+    st.caption(f"{uploaded.name} {name}: {' × '.join(map(str, x.shape))}, read as ({SHAPES[layout]}).")
+    return Source(x.float(), layout, None, None, tuple(f"{i}" for i in range(x.shape[0])))
+
+
+def _of_table() -> Source:
+    table, name = table_picker.pick()
+    st.caption(" ".join(table.remarks()) + f" N rows of C columns: {', '.join(table.columns)}.")
+    x = table.values.float()  # (N, C)
+    return Source(x, "nc", None if name is None else ("table", name), None, tuple(f"{i}" for i in range(len(x))))

@@ -1,0 +1,1 @@
+"""The kit: caching, slow work, linked widgets, the page layout and the list of pages."""

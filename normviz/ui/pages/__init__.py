@@ -1,0 +1,1 @@
+"""What one page computes and draws, under the page's name."""

@@ -1,0 +1,1 @@
+"""The page of class activation maps: its pictures and its sections."""

@@ -1,0 +1,83 @@
+"""The section that advises on layers: a dry run over all of them, and buttons that take one."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from normviz.attribution.diagnosis.layer_advisor import LayerReport, recommend, survey
+from normviz.attribution.methods.gradient import grad_cam
+from normviz.ui.inputs.photo import kept
+from normviz.ui.kit import cache, page_layout
+from normviz.ui.maps.map_request import Question, feature_layers, reads_layer
+
+COLUMNS = """
+*Cell*: so many pixels of the network's input, coarse or fine. *Speaks for*: the positive products (activation times
+gradient) as a share of the magnitude of all. *Half in*: the share of the cells that holds half of the map; small means
+concentrated. *Agrees*: correlation with the deepest map that is not blank.
+"""
+
+
+def section(asked: Question) -> None:
+    """Draw the recommendation, a button that follows it, and what every layer would show."""
+    reports, best, words = advise(asked)
+    page_layout.sentence(words, "hint" if best is None else "good")
+    if best is not None and best != asked.layer:
+        take(best)
+    fast = reads_layer(asked.method) and not asked.method.slow
+    title = asked.method.title if fast else "Grad-CAM (in place of a method that takes long, or reads no single layer)"
+    picked = st.dataframe(
+        {
+            "layer": [report.name for report in reports],
+            "cells": [f"{report.shape[1]} × {report.shape[2]}" for report in reports],
+            "cell": [f"{report.cell[0]:.0f} px" for report in reports],
+            "speaks for": [f"{report.positive:.0%}" for report in reports],
+            "half in": [f"{report.focus:.0%}" if report.trouble is None else "–" for report in reports],
+            "agrees": [f"{report.agreement:.2f}" if report.trouble is None else "–" for report in reports],
+            "remark": [report.trouble or "" for report in reports],
+        },
+        hide_index=True,
+        key="layer-table",
+        on_select="rerun",
+        selection_mode="single-row",
+    )
+    rows = picked["selection"]["rows"]
+    if rows and rows[0] < len(reports) and reports[rows[0]].name not in (asked.layer, best):
+        take(reports[rows[0]].name)
+    st.caption(f"Maps of {title}, one pass forward and one back for all layers. {COLUMNS}")
+
+
+def take(layer: str) -> None:
+    """A button that takes a layer."""
+
+    def taken() -> None:
+        st.session_state["layer"] = layer
+
+    st.button(f"Take {layer}", key=f"take-{layer}", on_click=taken)
+
+
+def suggest(asked: Question) -> None:
+    """Under a blank map: the layer at which it would show something, if there is one."""
+    if reads_layer(asked.method):
+        _, best, words = advise(asked)
+        st.caption(words)
+        if best is not None and best != asked.layer:
+            take(best)
+
+
+def advise(asked: Question) -> tuple[tuple[LayerReport, ...], str | None, str]:
+    """The reports on all layers, the layer to take, and why, in words; kept."""
+    own = reads_layer(asked.method) and not asked.method.slow
+    method = partial(asked.method.function, **asked.arguments()) if own else grad_cam
+    given = (asked.method.name, *asked.settings.items()) if own else ()
+    target = None if asked.like else asked.target
+    key = (asked.classifier.name, asked.classifier.size, target, asked.other, *given)
+    names = list(feature_layers(asked.classifier, asked.photo))  # here: a worker would wait for another one
+
+    def run() -> tuple[LayerReport, ...]:
+        probe = asked.probe()
+        return survey(probe.model, probe.images, probe.asked, names, method)
+
+    reports = kept(asked.photos, "survey", key, lambda: cache.compute(run))
+    return reports, *recommend(reports)

@@ -1,0 +1,56 @@
+"""The section that shows global average pooling as a computation, channel by channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from normviz.attribution.diagnosis.pooling import Pooling, pooling
+from normviz.html import pooling as figure
+from normviz.ui.inputs.photo import kept
+from normviz.ui.kit import cache
+from normviz.ui.maps.map_request import Question
+
+MOST_FOR, MOST_AGAINST = 6, 3  # channels that are shown
+
+
+@dataclass(frozen=True)
+class Pooled:
+    """A score taken apart into channels, and the maps of those that are shown: {channel: (h, w)}."""
+
+    pooling: Pooling
+    maps: dict[int, NDArray[np.float32]]
+
+
+def section(asked: Question) -> None:
+    """Draw the table of the channels that contribute most, the others' sum, the bias, and what all add up to."""
+    seen = kept(asked.photos, "pooling", asked.key, lambda: cache.compute(lambda: _take_apart(asked)))
+    whole, amounts = seen.pooling, seen.pooling.contribution
+    channels = [
+        figure.Channel(k, values, float(whole.mean[k]), float(whole.weight[k]), float(amounts[k]))
+        for k, values in seen.maps.items()
+    ]
+    others = whole.total - sum(channel.contribution for channel in channels)
+    lines = [figure.Line(f"the {len(amounts) - len(channels)} other channels", others)]
+    lines.append(figure.Line("bias" if whole.pooled else "what the layers behind make of it", whole.rest))
+    lines.append(figure.Line("the score" if asked.like else "the logit", whole.score, strong=True))
+    st.markdown(
+        f"Each feature map of layer **{asked.layer}** is averaged over its cells; the mean times its weight is what "
+        f"the channel contributes to **{asked.name}**."
+    )
+    st.html(figure.table(channels, lines, "cosine" if asked.like else "logits"))
+    st.caption(whole.in_words())
+
+
+def _take_apart(asked: Question) -> Pooled:
+    probe = asked.probe()
+    whole = pooling(probe)
+    order = whole.order.tolist()
+    count = min(MOST_FOR + MOST_AGAINST, len(order))
+    against = max(count - MOST_FOR, 0)
+    shown = order[: count - against] + order[len(order) - against :]
+    maps = {k: probe.activations[0, k].float().cpu().numpy() for k in shown}
+    return Pooled(Pooling(whole.mean.cpu(), whole.weight.cpu(), whole.score, whole.pooled, whole.bias), maps)

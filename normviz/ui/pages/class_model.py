@@ -1,0 +1,132 @@
+"""The picture that a network would call a class the most: searched for while it is watched, and kept for all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from html import escape
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from normviz.attribution import ClassModel, class_model
+from normviz.figures import maps
+from normviz.models.catalog import Classifier
+from normviz.ui.kit import cache
+from normviz.ui.kit.jobs import Preview
+
+
+@dataclass(frozen=True)
+class Wish:
+    """Whose picture is searched for, and how.
+
+    Attributes:
+        classifier: the network.
+        targets: the classes, a picture for each.
+        decay: lambda.
+        rate: of the ascent.
+        steps: of the ascent.
+        jitter: pixels by which the picture is moved.
+        blur: pixels by which it is blurred.
+        starts: pictures for each class.
+        seed: of the noise and the moves.
+    """
+
+    classifier: Classifier
+    targets: tuple[int, ...]
+    decay: float
+    rate: float
+    steps: int
+    jitter: int = 0
+    blur: float = 0.0
+    starts: int = 1
+    seed: int = 0
+
+    @property
+    def key(self) -> tuple[Hashable, ...]:
+        """What the pictures follow from."""
+        network = (self.classifier.name, self.classifier.size, self.targets)
+        return (*network, self.decay, self.rate, self.steps, self.jitter, self.blur, self.starts, self.seed)
+
+    @property
+    def names(self) -> list[str]:
+        """What each picture is called."""
+        names = [self.classifier.classes[target] for target in self.targets]
+        return [f"{name}, start {k + 1}" if self.starts > 1 else name for name in names for k in range(self.starts)]
+
+
+@dataclass(frozen=True)
+class Found:
+    """The pictures, and how they came about.
+
+    Attributes:
+        pixels: uint8 (S, H, W, 3).
+        scores: (steps + 1, S) logits, at the start and after each step; fewer where the search was stopped.
+        norms: the squares of the pictures' norms, likewise.
+        shares: (S,) the network's probability of the class in each picture; none where the search was stopped.
+    """
+
+    pixels: NDArray[np.uint8]
+    scores: NDArray[np.float32]
+    norms: NDArray[np.float32]
+    shares: NDArray[np.float32] | None = None
+
+
+def search(wish: Wish) -> Found:
+    """The pictures of a wish; while they are searched for they are shown, and the search can be stopped.
+
+    A search that was stopped gives the pictures as far as they came.
+
+    Raises:
+        ValueError: what `class_model` refuses, or a stop before the first step.
+    """
+
+    def picture(found: Found, share: float) -> str:
+        return pictures(wish, found)
+
+    preview = Preview("search", wish.key, "Climbing", picture, "Keeps the picture as it is now.")
+    if preview.stopped():
+        return preview.so_far("the search was stopped before its first step")[0]
+
+    def run(advance: Callable[[float], None]) -> Found:
+        return _climb(wish, advance, preview.keep)
+
+    found = cache.memo_slowly(("class model", *wish.key), run, preview.show)
+    preview.done()
+    return found
+
+
+def pictures(wish: Wish, found: Found) -> str:
+    """The pictures side by side with what the network says of them, as HTML."""
+    figures = []
+    for index, name in enumerate(wish.names):
+        text = f"{name}: logit {found.scores[-1, index]:.1f}"
+        if found.shares is not None:
+            text += f", probability {100 * found.shares[index]:.3g} %"
+        figures.append(
+            f'<figure style="flex:1 1 220px;max-width:28rem;margin:0"><img alt="{escape(text)}" '
+            f'src="{maps.data_uri(found.pixels[index], 95)}" style="width:100%;display:block;border-radius:6px">'
+            f"<figcaption>{escape(text)}</figcaption></figure>"
+        )
+    return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
+
+
+def _climb(wish: Wish, advance: Callable[[float], None], keep: Callable[[Found], None]) -> Found:
+    """Search; called in a worker's thread."""
+    classifier, targets = wish.classifier, torch.tensor(wish.targets)  # (T,)
+    found = class_model(
+        classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=wish.decay, rate=wish.rate,
+        steps=wish.steps, jitter=wish.jitter, blur=wish.blur, starts=wish.starts, seed=wish.seed, progress=advance,
+        preview=lambda latest: keep(_found(latest)),
+    )  # fmt: skip
+    with torch.inference_mode():
+        output = classifier.model(found.images)
+        logits = getattr(output, "logits", output).float().cpu()  # (S, classes)
+    own = targets.repeat_interleave(wish.starts)[:, None]  # (S, 1)
+    return _found(found, logits.softmax(dim=1).gather(1, own)[:, 0].numpy())
+
+
+def _found(model: ClassModel, shares: NDArray[np.float32] | None = None) -> Found:
+    levels = (model.pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()  # (S, H, W, 3)
+    return Found(levels, model.scores.float().cpu().numpy(), model.norms.float().cpu().numpy(), shares)

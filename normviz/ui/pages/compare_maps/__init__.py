@@ -1,0 +1,1 @@
+"""The page that compares maps: its inputs, its sheet of maps, and its details."""

@@ -1,0 +1,324 @@
+"""Maps of one photo side by side: what is asked, the maps, made once and kept, and what is drawn of them."""
+
+from __future__ import annotations
+
+import io
+import math
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import product, starmap
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normviz.attribution import Probe, layers
+from normviz.attribution.compare import Map, across_layers, across_networks, make_map
+from normviz.attribution.diagnosis.terms import Terms, channel_maps, terms
+from normviz.figures import style
+from normviz.models.catalog import Classifier, models
+from normviz.prints import map_sheet as figures
+from normviz.prints.map_sheet import Printed, Scale
+from normviz.registry import Method
+from normviz.ui.components.map_sheet import Place, Row, Shown
+from normviz.ui.inputs.photo import Photo
+from normviz.ui.kit import cache
+
+Across = Literal["classes", "layers", "norms"]
+HELD = 12 * cache.MEGABYTE  # largest weight of a probe that is kept between two changes
+NAMED = 5  # channels whose numbers are shown
+_SAMPLES = cache.Shared(64 * cache.MEGABYTE)  # maps and probes of the sample photos
+
+
+@dataclass(frozen=True)
+class Column:
+    """What one column of maps is made of: the network, the index of the class, the name of the layer."""
+
+    classifier: Classifier
+    target: int
+    layer: str
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is compared.
+
+    Attributes:
+        photo: the picture.
+        networks: one for each column, alike but for their normalization; or the one that is asked throughout.
+        methods: one for each row.
+        across: what the columns are.
+        classes: the indices of the classes: one for each column, or the one that is explained throughout.
+        layers: the names of the layers: one for each column, or the one that is read throughout.
+    """
+
+    photo: Photo
+    networks: tuple[Classifier, ...]
+    methods: tuple[Method, ...]
+    across: Across
+    classes: tuple[int, ...]
+    layers: tuple[str, ...]
+
+    @property
+    def classifier(self) -> Classifier:
+        """The first network: how all of them see the photo, and the names of the classes."""
+        return self.networks[0]
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """The columns from left to right."""
+        return tuple(starmap(Column, product(self.networks, self.classes, self.layers)))
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        if self.across == "classes":
+            return tuple(self.classifier.classes[target] for target in self.classes)
+        return self.layers if self.across == "layers" else tuple(norm_of(one.name) for one in self.networks)
+
+    @property
+    def fixed(self) -> str:
+        """What all columns have in common."""
+        if self.across == "classes":
+            return f"at layer {self.layers[0]}"
+        explained = f"of {self.classifier.classes[self.classes[0]]}"
+        return explained if self.across == "layers" else f"{explained} at layer {self.layers[0]}"
+
+    def key(self, method: Method, column: Column) -> tuple[Hashable, ...]:
+        """All that a map follows from."""
+        asked, layer = column.classifier, column.layer if method.reads_layer else ""
+        return ("map", self.photo.identity, asked.name, asked.size, method.name, column.target, layer)
+
+
+def norm_of(name: str) -> str:
+    """The normalization of a network of the catalogue in words, or its name where it is of no family."""
+    return next((entry.norm for entry in models() if entry.name == name and entry.norm), name)
+
+
+def store(photo: Photo) -> cache.Shared:
+    """Where results of a photo are kept: with all samples, or in the session of the visitor whose photo it is."""
+    if photo.sample:
+        return _SAMPLES
+    return cache.private("photo maps", photo.identity, lambda: cache.Shared(24 * cache.MEGABYTE))
+
+
+class Held:
+    """A probe that is kept, so that another class costs only what follows the layer; its size is what it holds."""
+
+    def __init__(self, probe: Probe) -> None:
+        self.probe = probe
+        found = layers(probe.model, probe.images)
+        after = found[[name for name, _ in found].index(probe.layer) :]
+        numbers = sum(math.prod(shape) for _, shape in after) + sum(p.numel() for p in probe.model.parameters())
+        self.weight = 4 * numbers  # bytes in float32: activations from the layer on, and the network
+
+    def __sizeof__(self) -> int:
+        return self.weight
+
+
+def probe_of(photo: Photo, classifier: Classifier, layer: str, kept: cache.Shared) -> Probe:
+    """A probe of a photo at a layer, from the last change where it was light enough to be kept; call it in a worker."""
+    key = ("probe", photo.identity, classifier.name, classifier.size, layer)
+    if key in kept:
+        held: Held = kept.get(key, lambda: Held(Probe(classifier.model, classifier.prepare(photo.image), None, layer)))
+        return held.probe
+    held = Held(Probe(classifier.model, classifier.prepare(photo.image), None, layer))
+    return kept.get(key, lambda: held).probe if held.weight <= HELD else held.probe
+
+
+def maps(asked: Asked, show: Callable[[str, float], object]) -> tuple[tuple[Map, ...], ...]:
+    """The maps of all methods (rows) and columns; those that are known already are not made again.
+
+    All maps from gradients come from one probe. Methods that take long follow one by one.
+
+    Args:
+        asked: what is compared.
+        show: called with the name of what takes long and the finished share of it.
+    """
+    kept = store(asked.photo)  # here, as a worker has no session
+    wanted = {asked.key(method, column): (method, column) for method in asked.methods for column in asked.columns}
+    missing = {key: cell for key, cell in wanted.items() if key not in kept}
+    fast = {key: cell for key, cell in missing.items() if not cell[0].slow}
+    found: dict[tuple[Hashable, ...], Map] = {}
+    if fast:
+        found |= cache.compute(lambda: _made(asked, fast, kept))
+    for key, (method, column) in missing.items():
+        if method.slow:
+            make = partial(_one, asked, method, column, kept)
+            found[key] = kept.get_slowly(key, make, partial(show, _named(asked, method, column)))
+    for key, one in found.items():
+        kept.get(key, lambda one=one: one)  # type: ignore[misc]
+
+    def look_up(method: Method, column: Column) -> Map:
+        key = asked.key(method, column)
+        if key in found:
+            return found[key]
+        return kept.get(key, lambda: cache.compute(lambda: _one(asked, method, column, kept)))
+
+    return tuple(tuple(look_up(method, column) for column in asked.columns) for method in asked.methods)
+
+
+def _made(
+    asked: Asked, cells: dict[tuple[Hashable, ...], tuple[Method, Column]], kept: cache.Shared
+) -> dict[tuple[Hashable, ...], Map]:
+    """Maps from one pass of each network: one batched backward pass for several classes, one for several layers."""
+    probes = _probes(asked, [column for _, column in cells.values()], kept)
+    return {key: make_map(method, probes[column]) for key, (method, column) in cells.items()}
+
+
+def _probes(asked: Asked, wanted: Sequence[Column], kept: cache.Shared) -> dict[Column, Probe]:
+    """The probe of each column; columns that differ in their class or in their layer share a pass."""
+    columns = list(dict.fromkeys(wanted))
+    network, target, layer = columns[0].classifier, columns[0].target, columns[0].layer
+    found: Sequence[Probe]
+    if asked.across == "classes" or len(columns) == 1:
+        found = probe_of(asked.photo, network, layer, kept).for_classes([column.target for column in columns])
+    else:
+        images = network.prepare(asked.photo.image)  # (1, 3, h, w)
+        if asked.across == "layers":
+            found = across_layers(network.model, images, target, [column.layer for column in columns])
+        else:
+            found = across_networks([column.classifier.model for column in columns], images, target, layer)
+    return dict(zip(columns, found, strict=True))
+
+
+def _one(
+    asked: Asked, method: Method, column: Column, kept: cache.Shared, advance: Callable[[float], None] | None = None
+) -> Map:
+    return make_map(method, _probes(asked, [column], kept)[column], advance)
+
+
+def _named(asked: Asked, method: Method, column: Column) -> str:
+    """A map in words, for the bar of one that takes long."""
+    where = norm_of(column.classifier.name) if asked.across == "norms" else column.layer
+    return f"{method.title} of {asked.classifier.classes[column.target]} at {where}"
+
+
+@dataclass(frozen=True)
+class Apart:
+    """A cell taken apart, and the channels that were named, as maps (channels, h, w)."""
+
+    terms: Terms
+    maps: NDArray[np.float32]
+
+
+def take_apart(asked: Asked, place: Place) -> Apart:
+    """The strongest channels in a cell of a map.
+
+    Raises:
+        ValueError: the method is no weighted sum of channels.
+    """
+    method, column, kept = asked.methods[place.line], asked.columns[place.map], store(asked.photo)
+
+    def run() -> Apart:
+        probe = _probes(asked, [column], kept)[column]
+        found = terms(method, probe, place.row, place.column, NAMED)
+        named = channel_maps(probe, [term.channel for term in found.terms])  # (channels, h, w)
+        return Apart(found, named.float().cpu().numpy())
+
+    key = ("terms", *asked.key(method, column), place.row, place.column)
+    return kept.get(key, lambda: cache.compute(run))
+
+
+def sheet(asked: Asked, found: Sequence[Sequence[Map]], scale: Scale, colour_map: style.ColourMap) -> list[Row]:
+    """The maps as rows of pictures; each row says its unit and its scale."""
+    ends = figures.limits([[one.drawn for one in line] for line in found], scale)
+    rows = []
+    for method, line, scales in zip(asked.methods, found, ends, strict=True):
+        unit = method.unit
+        note = f"{unit}, each map on its own scale"
+        if scale == "method":
+            note = f"{unit}, one scale: {plain(scales[0][0])} to {plain(scales[0][1])}"
+        shown = tuple(_shown(*cell, colour_map) for cell in zip(asked.titles, line, scales, strict=True))
+        rows.append(Row(method.title, note, shown))
+    return rows
+
+
+def _shown(title: str, one: Map, ends: tuple[float, float], colour_map: style.ColourMap) -> Shown:
+    values = one.drawn
+    if values is None:
+        return Shown(title, refused=sentence(one.refused))
+    rows, columns = values.shape
+    return Shown(title, figures.picture(values, ends, colour_map), (rows, columns), caption(values), values=values)
+
+
+def caption(values: NDArray[np.floating]) -> str:
+    """The range of a map."""
+    low, high = float(values.min()), float(values.max())
+    if low == high == 0:
+        return "empty: 0 everywhere"
+    return f"{plain(low)} to {plain(high)}"
+
+
+def plain(value: float) -> str:
+    """A number for a label without markup: 0.25, 4.6e-5; the font of printed sheets has no raised digits."""
+    digits, _, power = f"{value:.3g}".partition("e")
+    digits = digits.replace("-", "−")
+    return f"{digits}e{int(power)}" if power else digits
+
+
+def sentence(text: str) -> str:
+    """An error's text as a sentence."""
+    return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
+
+
+def strongest(found: Sequence[Sequence[Map]], line: int = 0, number: int = 0) -> Place:
+    """The strongest cell of a map; the middle where there is none."""
+    values = found[line][number].drawn
+    if values is None:
+        return Place(line, number, 0, 0)
+    row, column = divmod(int(values.argmax()), values.shape[1])
+    return Place(line, number, row, column)
+
+
+def chosen(text: str, found: Sequence[Sequence[Map]], methods: Sequence[Method]) -> Place:
+    """The cell that a text names: "row of maps, map, row, column", each from 1; else the first map's strongest cell.
+
+    The first map is that of the first method that weighs channels, where there is one.
+    """
+    start = next((i for i, m in enumerate(methods) if m.weights and found[i][0].drawn is not None), 0)
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) != 4 or not all(part.isdecimal() for part in parts):
+        return strongest(found, start)
+    line, number, row, column = (int(part) - 1 for part in parts)
+    if not (0 <= line < len(found) and 0 <= number < len(found[line])):
+        return strongest(found, start)
+    values = found[line][number].drawn
+    if values is None or not (0 <= row < values.shape[0] and 0 <= column < values.shape[1]):
+        return strongest(found, line, number)
+    return Place(line, number, row, column)
+
+
+def written(place: Place) -> str:
+    """A cell as text, as `chosen` reads it."""
+    return ", ".join(str(n + 1) for n in (place.line, place.map, place.row, place.column))
+
+
+def printed(
+    asked: Asked, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
+    colour_map: style.ColourMap,
+) -> bytes:  # fmt: skip
+    """The sheet as a PNG."""
+    ends = figures.limits([[one.drawn for one in line] for line in found], scale)
+    rows = [
+        (f"{method.title} ({method.unit})",
+         [Printed(title, one.drawn, limits, "" if one.drawn is None else caption(one.drawn), sentence(one.refused))
+          if one.refused else Printed(title, one.drawn, limits, "" if one.drawn is None else caption(one.drawn))
+          for title, one, limits in zip(asked.titles, line, scales, strict=True)])
+        for method, line, scales in zip(asked.methods, found, ends, strict=True)
+    ]  # fmt: skip
+    titles = ", ".join(one.title for one in asked.networks)
+    said = f"{titles}; maps {asked.fixed}; scale of the colours: {figures.SCALES[scale]}."
+    return figures.print_sheet("Maps of " + asked.photo.name, said, rows, pixels, opacity, colour_map)
+
+
+def archive(asked: Asked, found: Sequence[Sequence[Map]]) -> bytes:
+    """The raw maps as an .npz file, each under its method and its column."""
+    arrays = {
+        f"{one.method}-{title}".replace(" ", "_").replace("/", "_"): one.raw
+        for line in found for title, one in zip(asked.titles, line, strict=True) if one.raw is not None
+    }  # fmt: skip
+    file = io.BytesIO()
+    np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+    return file.getvalue()

@@ -1,0 +1,99 @@
+"""Under a sheet of maps: the cell that was clicked, taken apart; how alike the maps are; what can be taken home."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from normviz.attribution.compare import Correlation, Map, correlation
+from normviz.attribution.diagnosis.terms import weighs_channels, why_none
+from normviz.figures import style
+from normviz.html import map_tables
+from normviz.prints.map_sheet import Scale
+from normviz.ui.components.map_sheet import Place
+from normviz.ui.kit import page_layout
+from normviz.ui.maps import map_request
+from normviz.ui.pages.compare_maps import comparison
+from normviz.ui.pages.compare_maps.comparison import Asked
+
+WRITTEN = 3  # channels in the formula with numbers
+
+
+def cell(asked: Asked, found: Sequence[Sequence[Map]], place: Place, aspect: float) -> None:
+    """The strongest channels in the cell, with the formula in numbers, or why the map has none."""
+    one, method = found[place.line][place.map], asked.methods[place.line]
+    values = one.drawn
+    if values is None:
+        page_layout.sentence(comparison.sentence(one.refused), "hint")
+        return
+    value = float(values[place.row, place.column])
+    st.subheader(
+        f"{method.title}, {asked.titles[place.map]}: row {place.row + 1}, column {place.column + 1} "
+        f"of {values.shape[0]} × {values.shape[1]}",
+        anchor=False,
+    )
+    if not weighs_channels(method):
+        page_layout.sentence(f"{comparison.plain(value)} {method.unit}. {why_none(method)}.", "hint")
+        return
+    apart = comparison.take_apart(asked, place)
+    left, right = st.columns([3, 1], gap="medium")
+    left.html(map_tables.channels(apart.terms, apart.maps, value, aspect, float(values.min()) >= 0))
+    right.caption(f"{method.summary} These are the channels with the largest w · A in this cell.")
+    with st.container(key="nv-cell-formula"):
+        st.latex(method.formula)
+        st.latex(apart.terms.formula(WRITTEN))
+    if one.note:
+        st.caption(one.note)
+
+
+def sureness(asked: Asked) -> None:
+    """How sure each of several networks is of the class, and how often it is right: a map is to be read beside both."""
+    target = asked.classes[0]
+    networks = [
+        (title, float(map_request.probabilities(one, asked.photo)[target]), one.accuracy)
+        for title, one in zip(asked.titles, asked.networks, strict=True)
+    ]
+    st.html(map_tables.sureness(asked.classifier.classes[target], networks))
+    st.caption(
+        "These networks were trained alike, on the same pictures in the same order; only the normalization differs. "
+        "Training one of them again from another seed would change its maps, too: read small differences as chance."
+    )
+
+
+def alike(asked: Asked, found: Sequence[Sequence[Map]], place: Place, kind: Correlation) -> None:
+    """Correlations between the methods in the column of the cell, and between the columns in its row."""
+    images = asked.classifier.prepare(asked.photo.image)  # (1, 3, h, w)
+    size = (images.shape[2], images.shape[3])
+    pairs = (
+        (f"How alike the methods are: {asked.titles[place.map]}", [method.title for method in asked.methods],
+         [line[place.map].drawn for line in found]),
+        (f"How alike the {asked.across} are: {asked.methods[place.line].title}", list(asked.titles),
+         [one.drawn for one in found[place.line]]),
+    )  # fmt: skip
+    for title, names, maps in pairs:
+        if len(maps) > 1:
+            st.markdown(f"**{title}**")
+            st.html(map_tables.alike(names, correlation(maps, size, kind)))
+    how = "Pearson's correlation of the values" if kind == "pearson" else "Spearman's correlation of the ranks"
+    st.caption(
+        f"{how}, over {size[0]} × {size[1]} pixels: every map is enlarged (bilinear) to the network's input. "
+        "– where a map is constant or missing. Another column or row: click its map."
+    )
+
+
+def downloads(
+    asked: Asked, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
+    colours: style.ColourMap,
+) -> None:  # fmt: skip
+    """The sheet as a picture, and the raw maps."""
+    left, right = st.columns(2)
+    left.download_button(
+        "Sheet (PNG)", lambda: comparison.printed(asked, found, scale, pixels, opacity, colours), "maps.png",
+        "image/png", on_click="ignore", width="stretch",
+    )  # fmt: skip
+    right.download_button(
+        "Raw maps (.npz)", lambda: comparison.archive(asked, found), "maps.npz", on_click="ignore", width="stretch"
+    )

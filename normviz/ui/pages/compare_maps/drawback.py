@@ -1,0 +1,93 @@
+"""A drawback of attribution maps on the screen: what to look at, the maps, the curves, and what was measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from normviz.experiments.drawbacks.drawback import Drawback, Limit, Setting, Tile
+from normviz.experiments.results import Curves, Heights, Picture
+from normviz.figures import curves, maps, style
+from normviz.html import map_tables
+from normviz.prints import map_sheet as figures
+from normviz.ui.components.board import Panel, board
+from normviz.ui.components.map_sheet import Row, Shown, map_sheet
+from normviz.ui.inputs.photo import Photo
+from normviz.ui.kit import page_layout
+from normviz.ui.pages.compare_maps.comparison import caption, sentence, store
+
+SHORT = 12  # letters of a unit that stands under a map
+DASHES: dict[str, curves.Dash] = {"measured": "solid", "compared": "dash", "expected": "dot"}
+
+
+def measure(drawback: Drawback, setting: Setting, photo: Photo, show: Callable[[str, float], object]) -> Limit:
+    """Measure a drawback on a photo, once: for all visitors, or for this one where the photo is their own.
+
+    Args:
+        drawback: what to measure.
+        setting: what to measure it on.
+        photo: where the setting's image comes from.
+        show: called with the drawback's title and the finished share.
+    """
+    name, size = setting.classifier.name, setting.classifier.size
+    key = ("drawback", drawback.name, photo.identity, name, size, setting.target, setting.layer)
+    return store(photo).get_slowly(key, partial(drawback.run, setting), partial(show, drawback.title))
+
+
+def draw(found: Limit, pixels: NDArray[np.uint8], opacity: float, colour_map: style.ColourMap) -> None:
+    """Draw what was measured.
+
+    Args:
+        found: the drawback.
+        pixels: the photo, uint8 (H, W, 3), unless the drawback brings its own.
+        opacity: of maps over the photo.
+        colour_map: of maps that are not signed.
+    """
+    page_layout.sentence(found.look, "hint")
+    photo = pixels if found.photo is None else found.photo
+    rows = [Row("", "", tuple(_shown(tile, colour_map) for tile in line)) for line in found.tiles]
+    under = maps.data_uri(figures.small(photo))
+    map_sheet(rows, under, photo.shape[1] / photo.shape[0], opacity, f"drawback-sheet-{len(found.tiles)}")
+    if any(tile.values is not None for line in found.tiles for tile in line):
+        st.caption("Each map on its own scale, over the photo. Blue, where it occurs, is below 0.")
+    if found.pictures:
+        last, odd = len(found.pictures) - 1, len(found.pictures) % 2  # two in a row, an odd last one alone
+        panels = [_panel(i, picture, 2 if odd and i == last else 1) for i, picture in enumerate(found.pictures)]
+        board(panels, "drawback-board", columns=2)
+    st.html(map_tables.facts(found.facts))
+    if found.note:
+        st.caption(found.note)
+
+
+def _shown(tile: Tile, colour_map: style.ColourMap) -> Shown:
+    photo = "" if tile.photo is None else maps.data_uri(figures.small(tile.photo))
+    if tile.refused:
+        return Shown(tile.title, refused=sentence(tile.refused))
+    if tile.values is None:
+        return Shown(tile.title, caption=tile.caption, photo=photo)
+    ends = style.limits(tile.values, signed=float(tile.values.min()) < 0)
+    unit = f" {tile.unit}" if len(tile.unit) <= SHORT else ""
+    said = tile.caption or caption(tile.values) + unit
+    rows, columns = tile.values.shape
+    return Shown(tile.title, figures.picture(tile.values, ends, colour_map), (rows, columns), said, photo=photo)
+
+
+def _panel(number: int, picture: Picture, span: int) -> Panel:
+    """Curves or bars as a panel."""
+    if isinstance(picture, Curves):
+        lines = [curves.Line(one.name, one.x, one.y, dash=DASHES[one.kind]) for one in picture.curves]
+        figure = curves.lines(lines, picture.x_title, picture.y_title, picture.log_x, picture.log_y)
+    elif isinstance(picture, Heights):
+        groups = [curves.Bars(name, heights) for name, heights in picture.groups.items()]
+        expected = None if picture.expected is None else picture.expected.tolist()
+        figure = curves.bars(
+            picture.places, groups, picture.x_title, picture.y_title, expected, picture.log_y, line_name=picture.line
+        )  # fmt: skip
+    else:
+        raise TypeError(f"a drawback shows curves and bars; received {type(picture).__name__}")
+    alt = f"{picture.title}: {picture.y_title} by {picture.x_title}"
+    return Panel(f"picture-{number}", picture.title, figure, span, alt=alt, caption=picture.caption)

@@ -1,0 +1,211 @@
+"""Small multiples of normalizations: each method's numbers and card, kept, put in their places, sorted, exported."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from html import escape
+from urllib.parse import urlencode
+
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from normviz.figures.style import AFTER, BEFORE, number
+from normviz.normalization.analysis.comparison import LIMIT, Compared, Ground, compare
+from normviz.prints import contact_sheet
+from normviz.prints.contact_sheet import Card
+from normviz.registry import Method
+from normviz.ui.inputs.source import Source
+from normviz.ui.kit import cache
+from normviz.ui.kit.knobs import short
+
+STYLE = f"""<style>
+.nv-legend b {{ display: inline-block; width: .9em; height: .9em; border-radius: 2px; margin: 0 .35em 0 1em; }}
+.nv-multiple {{ display: grid; grid-template-columns: minmax(0, 1fr); gap: .5rem; color: var(--nv-ink); }}
+.nv-multiple h3 {{ margin: 0; padding: 0; font-size: 1.125rem; line-height: 1.3; font-weight: 650; }}
+.nv-multiple h3 a {{ color: inherit; }}
+.nv-multiple .nv-shares {{ margin: 0; color: var(--nv-quiet); line-height: 1.35; min-height: 2.7em; }}
+.nv-multiple .nv-top {{ display: grid; grid-template-columns: 5rem minmax(0, 1fr); gap: .4rem; align-items: center; }}
+.nv-multiple img {{ display: block; width: 100%; }}
+.nv-multiple .nv-bars {{ height: 5.5rem; }}
+.nv-multiple .nv-values {{ aspect-ratio: 2.4; image-rendering: pixelated; border-radius: 3px; }}
+.nv-multiple .nv-axis {{ display: flex; justify-content: space-between; color: var(--nv-quiet); margin-top: -.4rem; }}
+.nv-multiple dl {{ display: grid; grid-template-columns: auto 1fr; gap: .1rem .4rem; margin: 0; padding: 0; }}
+.nv-multiple dt, .nv-multiple dd {{ line-height: 1.35; }}
+.nv-multiple dt {{ color: var(--nv-quiet); white-space: nowrap; }}
+.nv-multiple dd {{ margin: 0; padding: 0; text-align: right; font-weight: 600; white-space: nowrap; }}
+[data-testid="stMultiSelect"] [data-baseweb="tag"] span, [data-testid="stProgress"] p {{ font-size: 1rem; }}
+.nv-waiting {{ min-height: 26rem; opacity: .6; }}
+</style>
+<p class="nv-legend">All values<b style="background:{BEFORE}"></b>before<b style="background:{AFTER}"></b>after</p>"""
+SORTS: dict[str, Callable[[Compared], float | None] | None] = {
+    "list order": None,
+    "name": None,
+    "time": lambda result: result.seconds,
+    "memory": lambda result: result.memory,
+    "statistics": lambda result: result.statistics,
+    "learned numbers": lambda result: result.parameters,
+    "distance from the input": lambda result: result.distance,
+}
+EXPORTED = (
+    "name", "title", "settings", "shares", "statistics", "parameters", "seconds", "memory", "output", "distance",
+    "mean", "std",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Multiple:
+    """What is shown of one method: its numbers and its card, or the sentence with which it refuses the input."""
+
+    method: Method
+    result: Compared | None = None
+    card: Card | None = None
+    refused: str = ""
+
+
+def identity(chosen: Source) -> Hashable:
+    """What tells one input from the next."""
+    if chosen.key is not None:
+        return chosen.key
+    x = chosen.x.double()  # (N, ...)
+    return (tuple(x.shape), float(x.sum()), float(x.square().sum()))
+
+
+def multiple(method: Method, chosen: Source, ground: Ground, known_as: Hashable) -> Multiple:
+    """One method's numbers and card, computed once: for all visitors, or for this one where the input is their own."""
+
+    def run() -> Multiple:
+        return cache.compute(lambda: _make(method, chosen, ground))
+
+    if chosen.key is None:
+        return cache.private(f"compare {method.name}", known_as, run)
+    return cache.memo(("compare", known_as, method.name), run)
+
+
+def _make(method: Method, chosen: Source, ground: Ground) -> Multiple:
+    try:
+        result = compare(method, chosen.x, ground, chosen.running, chosen.mask)
+        pictures = (
+            contact_sheet.cube(result.groups),
+            contact_sheet.bars(ground.counts, result.counts),
+            contact_sheet.values(result.sheet, LIMIT),
+        )
+    except ValueError as error:
+        return Multiple(method, refused=str(error))
+    return Multiple(method, result, Card(result.title, result.shares, _facts(result), *pictures))
+
+
+def _facts(result: Compared) -> tuple[tuple[str, str], ...]:
+    """The numbers of a card."""
+    return (
+        ("Statistics", "–" if result.statistics is None else f"{result.statistics:,}"),
+        ("Learned", f"{result.parameters:,}"),
+        ("Time", _duration(result.seconds)),
+        ("Memory", _amount(result.memory)),
+        ("Moved by", f"{result.distance:.3g}"),
+    )
+
+
+def _duration(seconds: float) -> str:
+    """A time, short."""
+    if seconds < 0.995e-3:
+        return f"{1e6 * seconds:.0f} µs"
+    return f"{1e3 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
+
+
+def _amount(size: int) -> str:
+    """A number of bytes, short."""
+    if size < 1024:
+        return f"{size} B"
+    return f"{size / 2**10:.3g} KB" if size < 1000 * 2**10 else f"{size / 2**20:.3g} MB"
+
+
+def wait(place: DeltaGenerator, method: Method) -> None:
+    """Keep a place for a card."""
+    with place.container(border=True):
+        st.html(f'<article class="nv-multiple nv-waiting"><h3>{escape(method.title)}</h3></article>')
+
+
+def fill(place: DeltaGenerator, shown: Multiple, ground: Ground, source: dict[str, str]) -> None:
+    """Put a card in its place, with the link that opens the method on the same input.
+
+    Args:
+        place: where to put it.
+        shown: the card.
+        ground: the common scales.
+        source: the parameters of the link that choose the input.
+    """
+    with place.container(border=True):
+        st.html(_article(shown, ground, address(shown, source)))
+
+
+def address(shown: Multiple, source: dict[str, str]) -> str:
+    """The address of the page that explores a method on the same input, with the settings of its card."""
+    settings = shown.result.settings if shown.result else {}
+    defaults = shown.method.settings()
+    turned = {name: short(value) for name, value in settings.items() if value != defaults[name]}
+    return f"norm?{urlencode({**source, 'method': shown.method.title, **turned})}"
+
+
+def _article(shown: Multiple, ground: Ground, link: str) -> str:
+    """A card as HTML."""
+    card, title = shown.card, escape(shown.method.title)
+    head = f'<article class="nv-multiple"><h3><a href="{escape(link)}">{title}</a></h3>'
+    if card is None:
+        said = escape(shown.refused[0].upper() + shown.refused[1:])
+        return f'{head}<p class="nv-sentence">{said}.</p></article>'
+    facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in card.facts)
+    cube, bars, values = map(contact_sheet.uri, (card.cube, card.bars, card.values))
+    shares = escape(card.shares)
+    return (
+        f'{head}<p class="nv-shares">{shares}</p>'
+        f'<div class="nv-top"><img src="{cube}" alt="{shares}"><dl>{facts}</dl></div>'
+        f'<img class="nv-bars" src="{bars}" alt="Histograms of all values before and after">'
+        f'<div class="nv-axis"><span>{number(ground.low)}</span><span>{number(ground.high)}</span></div>'
+        f'<img class="nv-values" src="{values}" alt="A part of the output in colours"></article>'
+    )
+
+
+def ordered(found: Sequence[Multiple], by: str) -> list[Multiple]:
+    """The cards sorted by one of SORTS; those without the number come last."""
+    value = SORTS[by]
+    if value is None:
+        return list(found)
+    numbers = {shown.method.name: value(shown.result) for shown in found if shown.result}
+
+    def place(shown: Multiple) -> float:
+        known = numbers.get(shown.method.name)
+        return float("inf") if known is None else known
+
+    return sorted(found, key=place)
+
+
+def table(found: Sequence[Multiple]) -> str:
+    """The numbers as comma-separated values; times in seconds, memory and output in bytes."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, EXPORTED, lineterminator="\n")
+    writer.writeheader()
+    for result in (shown.result for shown in found if shown.result):
+        settings = " ".join(f"{name}={short(value)}" for name, value in result.settings.items())
+        writer.writerow({name: getattr(result, name) for name in EXPORTED} | {"settings": settings})
+    return text.getvalue()
+
+
+def downloads(found: Sequence[Multiple], ground: Ground, heading: str) -> None:
+    """Offer the sheet of all cards, drawn when it is asked for, and their numbers."""
+    cards = [shown.card for shown in found if shown.card]
+    if not cards:
+        return
+    line = (
+        f"Histograms: before (grey-blue) and after (orange), from {ground.low:.3g} to {ground.high:.3g}. "
+        f"Colours: a part of the output, from -{LIMIT:g} (blue) to {LIMIT:g} (orange)."
+    )
+    st.download_button(
+        "All cards (PNG)", lambda: contact_sheet.contact_sheet(heading, line, cards), "normalizations.png",
+        "image/png", on_click="ignore", width="stretch",
+    )  # fmt: skip
+    st.download_button(
+        "All numbers (CSV)", table(found), "normalizations.csv", "text/csv", on_click="ignore", width="stretch"
+    )

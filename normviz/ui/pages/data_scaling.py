@@ -1,0 +1,171 @@
+"""What data scaling computes and draws: the columns of a table, or a photo's colours, before and after."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.figures import maps, style
+from normviz.figures.normalization import data_scaling
+from normviz.registry import Method, Value
+from normviz.tables import Table, photo_rows, rows_photo, split
+from normviz.ui.components.board import Panel
+from normviz.ui.inputs.photo import Photo
+from normviz.ui.kit import cache
+
+LONGEST = 360  # pixels: a photo is reduced to this before it is scaled
+WORDS = {
+    "mean": "mean", "median": "median", "min": "smallest value", "std": "standard deviation", "range": "range",
+    "largest": "largest absolute value", "iqr": "distance of the quartiles",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """Columns before and after: (rows, columns) numbers, and which rows are for training."""
+
+    columns: tuple[str, ...]
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+    train: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class ScaledPhoto:
+    """A photo as a table, before and after: a row for each patch of so many pixels a side, (rows, 3 patch²) colours."""
+
+    name: str
+    width: int
+    patch: int
+    before: NDArray[np.float64]
+    after: NDArray[np.float64]
+
+
+def scale_table(
+    method: Method, settings: dict[str, Value], table: Table, name: str | None, share: float, seed: int
+) -> Scaled:
+    """A table, scaled with a share of its rows; shared by all visitors where it has a name."""
+
+    def run() -> Scaled:
+        train = split(len(table.values), share, seed)  # (rows,)
+        after = _scaled(method, table.values, train, settings)
+        return Scaled(table.columns, table.values.numpy(), after.numpy(), train.numpy())
+
+    key = ("scaled", name, method.name, *settings.items(), share, seed)
+    return cache.memo(key, lambda: cache.compute(run)) if name else cache.compute(run)
+
+
+def scale_photo(method: Method, settings: dict[str, Value], photo: Photo, patch: int) -> ScaledPhoto:
+    """A photo, scaled with all of its pixels or patches; shared by all visitors where it is a sample."""
+
+    def run() -> tuple[Tensor, Tensor]:
+        image = photo.image.float() / 255  # (3, H, W)
+        least = LONGEST / max(image.shape[1:])
+        if least < 1:
+            image = F.interpolate(image[None], scale_factor=least, mode="bilinear", antialias=True)[0]  # (3, h, w)
+        rows = photo_rows(image, patch)  # (pixels or patches, 3 patch²)
+        return image, _scaled(method, rows, torch.ones(len(rows), dtype=torch.bool), settings)
+
+    key = ("scaled photo", photo.sample, method.name, *settings.items(), patch)
+    image, result = cache.memo(key, lambda: cache.compute(run)) if photo.sample else cache.compute(run)
+    before = photo_rows(image, patch).double().numpy()  # (rows, 3 patch²)
+    return ScaledPhoto(photo.name, image.shape[2], patch, before, result.double().numpy())
+
+
+def _scaled(method: Method, x: Tensor, train: Tensor, settings: dict[str, Value]) -> Tensor:
+    """The rows (N, C), scaled with what the training rows (N,) tell, where the method asks for them."""
+    given = {"train": x[train]} if method.takes("train") else {}
+    y: Tensor = method.function(x, **given, **settings)  # (N, C)
+    return y
+
+
+def table_panels(seen: Scaled, across: int, up: int) -> list[Panel]:
+    """All columns on one axis, two of them against each other, and one of them as a histogram, before and after."""
+    names, shown = seen.columns, min(len(seen.columns), data_scaling.MOST_STRIPS)
+    more = f"The first {shown} of {len(names)} columns." if len(names) > shown else ""
+    pair = [names[across], names[up]]
+    sides = (("before", seen.before, style.BEFORE), ("after", seen.after, style.AFTER))
+    panels = []
+    for side, values, colour in sides:
+        figure = data_scaling.strips(values, names, seen.train, colour)
+        title, alt = f"All columns on one axis, {side}", f"{shown} columns on one axis {side} the scaling."
+        panels.append(Panel(f"strips-{side}", title, figure, 1, alt, more, 110 + 62 * shown))
+    for side, values, colour in sides:
+        figure = data_scaling.scatter(values[:, [across, up]], pair, seen.train, colour, one_scale=side == "after")
+        note = "Each axis in its own unit" if side == "before" else "Both axes have one scale"
+        note += f"; correlation {_correlation(values[seen.train][:, [across, up]])}."
+        alt = f"{pair[1]} against {pair[0]} {side} the scaling."
+        panels.append(Panel(f"scatter-{side}", f"Two columns, {side}", figure, 1, alt, note, 440))
+    for side, values, colour in sides:
+        figure = data_scaling.histogram(values[:, across], pair[0], seen.train, colour)
+        alt = f"Histogram of {pair[0]} {side} the scaling."
+        panels.append(Panel(f"bars-{side}", f"One column, {side}", figure, 1, alt, "", 320))
+    return panels
+
+
+def photo_panels(seen: ScaledPhoto) -> list[Panel]:
+    """The photo and the histograms of its colours, before and after."""
+    low, high = (float(end) for end in np.quantile(seen.after, [0.005, 0.995]))
+    panels = []
+    for side, values, black, white in (
+        ("before", seen.before, 0.0, 1.0), ("after", seen.after, low, high if high > low else low + 1.0)
+    ):  # fmt: skip
+        picture = maps.photo(_as_photo(values, seen.width, seen.patch, black, white))
+        picture.update_layout(margin={"b": 8})
+        note = f"Black is {black:.2g} and white is {white:.2g} in all three colours.".replace("-", "−")
+        title = f"{seen.name[0].upper()}{seen.name[1:]}, {side}"
+        panels.append(Panel(side, title, picture, 1, f"The photo {side} the scaling.", note, 420))
+    for side, values in (("before", seen.before), ("after", seen.after)):
+        figure = data_scaling.colour_histogram(values.reshape(-1, 3))
+        panels.append(Panel(f"bars-{side}", f"Values, {side}", figure, 1, f"Three histograms {side}.", "", 320))
+    return panels
+
+
+def table_words(method: Method, seen: Scaled) -> str:
+    """What is taken from the training rows, and how many new rows lie outside of them."""
+    known, new = int(seen.train.sum()), int((~seen.train).sum())
+    said = _fitted(method, f"the {known:,} training rows alone", "row")
+    if not new or not method.takes("train"):
+        return said
+    inside = seen.before[seen.train]
+    beyond = (seen.before < inside.min(0)) | (seen.before > inside.max(0))
+    return (
+        f"{said} The {new:,} new rows are scaled with the same numbers; in {int(beyond.any(1).sum()):,} of them a "
+        "value lies outside the range of the training rows."
+    )
+
+
+def photo_words(method: Method, seen: ScaledPhoto) -> str:
+    """What the rows and the columns of the table are, and what is taken from them."""
+    patch = seen.patch
+    row = "a pixel" if patch == 1 else f"a patch of {patch} × {patch} pixels"
+    columns = "red, green and blue" if patch == 1 else f"the {3 * patch**2} colour values in it"
+    rows = f"this photo's own {len(seen.before):,} {'pixels' if patch == 1 else 'patches'}"
+    return f"A row of the table is {row}, its columns are {columns}. {_fitted(method, rows, 'pixel')}"
+
+
+def _fitted(method: Method, rows: str, of: str) -> str:
+    """What is taken from which rows, in one sentence."""
+    if not method.takes("train"):
+        return f"Nothing is learned from the data: each {of} is divided by its own length."
+    taken = [WORDS[word] for word in (method.centre, method.scale) if word]
+    what = f"the {' and the '.join(taken)} of each column" if taken else "the means and covariances of the columns"
+    return f"From {rows} come {what}."
+
+
+def _correlation(pair: NDArray[np.float64]) -> str:
+    """The correlation of two columns (N, 2), in two digits, or a dash where one of them does not vary."""
+    x, y = (pair - pair.mean(0)).T  # (N,), (N,)
+    size = float(np.sqrt((x @ x) * (y @ y)))
+    return f"{round(float(x @ y) / size, 2) + 0.0:.2f}".replace("-", "−") if size else "–"
+
+
+def _as_photo(values: NDArray[np.float64], width: int, patch: int, low: float, high: float) -> NDArray[np.uint8]:
+    """Rows drawn as a photo (H, W, 3): `low` is black and `high` is white in all three colours."""
+    picture = rows_photo(torch.from_numpy((values - low) / (high - low)), width, patch)  # (3, H', W')
+    return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()

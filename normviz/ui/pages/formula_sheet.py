@@ -1,0 +1,63 @@
+"""The entries of the formula sheet as Markdown, and what a search finds among them."""
+
+from __future__ import annotations
+
+import re
+
+from normviz.normalization.patterns import describe_axes
+from normviz.registry import Knob, Method
+from normviz.ui.kit import knobs
+
+ACTS_ON = {
+    "activations": "activations, that is the numbers between two layers, or a table of data",
+    "weights": "the weights of a layer",
+    "training": "gradients and losses while a network is trained",
+    "blocks": "a piece of a network: it says where a norm stands",
+}
+
+
+def _words(text: str) -> list[str]:
+    """The words of a text in small letters; underscores and hyphens part words."""
+    return re.findall(r"[^\W_]+", text.lower())
+
+
+def fits(method: Method, query: str) -> bool:
+    """Whether each word that was typed begins a word of the method's names or summary, or all together begin a name."""
+    names = (method.title, method.name, *method.aliases)
+    known = _words(" ".join([*names, method.summary]))
+    asked = _words(query)
+    together = any("".join(_words(name)).startswith("".join(asked)) for name in names)
+    return together or all(any(word.startswith(part) for word in known) for part in asked)
+
+
+def sharing(method: Method) -> str:
+    """Which values share one statistic, switch by switch and layout by layout, in words."""
+    if not method.axes:
+        return f"It acts on {ACTS_ON[method.acts_on]}."
+    parts: dict[str, list[str]] = {}
+    for key, pattern in method.axes.items():
+        layout, _, switch = key.partition(" ")
+        start, over = "No fixed groups", ""
+        if pattern is not None:
+            start = f"With `{switch}`, one statistic" if switch else "One statistic"
+            over = f"{describe_axes(pattern).removeprefix('shared ')} "
+        parts.setdefault(start, []).append(f"{over}in ({', '.join(layout.upper())})")
+    return " ".join(f"{start} {'; '.join(said)}." for start, said in parts.items())
+
+
+def entry(method: Method) -> str:
+    """All that the registry knows of a method, in Markdown."""
+    lines = [f"### {method.title}", method.summary, f"$$\n{method.formula}\n$$", f"**What shares.** {sharing(method)}"]
+    lines += [f"**When to use it.** {method.use}"]
+    lines += ["\n".join(f"- {_knob(knob)}" for knob in method.knobs)]
+    lines += [f"```python\n{method.torch}\n```"] if method.torch else []
+    lines += [f"> **Trap.** {method.trap}"] if method.trap else []
+    also = f"Also called {', '.join(method.aliases)}. " if method.aliases else ""
+    lines += [f"{also}Source: [{method.source.text()}]({method.source.url})."]
+    return "\n\n".join(lines)
+
+
+def _knob(knob: Knob) -> str:
+    """One parameter: its name and symbol, its default, what it does."""
+    symbol = f" ${knob.symbol}$" if knob.range and knob.symbol != knob.name else ""
+    return f"`{knob.name}`{symbol} = {knobs.short(knob.default)}: {knob.help}"

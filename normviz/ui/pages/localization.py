@@ -1,0 +1,155 @@
+"""The localisation benchmark on a page: the numbers that ship, a small run of one's own, and single scenes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from html import escape
+
+import streamlit as st
+from torch import Tensor
+
+from normviz import __version__
+from normviz.evaluation.localization.benchmark import HARDEST, Job, jobs, maps_of, probes_of, run, scores
+from normviz.evaluation.localization.questions import FIRST, MOSAIC, Kind, Questions, make_questions
+from normviz.evaluation.localization.report import BASELINE_TITLES, SHIPPED, TITLES, Report, beats, read
+from normviz.figures import maps
+from normviz.html import localization
+from normviz.models.catalog import Classifier, models
+from normviz.registry import Method, methods
+from normviz.scenes import CLASSES
+from normviz.ui.components.matrix import Mark, matrix
+from normviz.ui.kit import cache
+
+MEASURED, NOW = "shipped", "a run now"
+WORST = 8  # scenes that are shown
+LOOKED_AT = 40  # scenes among which the worst are looked for
+
+
+@dataclass(frozen=True)
+class Worst:
+    """The scenes in which a map points worst, the worst first.
+
+    Attributes:
+        questions: these scenes.
+        maps: (N, H, W) at the pixels.
+        scores: (N,) by the measure.
+        asked: among how many they were chosen.
+        missed: how many of all have a score below a half.
+    """
+
+    questions: Questions
+    maps: Tensor
+    scores: Tensor
+    asked: int
+    missed: int
+
+
+def networks() -> dict[str, str]:
+    """The installed networks of scenes, with what is special of each in words ("batch norm")."""
+    found = [entry for entry in models() if entry.family == "scenes"]
+    return {entry.name: entry.title.split(", ")[-1] for entry in found}
+
+
+def shipped() -> Report | None:
+    """The report that comes with the app, or None."""
+    if not SHIPPED.exists():
+        return None
+    return cache.memo(("localization", SHIPPED.stat().st_mtime_ns), lambda: read(SHIPPED))
+
+
+def scenes(kind: Kind, count: int, seed: int = FIRST) -> Questions:
+    """Questions about generated scenes, made once for all visitors."""
+    return cache.memo(
+        ("questions", kind, count, seed), lambda: cache.compute(lambda: make_questions(kind, count, seed))
+    )
+
+
+def measure_now(classifier: Classifier, kind: Kind, count: int, seed: int, show: Callable[[float], object]) -> Report:
+    """A small run of all methods that do not take long, on one network; shared by all who ask for the same."""
+    quick = [method for method in methods("attribution") if not method.slow]
+
+    def make(advance: Callable[[float], None]) -> Report:
+        questions = make_questions(kind, max(1, count // MOSAIC) if kind == "grid" else count, seed)
+        todo: list[Job] = jobs(quick, [classifier], {kind: questions})
+        command = f"measured now, scenes from {seed}"
+        return Report(command, __version__, count, seed, {classifier.name: ""}, list(run(todo, advance)))
+
+    key = ("localization now", classifier.name, kind, count, seed)
+    return cache.memo_slowly(key, make, show)
+
+
+def worst(method: Method, classifier: Classifier, kind: Kind, measure: str, show: Callable[[float], object]) -> Worst:
+    """The scenes of the benchmark in which a method points worst; of slow methods among fewer scenes.
+
+    Raises:
+        ValueError: what the method refuses.
+    """
+    count = LOOKED_AT // (10 if method.name in HARDEST else 5 if method.slow else 1)
+    asked = scenes(kind, max(1, count // MOSAIC) if kind == "grid" else count)
+
+    def make(advance: Callable[[float], None]) -> Worst:
+        heat = maps_of(method, probes_of(classifier, asked), advance)  # (N, H, W)
+        every = scores(heat, asked, single=True)
+        found, second = every[measure], every.get("energy", every[measure])  # (N,), the second for equally bad ones
+        order = (found + 1e-3 * second).argsort()[:WORST]  # (n,)
+        few = Questions("one", asked.images[order], asked.labels[order], asked.masks[order])
+        return Worst(few, heat[order], found[order], len(asked), int((found < 0.5).sum()))
+
+    key = ("localisation worst", classifier.name, method.name, kind, measure)
+    return cache.memo_slowly(key, make, show)
+
+
+def mark(report: Report, method: str, network: str, kind: Kind, measure: str) -> Mark:
+    """What a cell of the table shows."""
+    row = report.row(method, network, kind, measure)
+    if row is None:
+        return Mark("–", report.refused(method, network, kind) or "not measured on these scenes", "quiet")
+    centre = report.row("centre", network, kind, measure)
+    better = centre is not None and beats(row, centre)
+    text = f"\u2002{100 * row.mean:.0f} ({100 * row.low:.0f}–{100 * row.high:.0f})\u2002"  # spaces: columns apart
+    words = f"{100 * row.mean:.1f} %, 95 % interval {100 * row.low:.1f} to {100 * row.high:.1f}, {row.scenes} scenes"
+    return Mark(text, words + (", clearly better than the centre" if better else ""), "good" if better else "")
+
+
+def table(report: Report, kind: Kind, measure: str, chosen: tuple[str, str], titles: dict[str, str]) -> None:
+    """Methods down, networks across; a click chooses what is looked at below."""
+    rows = [*BASELINE_TITLES, *report.ranked(kind, measure)]
+    columns = report.columns(kind)
+
+    def clicked(row: int, column: int) -> None:
+        if rows[row] not in BASELINE_TITLES:
+            st.session_state["method"] = rows[row]
+            if columns[column] in networks():
+                st.session_state["net"] = columns[column]
+
+    cells = [[mark(report, method, network, kind, measure) for network in columns] for method in rows]
+    place = (
+        rows.index(chosen[0]) if chosen[0] in rows else -1,
+        columns.index(chosen[1]) if chosen[1] in columns else -1,
+    )
+    heads = [(titles.get(name, name), "") for name in columns]
+    matrix([_label(report, name, kind, titles) for name in rows], heads, cells, place, "localisation-table", clicked)
+
+
+def _label(report: Report, method: str, kind: Kind, titles: dict[str, str]) -> str:
+    """A method's name, with the number of its scenes where that is smaller than others'."""
+    counts = {row.scenes for r in report.results if r.method == method for row in r.rows if r.kind == kind}
+    most = max((row.scenes for r in report.results for row in r.rows if r.kind == kind), default=0)
+    few = f" ({max(counts)} scenes)" if counts and max(counts) < most else ""
+    return titles.get(method, method) + few
+
+
+def tiles(found: Worst, measure: str) -> str:
+    """The worst scenes as HTML."""
+    figures = []
+    for index, (label, score) in enumerate(zip(found.questions.labels.tolist(), found.scores.tolist(), strict=True)):
+        picture = localization.tile(found.questions.images[index], found.maps[index], found.questions.masks[index])
+        text = f"{CLASSES[label]}: {100 * score:.0f}\u00a0%"
+        empty = "" if found.maps[index].max() > 0 else ", no evidence at all"
+        figures.append(
+            f'<figure style="margin:0"><img src="{maps.data_uri(picture, 90)}" alt="{escape(text)}, {TITLES[measure]}" '
+            f'style="width:100%;border-radius:6px"><figcaption>{escape(text + empty)}</figcaption></figure>'
+        )
+    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem"
+    return f'<div style="{grid}">{"".join(figures)}</div>'

@@ -1,0 +1,139 @@
+"""What the explorer of normalizations draws: panels and formula of one view, and the choice of a slice and a cell."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.figures import formula, link, style
+from normviz.figures.normalization import cube, distributions, tensors
+from normviz.normalization.analysis.view import View, block_cells
+from normviz.normalization.patterns import describe_axes
+from normviz.registry import Method, Value
+from normviz.ui.components.board import Panel
+from normviz.ui.inputs.source import Source
+from normviz.ui.kit import url_widgets
+
+
+def panels(seen: View, where: str, padding: str = link.SAID) -> list[Panel]:
+    """The pictures of one normalization; `padding` is what a padded cell says."""
+    low, high = style.limits(seen.before, seen.after)
+    names, sizes = zip(*seen.block_axes, strict=True)
+    axes = seen.slice_axes
+    share = "One colour, one statistic" if seen.live else "Stored: one pair a channel"
+    share = share if seen.pattern else "Coloured: what the chosen cell reads"
+    sampled = seen.histogram_before.sampled
+    note = "" if sampled == 1 else f"An even sample of {sampled:.0%} of the values. "
+    outside = max(seen.histogram_before.outside, seen.histogram_after.outside)
+    note += f"{outside:.1%} lie outside." if outside >= 0.0005 else ""
+    quiet = seen.padding if seen.pattern else 1  # grey: padding, or what is not read
+    grey, groups = seen.padding, seen.groups
+    before = tensors.slice_heatmap(seen.before, low, high, groups, axes, "before", padding=grey, said=padding)
+    after = tensors.slice_heatmap(seen.after, low, high, groups, axes, "after", padding=grey, said=padding)
+    bars = distributions.before_after(
+        seen.histogram_before.counts.numpy(), seen.histogram_after.counts.numpy(), seen.histogram_before.low,
+        seen.histogram_before.high, seen.bars_before, seen.bars_after, seen.bars,
+    )  # fmt: skip
+    said = padding if seen.pattern else "not read by the chosen cell"
+    drawing = cube.shared_axes_cube(seen.block, names, sizes, padding=quiet, said=said)
+    return [
+        Panel("cube", share, drawing, alt=f"{seen.total} groups of cells"),
+        Panel("before", f"Before: {where}", before, alt=f"The values of {where} before"),
+        Panel("after", "After, on the same colours", after, alt=f"The values of {where} after"),
+        Panel("bars", "All values, before and after", bars, span=3, caption=note, height=250),
+    ]
+
+
+SLICE = ("example", "channel", "slice")  # the axes before the last two, as widgets and in the link
+
+
+@dataclass(frozen=True)
+class Affine:
+    """The scale and shift after a normalization.
+
+    Attributes:
+        gamma: one number, or what broadcasts to the slice's (rows, columns).
+        beta: the same.
+        sides: what the method reads besides its input, by the name of the argument.
+    """
+
+    gamma: float | NDArray[np.float32] = 1.0
+    beta: float | NDArray[np.float32] = 0.0
+    sides: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def scalars(self) -> tuple[float, float]:
+        """Gamma and beta for `apply`: 1 and 0 where the sides hold them."""
+        gamma, beta = (value if isinstance(value, float) else None for value in (self.gamma, self.beta))
+        return (1.0 if gamma is None else gamma), (0.0 if beta is None else beta)
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Tells one choice from the next."""
+        return tuple(v if isinstance(v, float) else v.tobytes() for v in (self.gamma, self.beta)) + tuple(self.sides)
+
+
+def readout(method: Method, seen: View, settings: dict[str, Value], affine: Affine, pinned: bool) -> formula.Readout:
+    """The formula with the numbers of the chosen cell, and the table of statistics."""
+    rows = seen.rows
+    table = formula.GroupStatistics(
+        rows.ids, rows.labels, rows.mean_before, rows.std_before, rows.mean_after, rows.std_after, rows.centre,
+        rows.spread, max(seen.total, 1),
+    )  # fmt: skip
+    what = "No groups: coloured is what the cell reads"
+    if seen.pattern:
+        shared = describe_axes(seen.pattern)
+        what = f"{seen.total:,} statistics, {shared}" if seen.live else f"{seen.total:,} stored statistics"
+    gamma, beta = affine.gamma, affine.beta
+    fits = not isinstance(gamma, float) or not math.isnan(seen.gain)
+    if isinstance(gamma, float) and isinstance(beta, float) and fits:  # a gain of the method's own: min-max, scale norm
+        own = abs(seen.gain - gamma) > 1e-3 * abs(gamma) + 1e-6 or abs(seen.offset - beta) > 1e-3 * abs(beta) + 1e-4
+        gamma, beta = (seen.gain, seen.offset) if own else (gamma, beta)
+    return formula.normalization(
+        table, float(settings.get("eps", 0.0)), gamma, beta, what,
+        centre=method.centre if fits else "", scale=method.scale if fits else "",
+        shifted=method.takes("bias") or bool(np.any(beta)), scaled=method.takes("weight"),
+        cell=seen.cell if pinned else None, power=float(settings.get("p", 2.0)),
+    )  # fmt: skip
+
+
+def place(chosen: Source) -> tuple[tuple[int, ...], bool, str]:
+    """Draw the widgets of the slice and the cell: the cell's index, whether it was chosen, and the slice in words."""
+    index: list[int] = []
+    words = []
+    for name, size in zip(SLICE, chosen.x.shape[:-2], strict=False):
+        index.append(url_widgets.slider(f"{name.capitalize()} shown", 0, size - 1, 0, name) if size > 1 else 0)
+        called = chosen.names[index[0]] if name == "example" and chosen.names[0] != "0" else str(index[-1])
+        words.append(f"{name} {called}" if called.isdigit() else called)
+    rows, columns = chosen.layout[-2:].upper(), chosen.x.shape[-2:]
+    text = url_widgets.text_field(
+        f"Cell ({rows[0]}, {rows[1]})",
+        "",
+        "cell",
+        limit=20,
+        help="Its row and column in the slice, as 3, 5; or click a cell.",
+    )
+    parts = text.split(",") if text.strip() else ["0", "0"]
+    cell = tuple(int(part) for part in parts if part.strip().isdecimal())
+    if len(cell) != 2 or not all(0 <= part < size for part, size in zip(cell, columns, strict=True)):
+        raise ValueError(
+            f"a cell is a row from 0 to {columns[0] - 1} and a column from 0 to {columns[1] - 1}, as 0, 0; "
+            f"received {text!r}"
+        )
+    return (*index, *cell), bool(text.strip()), ", ".join(words) or "all values"
+
+
+def clicked(what: str, chosen: Source, around: tuple[int, ...] | None) -> None:
+    """Move the slice and the cell to what was clicked: "slice:ROW,COLUMN", or a cell of the block (around a cell)."""
+    kind, _, numbers = what.partition(":")
+    index = [int(number) for number in numbers.split(",")] if numbers else []
+    if kind == "cube" and index:
+        index = block_cells(chosen.x.shape, chosen.layout, around)[tuple(index)].tolist()
+        for name, number in zip(SLICE, index[:-2], strict=False):
+            st.session_state[name] = number
+    st.session_state["cell"] = ", ".join(map(str, index[-2:]))

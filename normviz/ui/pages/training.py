@@ -1,0 +1,183 @@
+"""A tiny network that trains in front of its visitor: in short pieces of work, so that nobody else waits for it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.attribution import Probe, grad_cam
+from normviz.experiments.labs.training import (
+    CLUTTER,
+    TESTS,
+    TRAINING,
+    Progress,
+    Recipe,
+    probabilities,
+    tiny_net,
+    to_input,
+    train,
+)
+from normviz.figures import maps
+from normviz.html.training import Answer, Card
+from normviz.images import resize_map
+from normviz.models.residual import Norm, ResidualNet
+from normviz.scenes import CLASSES, Scene, Scenes, make_scene, make_scenes, make_unknown
+from normviz.ui.kit import cache
+
+SCENES, NOTHING, TESTED = 3000, 400, 200  # to train on, of clutter alone, to test on while it trains
+SLICE = 0.4  # seconds of training that a worker does before it takes the work of others
+MOST_STEPS = 20_000
+WINDOW = 30  # steps over which loss and accuracy of the batches are averaged
+SHOWN = 6  # test scenes with their maps
+SHOWN_FROM = 900_000  # the seed of the first; neither trained on nor tested on
+KINDS = ("one", "two", "unknown")  # objects in the test scenes
+
+_DATA = cache.Shared(72 * cache.MEGABYTE)  # the scenes that all visitors' networks train on
+
+
+@dataclass(frozen=True)
+class Data:
+    """What all tiny networks train on and are tested on; read-only."""
+
+    scenes: Scenes
+    nothing: Tensor
+    tests: Scenes
+
+
+def data(show: Callable[[float], object]) -> Data:
+    """The training scenes, made once for all visitors; `show` is called with the finished share meanwhile."""
+
+    def make(progress: Callable[[float], None]) -> Data:
+        total = SCENES + NOTHING + TESTED
+
+        def part(first: int, count: int) -> Callable[[float], None]:
+            return lambda share: progress((first + share * count) / total)
+
+        return Data(
+            make_scenes(SCENES, TRAINING, progress=part(0, SCENES)),
+            make_scenes(NOTHING, CLUTTER, objects=0, progress=part(SCENES, NOTHING)).images,
+            make_scenes(TESTED, TESTS, progress=part(SCENES + NOTHING, TESTED)),
+        )
+
+    return _DATA.get_slowly((SCENES, NOTHING, TESTED), make, show)
+
+
+@dataclass
+class Run:
+    """A visitor's own network and how its training goes; private to the session, one for each.
+
+    Attributes:
+        recipe: how it is trained.
+        model: the network.
+        history: its progress after each step.
+        stopped: whether it rests: not begun, stopped by the visitor, or finished.
+    """
+
+    recipe: Recipe
+    model: ResidualNet
+    history: list[Progress] = field(default_factory=list)
+    stopped: bool = True
+    _steps: Iterator[Progress] | None = None
+
+    @property
+    def share(self) -> float:
+        """How much of the training is done, 0 to 1."""
+        return self.history[-1].share if self.history else 0.0
+
+    @property
+    def done(self) -> bool:
+        """Whether the training is finished."""
+        return self.share >= 1
+
+    def advance(self, scenes: Data) -> None:
+        """Train for SLICE seconds, one step at least; called in a worker's thread, by one at a time."""
+        if self._steps is None:
+            self._steps = train(self.model, scenes.scenes, scenes.nothing, scenes.tests, self.recipe)
+        until = time.perf_counter() + SLICE
+        while not self.done:
+            self.history.append(next(self._steps))
+            if time.perf_counter() >= until:
+                return
+
+    def tested(self) -> float:
+        """The share of test scenes that it recognised at last; before the first test that of guessing."""
+        known = [at.tested for at in self.history if at.tested is not None]
+        return known[-1] if known else 1 / len(CLASSES)
+
+
+def recipe(norm: Norm, seed: int, rate: float, seconds: float) -> Recipe:
+    """How a network is trained in front of its visitor: in small batches, which learn more in a short time."""
+    return Recipe(norm, seed, rate, MOST_STEPS, seconds, batch=32, nothing=4)
+
+
+def begin(recipe: Recipe) -> Run:
+    """A network with its first random weights, and its training before the first step."""
+    return Run(recipe, tiny_net(recipe.norm, recipe.seed))
+
+
+def smoothed(values: list[float]) -> list[float]:
+    """The mean of each value and those before it, WINDOW in all."""
+    sums = np.cumsum([0.0, *values])  # (steps + 1,)
+    return [float((sums[i] - sums[max(i - WINDOW, 0)]) / min(i, WINDOW)) for i in range(1, len(sums))]
+
+
+def examples(each: int = 2) -> list[tuple[str, list[NDArray[np.uint8]]]]:
+    """Each class with the pictures (H, W, 3) of some of its scenes."""
+    return [
+        (name, [pixels(make_scene(TRAINING + 100 * i + label, labels=[label])) for i in range(each)])
+        for label, name in enumerate(CLASSES)
+    ]
+
+
+def tests(kind: str) -> list[Scene]:
+    """The test scenes that are shown, of one of KINDS."""
+    seeds = range(SHOWN_FROM, SHOWN_FROM + SHOWN)
+    if kind == KINDS[2]:
+        return [make_unknown(seed) for seed in seeds]
+    return [make_scene(seed, objects=1 + KINDS.index(kind)) for seed in seeds]
+
+
+def pixels(scene: Scene) -> NDArray[np.uint8]:
+    """A scene's picture (H, W, 3)."""
+    return scene.image.permute(1, 2, 0).numpy()
+
+
+def cards(scenes: list[Scene], before: ResidualNet, after: ResidualNet | None) -> list[Card]:
+    """What two networks say of test scenes, and where their Grad-CAM lies."""
+    first, second = answers(before, scenes), answers(after, scenes) if after else [None] * len(scenes)
+    found = []
+    for scene, one, other in zip(scenes, first, second, strict=True):
+        mask = _objects(scene)  # (H, W)
+        name = " and ".join(CLASSES[item.label] for item in scene.items) or "no class"
+        picture = np.repeat((mask * 235).to(torch.uint8).numpy()[..., None], 3, axis=2)  # (H, W, 3)
+        found.append(Card(name, pixels(scene), picture, float(mask.float().mean()), one, other))
+    return found
+
+
+def answers(model: ResidualNet, scenes: list[Scene]) -> list[Answer]:
+    """What a network says of scenes, with the Grad-CAM of what it says."""
+    images = torch.stack([scene.image for scene in scenes])  # (N, 3, H, W)
+    shares = probabilities(model, images)  # (N, classes)
+    said = shares.argmax(dim=1)  # (N,)
+    raw = grad_cam(Probe(model, to_input(images), said))  # (N, h, w)
+    found = []
+    for scene, share, label, heat in zip(scenes, shares, said.tolist(), raw, strict=True):
+        on = resize_map(heat, (scene.image.shape[1], scene.image.shape[2]))  # (H, W)
+        total, mask = float(on.sum()), _objects(scene)
+        inside = float(on[mask].sum()) / total if total > 0 and mask.any() else None
+        lit = maps.blend(pixels(scene), heat.numpy(), 0.55)
+        right = label in [item.label for item in scene.items]
+        found.append(Answer(f"{CLASSES[label]}, {100 * float(share[label]):.0f} %", right, lit, inside))
+    return found
+
+
+def _objects(scene: Scene) -> Tensor:
+    """The pixels (H, W) of all objects of a scene."""
+    nothing = torch.zeros(scene.image.shape[1:], dtype=torch.bool)  # (H, W)
+    return torch.stack([nothing, *(item.mask for item in scene.items)]).any(dim=0)  # (H, W)

@@ -1,0 +1,86 @@
+"""Class activation maps: which pixels made the network choose a class?"""
+
+import streamlit as st
+
+from normviz.colors import OPACITY
+from normviz.figures import style
+from normviz.registry import Method
+from normviz.ui.inputs import network, target_picker
+from normviz.ui.inputs.photo import pick
+from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
+from normviz.ui.maps import map_request, progressive_map
+from normviz.ui.maps.map_request import Question
+from normviz.ui.pages.cam import layers, stage
+
+HELP = """
+The map shows, cell by cell, how much the chosen layer's features speak for the class: bright is much, dark is nothing.
+Where a method keeps the sign, orange speaks for it and blue against it. It says where the network found evidence, not
+whether the evidence is good, and it is as coarse as the layer: the list of layers says how many cells each has. Choose
+another class to see what speaks for that one. *Layers*, below the maps, says what each layer would show.
+
+Methods marked *takes long* ask the network again and again about changed photos. They show what they have so far, an
+approximation until they are finished. A line below the maps says how a map was made, where that is worth saying.
+"""
+FUSED = "Each layer gives a map of its own, and each cell takes the highest: deep layers know what, shallow ones where."
+
+page_layout.header("cam")
+
+
+def choose() -> tuple[Question, float, style.ColourMap]:
+    """Draw the knobs; the question, the opacity and the colours."""
+    photo = pick()
+    classifier = network.choose()
+    method = stage.choose_method()
+    asked = target_picker.choose(classifier, photo)
+    shapes = map_request.feature_layers(classifier, photo)
+    text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
+    layer, several = next(iter(shapes)), tuple[str, ...]()
+    if map_request.reads_layer(method):
+        layer = url_widgets.select(
+            "Layer", list(text), layer, "layer", text=text.__getitem__, help=tooltips.SIZED_LAYER
+        )
+    elif method.takes("layers"):
+        chosen = url_widgets.several("Layers to fuse", list(shapes), "layers", "the last of each size", help=FUSED)
+        several = map_request.in_depth_order(classifier, photo, chosen) if len(chosen) < len(shapes) else ()
+    settings = knobs.knobs(method, hide=hidden(method, asked))
+    opacity = url_widgets.slider("Opacity of the map", 0.0, 1.0, OPACITY, "opacity", step=0.05, help=tooltips.OPACITY)
+    colours = url_widgets.select(
+        "Colours", style.COLOUR_MAPS[:-1], style.COLOUR_MAPS[0], "colours", help=tooltips.COLOURS
+    )
+    question = Question(photo, classifier, method, asked.target, layer, settings, asked.other, asked.like, several)
+    return question, opacity, colours
+
+
+def hidden(method: Method, asked: target_picker.Aim) -> tuple[str, ...]:
+    """The knobs that say nothing here: with how many classes to compare, where the other class is named."""
+    return ("similar",) if asked.other is not None and method.takes("other") else ()
+
+
+def show(asked: Question, opacity: float, colours: style.ColourMap) -> None:
+    """The verdict, the pictures, the classes, the section that was asked for, the downloads."""
+    verdict = asked.classifier.verdict(map_request.probabilities(asked.classifier, asked.photo))
+    said = f"The network says: {verdict.text}." if verdict.known else f"{verdict.text}."
+    page_layout.sentence(said, "good" if verdict.known else "hint")
+    seen = progressive_map.answer(asked, opacity, colours)
+    if seen.reason:
+        page_layout.sentence(f"The map is blank: {seen.reason}.", "hint")
+        layers.suggest(asked)
+    stage.draw(asked, seen, opacity, colours)
+    if seen.note:
+        st.caption(seen.note)
+    stage.sections(asked, seen)
+    stage.downloads(asked, seen, opacity, colours)
+    page_layout.how_to_read(HELP)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
+        question = choose()
+        with right, page_layout.guard():
+            show(*question)
+
+
+work()

@@ -1,0 +1,130 @@
+"""Geometry: where do three features go when they are normalized?"""
+
+import streamlit as st
+import torch
+from torch import Tensor
+
+from normviz.activations import DESCRIPTIONS, DISTRIBUTIONS
+from normviz.experiments.labs.geometry import METHODS, Space, direction, space
+from normviz.figures.experiments import geometry
+from normviz.registry import Method, Value, get
+from normviz.ui.components.board import Panel, kept_board
+from normviz.ui.kit import cache, knobs, page_layout, url_widgets
+
+POINTS = (3, 10, 30, 60, 100, 200)
+FEATURES = ("first", "second", "third")
+NEUTRAL: tuple[tuple[float, ...], tuple[float, ...]] = ((1.0, 1.0, 1.0), (0.0, 0.0, 0.0))  # gamma and beta
+ARRIVING = 1.5  # length of the gradient that arrives
+LANDS = {
+    "layer_norm": ("circle of radius √3", "They land on a circle of radius √3 in the plane x₁ + x₂ + x₃ = 0"),
+    "rms_norm": ("sphere of radius √3", "They land on a sphere of radius √3"),
+    "l2_norm": ("sphere of radius 1", "They land on a sphere of radius 1"),
+    "lp_norm": ("where mean |x|ᵖ = 1", "They land where the mean of |x|ᵖ is 1"),
+    "scale_norm": ("sphere of radius g", "They land on a sphere of radius g"),
+    "batch_norm": ("", "The cloud is moved and scaled as a whole: no point is projected"),
+    "z_score": ("", "The cloud is moved and scaled as a whole: no point is projected"),
+}
+HELP = """
+Each point is one example with **three features**, so it can be drawn in space. Grey-blue is before, warm is after, and
+a thin line joins the two. Drag the picture to turn it.
+
+**Layer norm** takes the mean away, which moves a point along the direction (1, 1, 1) into the plane where the features
+add up to 0, and divides by the standard deviation, which moves it along a ray onto the circle of radius √3. **RMS
+norm** does only the second: a sphere. **Batch norm** looks at each feature over all points: the cloud is moved, and
+stretched along the three axes, and neighbours stay neighbours. A large **ε** leaves points inside the surface, those
+near 0 most of all.
+
+The **gradient** says how the loss would like the normalized point to move. On its way back everything that the
+normalization takes away is taken from it, too: for layer norm what points along (1, 1, 1) or straight away from 0, for
+RMS norm what points straight away from 0. What is left runs along the surface; a point nearer to 0 gets more of it.
+"""
+
+page_layout.header("geometry")
+
+
+def cloud() -> tuple[Tensor, tuple[object, ...]]:
+    """Draw the widgets of the points; the points (N, 3), and what names them."""
+    count = url_widgets.steps("Points", POINTS, 60, "N")
+    distribution = url_widgets.select(
+        "Values", DISTRIBUTIONS, "normal", "values", help="; ".join(f"{k}: {v}" for k, v in DESCRIPTIONS.items())
+    )
+    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers on every machine.")
+    shift = url_widgets.slider("Mean of all features", -3.0, 3.0, 1.0, "shift", step=0.1, help="Added to every value.")
+    return cache.activations((count, 3), distribution, seed) + shift, (count, distribution, seed, shift)
+
+
+def affine(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Draw the sliders of gamma and beta, one for each feature, for a method that has them."""
+    gamma, beta = NEUTRAL
+    if method.takes("weight"):
+        with st.expander(r"Scale $\gamma$ and shift $\beta$" if method.takes("bias") else r"Scale $\gamma$"):
+            gamma = tuple(
+                url_widgets.slider(rf"$\gamma$ of the {name} feature", -2.0, 3.0, 1.0, f"gamma{k}", step=0.1)
+                for k, name in enumerate(FEATURES, start=1)
+            )
+            if method.takes("bias"):
+                beta = tuple(
+                    url_widgets.slider(rf"$\beta$ of the {name} feature", -2.0, 2.0, 0.0, f"beta{k}", step=0.1)
+                    for k, name in enumerate(FEATURES, start=1)
+                )
+    return gamma, beta
+
+
+def gradient(count: int) -> tuple[bool, int, float, float]:
+    """Draw the widgets of the gradient: whether it is shown, at which point, and its direction in degrees."""
+    shown = url_widgets.toggle("A gradient that arrives", True, "gradient")
+    if not shown:
+        return False, 0, 0.0, 0.0
+    point = url_widgets.slider("At point", 1, count, min(5, count), "point")
+    around = url_widgets.slider("Its direction, around", 0, 360, 60, "around", step=5, format="%d°")
+    up = url_widgets.slider("Its direction, up", -90, 90, 60, "up", step=5, format="%d°")
+    return True, point - 1, float(around), float(up)
+
+
+def panel(method: Method, seen: Space, stretched: bool, joined: bool, point: int, shown: bool) -> Panel:
+    """The points in space, where they land, and the gradient at a point where it is shown."""
+    surface, title = LANDS[method.name]
+    if surface and stretched:
+        surface, title = f"{surface}, stretched", f"{title}, which γ and β stretch and move"
+    arrows = (seen.gradient.incoming.numpy(), seen.gradient.left.numpy()) if shown else (None, None)
+    lines = [line.numpy() for line in seen.surface]
+    figure = geometry.scene(seen.before.numpy(), seen.after.numpy(), lines, surface, joined, point, *arrows)
+    long = shown and float(seen.gradient.left.norm()) > geometry.LONGEST
+    caption = f"The arrow of what is left is cut to a length of {geometry.LONGEST:g}." if long else ""
+    alt = f"{len(seen.before)} points in space before and after {method.title}. {title}."
+    return Panel("space", title, figure, span=3, alt=alt, caption=caption, height=620)
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every knob."""
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
+        method = get(
+            url_widgets.select("Normalization", METHODS, "layer_norm", "method", text=lambda name: get(name).title)
+        )
+        settings: dict[str, Value] = knobs.knobs(method, hide=method.idle("nc") | {"training"})
+        length = url_widgets.slider("Length $g$", 0.1, 4.0, 3**0.5, "g", step=0.05) if method.takes("g") else None
+        x, name = cloud()
+        gamma, beta = affine(method)
+        shown, point, around, up = gradient(len(x))
+        joined = url_widgets.toggle("Lines from before to after", True, "lines")
+        key = ("geometry", method.name, *settings.items(), length, name, gamma, beta, shown, point, around, up)
+
+        def look() -> Space:
+            scale, shift = (torch.tensor(values, dtype=torch.float64) for values in (gamma, beta))  # (3,), (3,)
+            arriving = ARRIVING * direction(around, up)  # (3,)
+            return space(method, x.cpu(), settings, scale, shift, point, arriving, length)
+
+        with right, page_layout.guard():
+            seen = cache.memo(key, lambda: cache.compute(look))
+
+            def draw() -> tuple[list[Panel], None]:
+                return [panel(method, seen, (gamma, beta) != NEUTRAL, joined, point, shown)], None
+
+            kept_board(draw, "geometry-board", (*key, joined))
+            st.markdown(geometry.numbers(seen, shown))
+            page_layout.how_to_read(HELP)
+
+
+work()

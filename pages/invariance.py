@@ -1,0 +1,132 @@
+"""Invariances: what can be changed without the output noticing, every cell measured on the spot."""
+
+import numpy as np
+import plotly.graph_objects as go
+import streamlit as st
+from numpy.typing import NDArray
+
+from normviz.activations import Layout
+from normviz.experiments.invariance.measurement import DELTA, Cell, Column, Row, columns, matrix, measure, rows
+from normviz.experiments.invariance.setting import CHANNELS
+from normviz.figures import style
+from normviz.figures.normalization import tensors
+from normviz.ui.components.board import Panel, board
+from normviz.ui.components.matrix import Mark
+from normviz.ui.components.matrix import matrix as clickable
+from normviz.ui.inputs import source
+from normviz.ui.kit import cache, page_layout, url_widgets
+
+LAYOUTS: tuple[Layout, ...] = ("nc", "ntd", "nchw")
+START = "Another neighbour"
+SIZE = "What is multiplied becomes δ times as large; what is added is δ, or δ times a random γ."
+TILES = {
+    "nc": "Cases go down, features to the right.",
+    "ntd": "Cases go down, and within each its tokens; features go to the right.",
+    "nchw": "One small map for each case, down, and each channel, to the right.",
+}
+HELP = """
+**The setting:** data x go through a layer W without bias, and what comes out is normalized: y = norm(Wx). Then one
+thing is changed, everything is computed again, and the two outputs are compared. **✓** means that they differ by less
+than a millionth of their size; else the difference is given in per cent of it. Methods that normalize weights stand at
+the end: there y = norm(W)x. On maps, W is a convolution of 2 × 2 that adds no zeros at the edges.
+
+**Why it matters:** what a norm does not notice cannot hurt the training. If all weights may grow without a trace, a
+bad start or a large step does no harm; if a neighbour in the batch matters, the same photo gets another answer in
+another batch. *Input moved* asks for something else: that the output moves along with the input.
+"""
+
+page_layout.header("invariance")
+
+
+def mark(cell: Cell) -> Mark:
+    """What stands in a cell of the matrix."""
+    if cell.refused:
+        return Mark("–", f"refused: {cell.refused}", "quiet")
+    if cell.unchanged:
+        return Mark("✓", "unchanged", "good")
+    return Mark(share(cell.change), f"changed by {share(cell.change)}")
+
+
+def share(change: float) -> str:
+    """A relative change in per cent, short."""
+    percent = 100 * change
+    return f"{percent:.0f}%" if percent >= 0.5 else "< 1%"
+
+
+def marks(layout: Layout, seed: int, delta: float) -> tuple[tuple[Mark, ...], ...]:
+    """What the matrix shows, kept for all visitors."""
+
+    def run() -> tuple[tuple[Mark, ...], ...]:
+        found = cache.compute(lambda: matrix(layout, seed, delta))
+        return tuple(tuple(map(mark, line)) for line in found)
+
+    return cache.memo(("invariances", layout, seed, delta), run)
+
+
+def picture(values: NDArray[np.float32], low: float, high: float, layout: str) -> go.Figure:
+    """An output, or a difference, on a given colour scale; lines part the maps of cases and channels."""
+    figure = tensors.slice_heatmap(values, low, high, axes=("row", "column"))
+    if layout == "nchw":
+        height, width = values.shape
+        tile = width // CHANNELS  # cells along a map, which is square
+        down = [((edge - 0.5, edge - 0.5), (-0.5, height - 0.5)) for edge in range(tile, width, tile)]
+        across = [((-0.5, width - 0.5), (edge - 0.5, edge - 0.5)) for edge in range(tile, height, tile)]
+        line = {"type": "line", "line": {"width": 1.5, "color": style.INK}}
+        figure.update_layout(
+            shapes=[line | {"x0": x[0], "x1": x[1], "y0": y[0], "y1": y[1]} for x, y in [*down, *across]]
+        )
+    return figure
+
+
+def show(row: Row, column: Column, cell: Cell) -> None:
+    """Both outputs of one cell, their difference, and why they are alike or not."""
+    st.subheader(f"{row.label}: {column.title[0].lower()}{column.title[1:]}", anchor=False)
+    if cell.refused:
+        page_layout.sentence(cell.why, "hint")
+        return
+    same = f"Unchanged: the outputs differ by less than a millionth of their size ({cell.change:.0e})."
+    said = same if cell.unchanged else f"Changed by {share(cell.change)}."
+    page_layout.sentence(f"{said} {cell.why}", "good" if cell.unchanged else "hint")
+    low, high = style.limits(cell.before, cell.after)
+    pictures = (
+        ("before", "Output before", cell.before),
+        ("after", "Output after", cell.after),
+        ("difference", "After minus before", cell.after - cell.before),
+    )
+    board(
+        [
+            Panel(name, title, picture(values, low, high, row.layout), alt=f"{title}, {row.label}", height=360)
+            for name, title, values in pictures
+        ],
+        "invariance-board",
+    )
+    st.caption(f"{TILES[row.layout]} One colour scale for all three.")
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every knob."""
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
+        layout = url_widgets.segments("What is normalized", LAYOUTS, "nchw", "shape", text=source.SHAPES.__getitem__)
+        delta = url_widgets.slider("Size of the change δ", 1.25, 8.0, DELTA, "delta", step=0.25, help=SIZE)
+        seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Of data and weights.")
+        lines, changes = rows(layout), columns(layout)
+        labels, titles = [row.label for row in lines], [column.title for column in changes]
+        label = url_widgets.select("Method", labels, labels[0], "method")
+        title = url_widgets.select("Change", titles, START, "change")
+        with right, page_layout.guard():
+            row, column = labels.index(label), titles.index(title)
+
+            def clicked(i: int, j: int) -> None:
+                st.session_state["method"], st.session_state["change"] = labels[i], titles[j]
+
+            heads = [(change.title, change.symbol) for change in changes]
+            clickable(labels, heads, marks(layout, seed, delta), (row, column), "invariance-matrix", clicked)
+            st.caption("✓ unchanged; else by how much the output changed. – refused. Click a cell to see the outputs.")
+            cell = cache.compute(lambda: measure(lines[row], changes[column], seed, delta))
+            show(lines[row], changes[column], cell)
+            page_layout.how_to_read(HELP)
+
+
+work()

@@ -1,0 +1,159 @@
+"""Edit and verify: is the class gone when the region that the map shows is gone?"""
+
+from dataclasses import replace
+from functools import partial
+
+import streamlit as st
+
+from normviz.evaluation.photo_edit import FILLS, Fill
+from normviz.figures import maps
+from normviz.html import confidence_change
+from normviz.registry import get, methods
+from normviz.ui.components import paint
+from normviz.ui.inputs import network
+from normviz.ui.inputs.photo import pick
+from normviz.ui.kit import page_layout, tooltips, url_widgets
+from normviz.ui.kit.jobs import Waiting
+from normviz.ui.maps import map_request
+from normviz.ui.maps.map_request import Question
+from normviz.ui.pages import photo_edit
+from normviz.ui.pages.photo_edit import Answer
+
+STOPPED = "edit stopped"  # in the session: of which photo a map is not wanted
+TOP = "most probable"
+PAINTED = "what I paint"
+STRONGEST = {"strongest 10 %": 0.1, "strongest 20 %": 0.2, "strongest 30 %": 0.3, "strongest 50 %": 0.5}
+ALL_BUT = {"all but the strongest 10 %": 0.1, "all but the strongest 30 %": 0.3}
+FILLED = {"mean": "one colour", "blur": "blur", "inpaint": "the surroundings"}
+HELP = """
+A map claims that some pixels made the network choose a class. Take them away and ask again: where the claim is true,
+the class loses probability, and more than when you paint out an equally large region elsewhere. The other way round,
+with all but these pixels taken away, the class should stay. Where it stays both ways, the evidence was in several
+places, and one is enough.
+
+**Filling is a change, too.** *One colour* is the mean of all other pixels: a flat patch that no photo has. *Blur* keeps
+the region's rough colours. *The surroundings* continues the border inwards as smoothly as possible (each pixel is the
+mean of its neighbours): it leaves the fewest new edges, and no texture. A claim that holds for one filling only says
+more about the filling.
+
+Both maps have one scale, so what got darker is evidence that is gone. A class can rise without new evidence:
+probabilities add up to 100 %.
+"""
+
+page_layout.header("photo_edit")
+
+
+def choose() -> tuple[Question, str, Fill]:
+    """Draw the knobs; the question about the untouched photo, which region goes, and what fills it."""
+    photo = photo_edit.reduced(pick())
+    classifier = network.choose()
+    every = [method.name for method in methods("attribution")]
+    method = get(
+        url_widgets.select(
+            "Method", every, "grad_cam", "method", text=lambda name: get(name).title, help=tooltips.METHOD
+        )
+    )
+    wanted = url_widgets.select("Class", [TOP, *classifier.classes], TOP, "class", help=tooltips.CLASS)
+    best = int(map_request.probabilities(classifier, photo).argmax())
+    target = best if wanted == TOP else classifier.index(wanted)
+    layer = next(iter(map_request.feature_layers(classifier, photo)))
+    where = url_widgets.select("Region to take away", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30 %", "area")
+    how = url_widgets.select("Fill it with", FILLS, "mean", "filling", text=FILLED.__getitem__)
+    return Question(photo, classifier, method, target, layer, method.settings()), where, how
+
+
+def region_of(before: Answer, asked: Question, where: str) -> str:
+    """The region to fill, as run lengths: painted by the visitor, or where the map is highest.
+
+    Raises:
+        ValueError: the link holds no region of this photo, or the map has no evidence for the class.
+    """
+    known = st.session_state.get("edit-photo")
+    if known not in (None, asked.photo.identity):
+        st.query_params.pop("paint", None)  # it was painted on another photo
+    st.session_state["edit-photo"] = asked.photo.identity
+    if where == PAINTED:
+        return photo_edit.valid(st.query_params.get("paint", ""), asked.photo)
+    chosen = photo_edit.strongest_cells(before, asked.classifier, (STRONGEST | ALL_BUT)[where])  # (rows, columns)
+    return paint.runs(~chosen if where in ALL_BUT else chosen)
+
+
+def painted(region: str) -> None:
+    """A stroke was made on the photo: from now on its region counts, and stands in the link."""
+    st.session_state["area"] = PAINTED
+    st.query_params["paint"] = region
+
+
+def answer(name: str, asked: Question, what: str) -> Answer | None:
+    """What the network says, with a bar and a button while it takes long; None where that was stopped."""
+    identity = (asked.photo.identity, asked.key)
+
+    def stop() -> None:
+        st.session_state[STOPPED] = identity
+
+    if st.session_state.get(STOPPED) == identity:
+        st.button("Go on", key="go-on", on_click=lambda: st.session_state.pop(STOPPED, None))
+        page_layout.sentence("Stopped: change something, or go on.", "hint")
+        return None
+    wait = Waiting("stop-edit", stop)
+    found = photo_edit.answer(name, asked, partial(wait.show, f"{asked.method.title} {what}"))
+    wait.done()
+    return found
+
+
+def show(asked: Question, where: str, how: Fill) -> None:
+    """The photo to paint on, the filled one, and what the network says of both."""
+    before = answer("before", asked, "of the photo")
+    if before is None:
+        return
+    left, right = st.columns(2)
+    region, photo = "", asked.photo
+    with right, page_layout.guard():  # what is wrong with a region is said, and another one can be painted
+        region = region_of(before, asked, where)
+    with left:  # nothing above it may change while it is painted, or it would move
+        paint.paint(asked.photo.pixels, region, where != PAINTED, f"paint-{asked.photo.identity}", painted)
+    with right:
+        with page_layout.guard():
+            photo = photo_edit.edited(asked.photo, region, how) if region else asked.photo
+        changed = photo is not asked.photo
+        page_layout.figure(
+            maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if changed else "Not yet changed"
+        )
+        after = answer("after", replace(asked, photo=photo), "of it") if changed else before
+        if after is None:
+            return
+        hint = "Drag over the photo to paint the region that shall go."
+        page_layout.sentence(
+            photo_edit.in_words(asked, before, after) if changed else hint, "good" if changed else "hint"
+        )
+    compare(asked, before, after)
+    page_layout.how_to_read(HELP)
+
+
+def compare(asked: Question, before: Answer, after: Answer) -> None:
+    """Both maps on one scale, and the classes."""
+    high = max(float(abs(one.seen.drawn).max()) for one in (before, after))
+    signed = before.seen.signed or after.seen.signed
+    for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):
+        with column:
+            highest = f"highest {one.seen.drawn.max():.3g} {asked.method.unit}"
+            page_layout.figure(
+                maps.data_uri(one.lit(asked.classifier, high, signed)),
+                f"{name}: {asked.method.title} of {asked.name}, {highest}",
+            )
+    order = photo_edit.shown_classes(before.shares, after.shares, asked.target)
+    names = [asked.classifier.classes[index] for index in order]
+    st.html(confidence_change.table(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name))
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
+        question = choose()
+        with right, page_layout.guard():
+            show(*question)
+
+
+work()

@@ -1,0 +1,144 @@
+"""Train a network: can you watch it learn?"""
+
+import streamlit as st
+
+from normviz.figures.style import AFTER, BEFORE
+from normviz.html import training as training_html
+from normviz.html.training import Curve
+from normviz.models.residual import NORMS, Norm
+from normviz.ui.kit import cache, page_layout, url_widgets
+from normviz.ui.kit.jobs import Waiting
+from normviz.ui.pages import training
+from normviz.ui.pages.training import Run
+
+NAMES: dict[Norm, str] = {
+    "batch": "batch norm", "group": "group norm", "layer": "layer norm", "instance": "instance norm", "none": "none",
+}  # fmt: skip
+RATES = (5e-4, 2e-3, 8e-3, 3.2e-2, 0.128)
+SECONDS = (10, 20, 40, 60)
+RUN = "tiny-run"  # what the visitor's session holds of the training
+LEAD = (
+    "Eight kinds of objects. Outline and texture tell the kind; colour, size, place and background do not. "
+    "The network sees 3,000 scenes like these, mirrored, turned and recoloured."
+)
+HELP = """
+**What happens in a step.** The network answers 32 scenes. The loss says how far its probabilities are from the truth:
+2.08 is guessing between eight kinds, and it cannot fall below 0.47, as it is asked never to be quite sure. Then every
+weight is moved a little in the direction that lowers the loss. The *learning rate* is how far: too small, and
+little happens in the time; too large, and the loss jumps. It rises at first and falls to nothing at the end.
+
+**Seen and new.** Blue-grey is the share of right answers on the scenes of the step, orange on 200 scenes that it never
+trains on. Only the second tells whether it has understood.
+
+**The maps** are Grad-CAM of what the network says: the brighter, the more it speaks for that answer. Before the
+training they mean nothing. A network that has learned looks at the object, and most of the map lies on it; its cells
+are 8 × 8 pixels large, so some always lies beside.
+
+**Try** another normalization with the same seed, or none: which one still learns at a high learning rate? Then two
+objects in a scene, or one that it does not know: four scenes in each step are clutter alone, so that it learns to be
+unsure.
+
+The same seed starts with the same weights and the same order of scenes. How many steps fit into the seconds depends on
+the machine, and on who else computes. The network stays in this session and is gone with it.
+"""
+
+page_layout.header("training")
+
+
+def stop() -> None:
+    """The visitor stops the training: what is there so far is shown."""
+    st.session_state[RUN].stopped = True
+
+
+def choose() -> tuple[Run, str]:
+    """Draw the knobs; the visitor's run, new where a knob was turned, and the kind of test scenes."""
+    norm = url_widgets.select("Normalization", NORMS, "batch", "norm", text=NAMES.__getitem__)
+    rate = url_widgets.steps("Learning rate", RATES, 8e-3, "rate", text="{:g}".format)
+    seconds = url_widgets.steps("Seconds of computing", SECONDS, 40, "seconds", text="{} s".format)
+    seed = url_widgets.number("Seed", 0, 999, 0, "seed", help="Of the first weights, and of the order of the scenes.")
+    recipe = training.recipe(norm, seed, rate, float(seconds))
+    run: Run | None = st.session_state.get(RUN)
+    if run is None or run.recipe != recipe:
+        run = st.session_state[RUN] = training.begin(recipe)
+    return run, url_widgets.segments("Objects in the test scenes", training.KINDS, training.KINDS[0], "tests")
+
+
+def start(run: Run) -> Run:
+    """Draw the button that begins the training, or goes on with it; the run, begun anew where it was finished."""
+    label = "Train" if not run.history else "Train again" if run.done else "Go on"
+    if st.button(label, type="primary", disabled=not run.stopped):
+        if run.done:
+            run = st.session_state[RUN] = training.begin(run.recipe)
+        run.stopped = False
+    return run
+
+
+def curves(run: Run) -> str:
+    """Loss and accuracy so far."""
+    steps = [at.step for at in run.history]
+    last = max(steps[-1] / max(run.share, 0.02), 1)
+    losses, shares = (
+        training.smoothed([at.loss for at in run.history]),
+        training.smoothed([at.accuracy for at in run.history]),
+    )
+    tests = [(at.step, at.tested) for at in run.history if at.tested is not None]
+    loss = training_html.chart("Loss", [Curve("loss", BEFORE, list(zip(steps, losses, strict=True)))], last)
+    right = [Curve("seen", BEFORE, list(zip(steps, shares, strict=True))), Curve("new", AFTER, tests)]
+    return training_html.charts(loss, training_html.chart("Right answers", right, last, 1.0, percent=True))
+
+
+def go_on(run: Run, waiting: Waiting, place: st.delta_generator.DeltaGenerator) -> None:
+    """Train in short pieces of work, and draw the curves after each, until it is finished or stopped."""
+    scenes = training.data(lambda share: waiting.show("Drawing the scenes", share))
+    while not run.done:
+        cache.compute(lambda: run.advance(scenes))
+        waiting.show("Training", run.share)
+        place.html(curves(run))
+    run.stopped = True
+    waiting.done()
+
+
+def verdict(run: Run) -> None:
+    """What it has reached, in one sentence."""
+    steps = run.history[-1].step
+    what = "Finished" if run.done else "Stopped"
+    reached = f"it recognises {100 * run.tested():.0f}\u00a0% of 200 scenes that it never trained on"
+    page_layout.sentence(
+        f"{what} after {steps:,} steps: {reached}. Guessing would be 12\u00a0%.",
+        "good" if run.tested() > 0.5 else "hint",
+    )
+
+
+@st.fragment
+def work() -> None:
+    """The part that answers to every choice."""
+    left, right = page_layout.columns()
+    with left, page_layout.guard():
+        run, kind = choose()
+        with right, page_layout.guard():
+            run = start(run)
+            waiting, place = Waiting("stop-tiny", stop), st.empty()
+            if not run.stopped:
+                if run.history:
+                    place.html(curves(run))
+                go_on(run, waiting, place)
+                st.rerun()  # the button follows
+            if run.history:
+                place.html(curves(run))
+                verdict(run)
+            else:
+                with place.container():
+                    examples = training_html.examples(cache.memo("training examples", training.examples))
+                    st.html(f'<p class="nv-lead">{LEAD}</p>{examples}')
+            st.markdown("#### Test scenes, which it never trains on")
+            scenes = training.tests(kind)
+            first = training.begin(run.recipe).model
+            st.html(
+                training_html.cards(
+                    cache.compute(lambda: training.cards(scenes, first, run.model if run.history else None))
+                )
+            )
+            page_layout.how_to_read(HELP)
+
+
+work()
