@@ -1,6 +1,6 @@
 """Measure the app in Chromium: first paint, first charts, and how long a turned slider takes to change the picture.
 
-    python -m scripts.measure_browser [--page "norm?N=32&C=64&H=56&W=56"] [--slider beta] [--steps 20]
+    python -m scripts.measure_browser [--page "normalize?N=32&C=64&H=56&W=56"] [--slider beta] [--steps 20]
 
 Starts the app on a free port of this machine. The first visit comes right after the start, the others to a
 server that has been visited; each has an empty cache.
@@ -54,7 +54,7 @@ def turn(page: Page, key: str, steps: int) -> list[float]:
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--page", default="norm?N=32&C=64&H=56&W=56")
+    parser.add_argument("--page", default="normalize?N=32&C=64&H=56&W=56")
     parser.add_argument("--slider", default="beta", help="the slider's parameter in the link")
     parser.add_argument("--steps", type=int, default=19)
     args = parser.parse_args()

@@ -5,7 +5,7 @@
 Starts the app on a free port of this machine, unless --url names a server that runs here. First every
 student turns the slider at times of their own, then all at the same moment. The answer time runs from
 the sent change to the end of the page's run. Ends with status 1 when an answer was missing or an error.
---page takes a whole link, as "norm?N=32&C=64&H=56&W=56".
+--page takes a whole link, as "normalize?N=32&C=64&H=56&W=56".
 """
 
 from __future__ import annotations
@@ -217,7 +217,7 @@ def main() -> int:
     """Read the options, run, print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--url", default="", help="a server on this machine; else one is started")
-    parser.add_argument("--page", default="norm", help="the page's path in the address, and what follows it")
+    parser.add_argument("--page", default="normalize", help="the page's path in the address, and what follows it")
     parser.add_argument("--widget", default="", help="the slider's parameter name or label; else the first on the page")
     parser.add_argument("--students", type=int, default=30, help="1 to 200")
     parser.add_argument("--changes", type=int, default=8, help="of each student in each half, 1 to 100")

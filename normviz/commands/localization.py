@@ -144,7 +144,7 @@ def _installed() -> list[str]:
 
 def _command(args: argparse.Namespace) -> str:
     """The command line without the names of its files."""
-    parts = ["python", "-m", "normviz", "localize", "--scenes", str(args.scenes)]
+    parts = ["python", "-m", "normviz", "localization", "--scenes", str(args.scenes)]
     for name, given, default in (
         ("--methods", args.methods, None), ("--networks", args.networks, None), ("--kinds", args.kinds, list(KINDS)),
     ):  # fmt: skip

@@ -16,7 +16,7 @@ def step(page: Page, name: str) -> None:
 
 
 def test_the_exercise_from_the_map_to_the_proof(open_page: Open) -> None:
-    page = open_page("hans")
+    page = open_page("clever-hans")
     said = page.locator(".nv-sentence").first
     expect(said).to_contain_text(re.compile(r"The network says checked square, \d+ %"))
     page.get_by_role("radio", name="the object").click()

@@ -104,7 +104,7 @@ def test_a_map_that_takes_long_is_stopped_and_shown_as_far_as_it_came(open_page:
 
 
 def test_a_cell_of_the_ledger_is_said_as_a_part_of_the_logit(open_page: Open) -> None:
-    page = open_page("ledger")
+    page = open_page("evidence")
     expect(page.get_by_text("the score (logit) of cat")).to_be_visible()
     page.mouse.move(*middle_of_the_map(page))
     expect(page.locator(".nv-readout strong")).to_have_text(re.compile(r"^[+−-]?[\d.]+ of [\d.]+ logits$"))
@@ -118,7 +118,7 @@ def test_a_file_that_is_no_picture_gets_a_sentence_and_the_page_goes_on(open_pag
 
 
 def test_a_normalization_is_chosen_and_its_picture_follows(open_page: Open) -> None:
-    page = open_page("norm")
+    page = open_page("normalize")
     expect(page.get_by_text("16 statistics, shared over N, H, W")).to_be_visible()
     choose(page, "Normalization", "Group Normalization")
     expect(page.get_by_text("64 statistics, shared over C/G, H, W")).to_be_visible()

@@ -27,7 +27,7 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
 
 
 def test_painting_with_the_mouse_and_the_keyboard(open_page: Open) -> None:
-    page = open_page("edit")
+    page = open_page("photo-edit")
     expect(page.locator(".told")).to_contain_text("30 %")  # what the map marks
     canvas = page.locator("canvas.stage")
     canvas.evaluate("canvas => { canvas.mine = true; }")

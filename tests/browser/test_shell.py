@@ -40,7 +40,7 @@ def test_the_shipped_font_is_used(open_page: Open) -> None:
     assert max(widths) - min(widths) < 0.01  # tabular digits
 
 
-@pytest.mark.parametrize(("door", "path"), [("cam", "cam"), ("norm", "norm")])
+@pytest.mark.parametrize(("door", "path"), [("cam", "cam"), ("norm", "normalize")])
 def test_a_door_opens_its_page_wherever_it_is_clicked(open_page: Open, door: str, path: str) -> None:
     page = open_page()
     box = page.locator(f".st-key-nv-door-{door} img").first.bounding_box()
@@ -63,16 +63,16 @@ def test_a_door_opens_by_keyboard_and_shows_its_focus(open_page: Open) -> None:
 
 
 def test_the_sidebar_leads_to_every_page_and_names_the_device(open_page: Open) -> None:
-    page = open_page("norm")
+    page = open_page("normalize")
     sidebar = page.get_by_test_id("stSidebar")
     expect(sidebar.get_by_text("Computed on")).to_be_visible()
-    for name, path in (("Class activation maps", "cam"), ("Normalize", "norm"), ("Home", "")):
+    for name, path in (("Class activation maps", "cam"), ("Normalize", "normalize"), ("Home", "")):
         sidebar.get_by_role("link", name=name).click()
         page.wait_for_url(f"**/{path}")
 
 
 def test_no_text_is_smaller_than_sixteen_pixels(open_page: Open) -> None:
-    for path in ("", "norm", "cam"):
+    for path in ("", "normalize", "cam"):
         page = open_page(path)
         small = page.evaluate(
             """() => [...document.querySelectorAll('[data-testid="stMain"] *, [data-testid="stSidebar"] *')].filter(e =>

@@ -95,7 +95,7 @@ def test_list_in_words(capsys: pytest.CaptureFixture[str]) -> None:
     assert "NCHW: shared over C/G, H, W" in text
 
 
-@pytest.mark.parametrize("command", ["", "list", "cam", "faithful", "localize", "class-model", "norm"])
+@pytest.mark.parametrize("command", ["", "list", "cam", "faithfulness", "localization", "class-model", "normalize"])
 def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])

@@ -22,8 +22,9 @@ from normviz.ui.components.board import PLAIN, Panel, size_of
 APP = """
 import numpy as np
 import streamlit as st
-from normviz.figures import formula, maps, tensors
-from normviz.ui.board import Panel, board, ensure_plotly_script
+from normviz.figures import formula, maps
+from normviz.figures.normalization import tensors
+from normviz.ui.components.board import Panel, board, ensure_plotly_script
 
 st.text(str(ensure_plotly_script()))
 values = np.arange(12.0).reshape(3, 4) - 5

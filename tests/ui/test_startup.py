@@ -11,7 +11,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urljoin
 from urllib.request import urlopen
 
 import pytest
@@ -20,7 +22,7 @@ from websockets.asyncio.client import connect
 
 from normviz.paths import ROOT
 from normviz.ui.kit import cache, startup
-from normviz.ui.kit.page_registry import PAGES
+from normviz.ui.kit.page_registry import OLD_ADDRESSES, PAGES
 from normviz.ui.pages import home
 from scripts.simulate_class import Student, figures, server
 
@@ -47,10 +49,10 @@ def open_page(url: str, page: str) -> Student:
 
 
 def test_the_first_request_to_a_fresh_server_may_be_a_deep_link(url: str) -> None:
-    deep = open_page(url, "norm")
+    deep = open_page(url, "normalize")
     assert deep.sliders, "another page was shown"
     assert open_page(url, "").page_hash != deep.page_hash
-    assert open_page(url, "norm").page_hash == deep.page_hash
+    assert open_page(url, "normalize").page_hash == deep.page_hash
 
 
 def test_fonts_are_served(url: str) -> None:
@@ -66,9 +68,8 @@ def test_streamlit_run_serves_the_app_with_its_start() -> None:
     assert result.stdout.strip() == "True app.py"
 
 
-def test_a_page_s_path_differs_from_its_file_s_name() -> None:
+def test_the_list_of_pages_is_that_of_the_scripts() -> None:
     pages = [page for group in PAGES.values() for page in group]
-    assert all(Path(page.file).stem != page.address for page in pages)
     assert {Path(page.file) for page in pages} == {file.relative_to(ROOT) for file in (ROOT / "pages").glob("*.py")}
     assert len({page.address for page in pages}) == len({page.title for page in pages}) == len(pages)
 
@@ -112,3 +113,18 @@ def test_make_refuses_an_old_python_in_a_sentence(tmp_path: Path) -> None:
     assert result.returncode != 0
     assert "NormViz needs Python 3.11 or newer" in result.stderr
     assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.parametrize(("old", "new"), OLD_ADDRESSES.items())
+def test_an_old_address_redirects_with_its_parameters(url: str, old: str, new: str) -> None:
+    connection = HTTPConnection(url.removeprefix("http://"), timeout=10)
+    connection.request("GET", f"/{old}?method=Layer+Normalization&eps=0.1")
+    answer = connection.getresponse()
+    connection.close()
+    assert answer.status == 308
+    assert urljoin(f"{url}/{old}", answer.headers["Location"]) == f"{url}/{new}?method=Layer+Normalization&eps=0.1"
+
+
+def test_every_redirect_leads_to_a_page() -> None:
+    addresses = {page.address for group in PAGES.values() for page in group}
+    assert set(OLD_ADDRESSES.values()) <= addresses and not set(OLD_ADDRESSES) & addresses

@@ -257,5 +257,5 @@ def test_home_opens_with_two_doors() -> None:
     assert page.count("<img ") == 4
     assert page.count('alt="') == 4
     links = [link.proto.page for link in test.get("page_link")]
-    assert links[:2] == ["cam", "norm"]
+    assert links[:2] == ["cam", "normalize"]
     assert links[2:] == [page.address for group in PAGES.values() for page in group if page.address]

@@ -146,7 +146,7 @@ def address(shown: Multiple, source: dict[str, str]) -> str:
     settings = shown.result.settings if shown.result else {}
     defaults = shown.method.settings()
     turned = {name: short(value) for name, value in settings.items() if value != defaults[name]}
-    return f"norm?{urlencode({**source, 'method': shown.method.title, **turned})}"
+    return f"normalize?{urlencode({**source, 'method': shown.method.title, **turned})}"
 
 
 def _article(shown: Multiple, ground: Ground, link: str) -> str:
