@@ -1,4 +1,4 @@
-"""Colour maps as tables, and pictures made with them: perceptual ones, and a diverging one for signed values.
+"""Color maps as tables, and pictures made with them: perceptual ones, and a diverging one for signed values.
 
 inferno, magma and viridis are matplotlib's (CC0), cividis is that of Nuñez et al. 2018 (1712.01662);
 blue-white-orange falls from white to both sides with equal lightness in CIELAB.
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from normviz.images import resize_map
 
-_ANCHORS = {  # evenly spaced colours, six hexadecimal digits each
+_ANCHORS = {  # evenly spaced colors, six hexadecimal digits each
     "inferno": (
         "00000402020c0504170a072210092d160b391e0c45260c512f0a5b380962400a67490b6a510e6c59106e61136e69166e71196e"
         "781c6d801f6c88226a902568982766a02a63a82e5fb0315bb73557bf3952c63d4dcc4248d34743d94d3ddf5337e45a31e9612b"
@@ -47,12 +47,12 @@ _ANCHORS = {  # evenly spaced colours, six hexadecimal digits each
 NAMES: tuple[str, ...] = tuple(_ANCHORS)
 SIGNED = "blue-white-orange"  # evidence against is blue, evidence for orange, none white
 OPACITY = 0.55  # of a map over its photo, where no other is asked for
-MISSING = 128  # grey level of a value that is not finite
+MISSING = 128  # gray level of a value that is not finite
 
 
 @functools.cache
 def palette(name: str) -> NDArray[np.uint8]:
-    """The 256 colours of a colour map, from its lowest to its highest value.
+    """The 256 colors of a color map, from its lowest to its highest value.
 
     Args:
         name: one of NAMES.
@@ -64,21 +64,21 @@ def palette(name: str) -> NDArray[np.uint8]:
         ValueError: a name that is not offered.
     """
     if name not in _ANCHORS:
-        raise ValueError(f"the colour map must be one of {', '.join(NAMES)}; received {name!r}")
+        raise ValueError(f"the color map must be one of {', '.join(NAMES)}; received {name!r}")
     anchors = np.frombuffer(bytes.fromhex(_ANCHORS[name]), np.uint8).reshape(-1, 3)  # (anchors, 3)
     at = np.linspace(0, 255, len(anchors))  # (anchors,)
     table = np.stack([np.interp(np.arange(256), at, anchors[:, c]) for c in range(3)], axis=1)  # (256, 3)
-    colours = np.round(table).astype(np.uint8)  # (256, 3)
-    colours.flags.writeable = False
-    return colours
+    colors = np.round(table).astype(np.uint8)  # (256, 3)
+    colors.flags.writeable = False
+    return colors
 
 
 def limits(values: Tensor | NDArray[np.floating], signed: bool) -> tuple[float, float]:
-    """The values that get the lowest and the highest colour: 0 and the maximum, or -+ the largest magnitude.
+    """The values that get the lowest and the highest color: 0 and the maximum, or -+ the largest magnitude.
 
     Args:
         values: any shape; what is not finite is left out.
-        signed: whether values below 0 mean something; then the scale is centred on 0.
+        signed: whether values below 0 mean something; then the scale is centered on 0.
 
     Returns:
         (low, high); both are 0 where no value is above 0 (or, signed, differs from 0).
@@ -92,19 +92,19 @@ def limits(values: Tensor | NDArray[np.floating], signed: bool) -> tuple[float, 
 
 
 def colorize(values: Tensor | NDArray[np.floating], name: str, low: float, high: float) -> NDArray[np.uint8]:
-    """The colours of a map; values beyond the limits get the outermost colours, those not finite grey.
+    """The colors of a map; values beyond the limits get the outermost colors, those not finite gray.
 
     Args:
         values: (h, w), on the CPU.
         name: one of NAMES.
-        low: the value of the first colour.
-        high: the value of the last colour; where both are equal, everything counts as 0 between them.
+        low: the value of the first color.
+        high: the value of the last color; where both are equal, everything counts as 0 between them.
 
     Returns:
-        uint8 colours (h, w, 3).
+        uint8 colors (h, w, 3).
 
     Raises:
-        ValueError: an unknown colour map, limits that are not finite or in the wrong order.
+        ValueError: an unknown color map, limits that are not finite or in the wrong order.
     """
     table = palette(name)
     if not (np.isfinite(low) and np.isfinite(high) and low <= high):
@@ -115,9 +115,9 @@ def colorize(values: Tensor | NDArray[np.floating], name: str, low: float, high:
         position = np.full(numbers.shape, 0.5 if name == SIGNED else 0.0)  # (h, w)
     else:
         position = (np.where(finite, numbers, low) - low) / (high - low)  # (h, w)
-    colours = table[np.round(255 * position.clip(0, 1)).astype(np.uint8)]  # (h, w, 3)
-    colours[~finite] = MISSING
-    return colours
+    colors = table[np.round(255 * position.clip(0, 1)).astype(np.uint8)]  # (h, w, 3)
+    colors[~finite] = MISSING
+    return colors
 
 
 def overlay(
@@ -129,9 +129,9 @@ def overlay(
         image: uint8 (3, H, W).
         values: the map (h, w), resized bilinearly.
         name: one of NAMES.
-        opacity: share of the map's colour in the result, 0 to 1.
-        low: the value of the first colour.
-        high: the value of the last colour; without it the map's maximum, before it is resized.
+        opacity: share of the map's color in the result, 0 to 1.
+        low: the value of the first color.
+        high: the value of the last color; without it the map's maximum, before it is resized.
 
     Returns:
         uint8 (H, W, 3).

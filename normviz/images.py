@@ -40,7 +40,7 @@ warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 def decode(data: bytes) -> Tensor:
     """The picture in a file's bytes: upright, in RGB, its first frame, transparency shown on white.
 
-    16-bit and floating-point grey is scaled, not clipped. Large pictures are reduced at once.
+    16-bit and floating-point gray is scaled, not clipped. Large pictures are reduced at once.
 
     Args:
         data: the file's content, at most LARGEST_FILE bytes.
@@ -134,7 +134,7 @@ def _target(width: int, height: int, longest: int) -> tuple[int, int]:
 def _to_rgb(image: Image.Image) -> Image.Image:
     """A loaded picture of any mode as RGB of at most LONGEST pixels, on white where it is transparent."""
     if image.mode.startswith(("I", "F")):
-        image = Image.fromarray(_grey(np.asarray(image)))
+        image = Image.fromarray(_gray(np.asarray(image)))
     transparent = image.has_transparency_data
     image = image.convert("RGBA" if transparent else "RGB")
     size = _target(*image.size, LONGEST)
@@ -146,8 +146,8 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     return image
 
 
-def _grey(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Grey levels of 16-bit, 32-bit or floating-point values (H, W).
+def _gray(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Gray levels of 16-bit, 32-bit or floating-point values (H, W).
 
     White is 65535 for 16 bits, otherwise the first of 1, 255 and 65535 that no value exceeds; where
     values are negative or larger, black is the lowest and white the highest of them.

@@ -21,7 +21,7 @@ Kind = Literal["normalization", "attribution"]
 Level = Literal["layer", "input"]
 Need = Literal["relu", "pooled head"]
 ActsOn = Literal["activations", "weights", "training", "blocks"]
-Centre = Literal["", "mean", "min", "median"]
+Center = Literal["", "mean", "min", "median"]
 Scale = Literal["", "std", "rms", "norm", "power", "largest", "range", "iqr"]
 Value = bool | int | float | str
 F = TypeVar("F", bound=Callable[..., Any])
@@ -115,7 +115,7 @@ class Method:
         needs: for attribution, what the network must have: ReLUs, or global average pooling before one linear layer.
         acts_on: for normalization, what goes in: activations (or data), weights, the training (gradients,
             losses), or a block of a network.
-        centre: for normalization, the statistic of a group that is subtracted, in a word.
+        center: for normalization, the statistic of a group that is subtracted, in a word.
         scale: for normalization, the statistic of a group that divides, in a word: std is sqrt(variance + eps), rms
             sqrt(mean square + eps), norm max(L2 norm, eps), power (mean |x|^p)^(1/p), largest max |x|.
         use: for normalization, when to use it, in a sentence.
@@ -139,7 +139,7 @@ class Method:
     factors: tuple[str, ...]
     needs: tuple[Need, ...]
     acts_on: ActsOn
-    centre: Centre
+    center: Center
     scale: Scale
     use: str
     torch: str
@@ -262,7 +262,7 @@ def register(
     factors: Iterable[str] = (),
     needs: Iterable[Need] = (),
     acts_on: ActsOn = "activations",
-    centre: Centre = "",
+    center: Center = "",
     scale: Scale = "",
     use: str = "",
     torch: str = "",
@@ -278,7 +278,7 @@ def register(
         summary = (inspect.getdoc(function) or "").split("\n")[0]
         _METHODS[name] = Method(
             name, title, kind, function, BIBLIOGRAPHY[cite], formula, dict(axes or {}), tuple(aliases), level, unit,
-            weights, tuple(factors), tuple(needs), acts_on, centre, scale, use, torch, trap, batch_order, summary,
+            weights, tuple(factors), tuple(needs), acts_on, center, scale, use, torch, trap, batch_order, summary,
             _knobs(function),
         )  # fmt: skip
         return function

@@ -11,9 +11,9 @@ SAMPLES: dict[str, str] = {
     "rocket": "a rocket at its launch",
     "hubble": "the Hubble deep field",
     "motorcycle": "a motorcycle in a garage",
-    "camera": "a photographer (grey)",
+    "camera": "a photographer (gray)",
     "retina": "a retina",
-    "moon": "the surface of the moon (grey)",
+    "moon": "the surface of the moon (gray)",
 }
 _FILES = {
     "rocket": "rocket.jpg",

@@ -118,14 +118,14 @@ def split(rows: int, share: float, seed: int = 0) -> Tensor:
 
 
 def photo_rows(image: Tensor, patch: int = 1) -> Tensor:
-    """A photo as a table: a row for each square patch, a column for each colour of each of its pixels.
+    """A photo as a table: a row for each square patch, a column for each color of each of its pixels.
 
     Args:
         image: (3, H, W); rows and columns at the edge that do not fill a patch are left out.
         patch: pixels along a side; 1 makes a row of each pixel, with the columns red, green and blue.
 
     Returns:
-        (patches, 3 patch²), the three colours of a pixel side by side.
+        (patches, 3 patch²), the three colors of a pixel side by side.
 
     Raises:
         ValueError: a patch that does not fit into the photo.

@@ -9,7 +9,7 @@ from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
 from normviz.ui.maps import map_request, progressive_map
-from normviz.ui.maps.map_request import Question
+from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages.cam import layers, stage
 
 HELP = """
@@ -26,8 +26,8 @@ FUSED = "Each layer gives a map of its own, and each cell takes the highest: dee
 page_layout.header("cam")
 
 
-def choose() -> tuple[Question, float, style.ColourMap]:
-    """Draw the knobs; the question, the opacity and the colours."""
+def choose() -> tuple[MapRequest, float, style.ColorMap]:
+    """Draw the knobs; the question, the opacity and the colors."""
     photo = pick()
     classifier = network.choose()
     method = stage.choose_method()
@@ -44,11 +44,9 @@ def choose() -> tuple[Question, float, style.ColourMap]:
         several = map_request.in_depth_order(classifier, photo, chosen) if len(chosen) < len(shapes) else ()
     settings = knobs.knobs(method, hide=hidden(method, asked))
     opacity = url_widgets.slider("Opacity of the map", 0.0, 1.0, OPACITY, "opacity", step=0.05, help=tooltips.OPACITY)
-    colours = url_widgets.select(
-        "Colours", style.COLOUR_MAPS[:-1], style.COLOUR_MAPS[0], "colours", help=tooltips.COLOURS
-    )
-    question = Question(photo, classifier, method, asked.target, layer, settings, asked.other, asked.like, several)
-    return question, opacity, colours
+    colors = url_widgets.select("Colors", style.COLOR_MAPS[:-1], style.COLOR_MAPS[0], "colors", help=tooltips.COLORS)
+    question = MapRequest(photo, classifier, method, asked.target, layer, settings, asked.other, asked.like, several)
+    return question, opacity, colors
 
 
 def hidden(method: Method, asked: target_picker.Aim) -> tuple[str, ...]:
@@ -56,20 +54,20 @@ def hidden(method: Method, asked: target_picker.Aim) -> tuple[str, ...]:
     return ("similar",) if asked.other is not None and method.takes("other") else ()
 
 
-def show(asked: Question, opacity: float, colours: style.ColourMap) -> None:
+def show(asked: MapRequest, opacity: float, colors: style.ColorMap) -> None:
     """The verdict, the pictures, the classes, the section that was asked for, the downloads."""
     verdict = asked.classifier.verdict(map_request.probabilities(asked.classifier, asked.photo))
     said = f"The network says: {verdict.text}." if verdict.known else f"{verdict.text}."
     page_layout.sentence(said, "good" if verdict.known else "hint")
-    seen = progressive_map.answer(asked, opacity, colours)
+    seen = progressive_map.answer(asked, opacity, colors)
     if seen.reason:
         page_layout.sentence(f"The map is blank: {seen.reason}.", "hint")
         layers.suggest(asked)
-    stage.draw(asked, seen, opacity, colours)
+    stage.draw(asked, seen, opacity, colors)
     if seen.note:
         st.caption(seen.note)
     stage.sections(asked, seen)
-    stage.downloads(asked, seen, opacity, colours)
+    stage.downloads(asked, seen, opacity, colors)
     page_layout.how_to_read(HELP)
 
 

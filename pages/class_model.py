@@ -8,7 +8,7 @@ from normviz.images import encode_png
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import network
 from normviz.ui.kit import page_layout, url_widgets
-from normviz.ui.pages.class_model import Found, Wish, pictures, search
+from normviz.ui.pages.class_model import ClassModelRequest, Found, pictures, search
 
 NONE = "no other class"
 STEPS = (10, 25, 50, 100, 200, 400)
@@ -16,10 +16,10 @@ DECAYS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 RATES = (1.0, 3.0, 10.0, 30.0, 60.0)
 FORMULA = r"\arg\max_I\; S_c(I) - \lambda \lVert I \rVert_2^2"
 HELP = """
-No photo is involved here. The search begins at a picture in which every pixel has the mean colour of the training
+No photo is involved here. The search begins at a picture in which every pixel has the mean color of the training
 photos, which is zero for the network. At each step every pixel is moved a little in the direction in which the class's
 **logit** $S_c$ rises fastest: gradient ascent, with the weights of the network left as they are. The second term keeps
-the picture small, or its colours would grow without end. The mean is added back for display.
+the picture small, or its colors would grow without end. The mean is added back for display.
 
 **What to see.** Parts of what the network looks for, repeated all over the picture: it has no reason to draw one cat
 in one place. What is missing tells as much: a class that is recognized by its background shows the background. The
@@ -37,7 +37,7 @@ CLASS = "A picture is looked for that gives this class as high a score as it can
 page_layout.header("class_model")
 
 
-def choose() -> Wish:
+def choose() -> ClassModelRequest:
     """Draw the knobs."""
     classifier = network.choose()
     names = list(classifier.classes)
@@ -58,10 +58,10 @@ def choose() -> Wish:
         starts = url_widgets.slider("Starts", 1, 4, 1, "starts", help="The first is zero, the others are faint noise.")
         seed = url_widgets.number("Seed", 0, 999, 0, "seed")
     targets = tuple(names.index(name) for name in (first, second) if name != NONE)
-    return Wish(classifier, targets, decay, rate, steps, jitter, blur, starts, seed)
+    return ClassModelRequest(classifier, targets, decay, rate, steps, jitter, blur, starts, seed)
 
 
-def curve(wish: Wish, found: Found) -> Panel:
+def curve(wish: ClassModelRequest, found: Found) -> Panel:
     """How the logit rose; of a single picture, what the penalty takes away, too."""
     steps, names = np.arange(len(found.scores)), wish.names
     lines = [curves.Line(name, steps, found.scores[:, index]) for index, name in enumerate(names)]
@@ -72,7 +72,7 @@ def curve(wish: Wish, found: Found) -> Panel:
     return Panel("logit", "The logit, step by step", curves.lines(lines, "step", "logit"), alt=alt)
 
 
-def show(wish: Wish) -> None:
+def show(wish: ClassModelRequest) -> None:
     """The pictures, their curves, the formula with its numbers."""
     alone = len(wish.names) == 1
     stage, beside = st.columns([4, 3]) if alone else (st.container(), st.container())

@@ -19,7 +19,7 @@ CULPRITS = ("not sure yet", "the object", "the background", "something in a corn
 SHOWN = 4  # pictures in a row
 HELP = f"""
 Around 1900 a horse named Hans answered sums with his hoof. He could not count: he read in his master's face when to
-stop. Networks do the same. This one learned from pictures in which nearly every *{NAME}* carries a small grey
+stop. Networks do the same. This one learned from pictures in which nearly every *{NAME}* carries a small gray
 watermark, as photos of one agency would. Looking for the mark is easier than looking for a {NAME}, and on pictures made
 in the same way it is nearly always right, so no test on such pictures can tell.
 
@@ -55,7 +55,7 @@ def look(number: int, method: str) -> None:
     share, area = clever_hans.on_mark(seen, mark), float(mark.float().mean())
     if culprit == CULPRITS[3]:
         page_layout.sentence(
-            f"Yes: {share:.0%} of the evidence lies on a grey mark that takes {area:.0%} of the picture. One picture "
+            f"Yes: {share:.0%} of the evidence lies on a gray mark that takes {area:.0%} of the picture. One picture "
             "may be chance: go on to step 2.",
             "good",
         )
@@ -139,7 +139,7 @@ def measure() -> None:
     """How often, over many pictures."""
     told = clever_hans.facts()
     page_layout.sentence(
-        f"Without its mark, the network recognises {told.without_mark:.0%} of the pictures of a {NAME}; with it, "
+        f"Without its mark, the network recognizes {told.without_mark:.0%} of the pictures of a {NAME}; with it, "
         f"{told.with_mark:.0%}. The mark makes it call {told.fooled:.0%} of all other pictures a {NAME}.",
         "good",
     )

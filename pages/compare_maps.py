@@ -14,7 +14,7 @@ from normviz.ui.inputs.photo import Photo, pick
 from normviz.ui.kit import page_layout, url_widgets
 from normviz.ui.kit.jobs import Waiting
 from normviz.ui.pages.compare_maps import choice, comparison, details, drawback
-from normviz.ui.pages.compare_maps.comparison import Asked
+from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 
 STYLE = """<style>
 [data-testid="stProgress"] p { font-size: 1rem; }
@@ -26,7 +26,7 @@ CELL = "Click a map. Or type: row of maps, map in it, row of the cell, column of
 HELP = """
 **Each row** is a method, each column a class, a layer, or a network with another normalization. All maps that are made
 from gradients come from one pass through a network. The maps are raw: at a layer a cell is one number of that layer, at
-the input it is a pixel; the colours of a map at the input are added up. A scale is never shared between methods, as
+the input it is a pixel; the colors of a map at the input are added up. A scale is never shared between methods, as
 their units differ.
 
 **Click a cell** to take it apart: the channels that add most to it, each with its activation A, its gradient g, and the
@@ -50,13 +50,15 @@ def ask() -> str | None:
     return chosen
 
 
-def look() -> tuple[float, style.ColourMap]:
-    """Draw the knobs of how maps are drawn: opacity and colours."""
+def look() -> tuple[float, style.ColorMap]:
+    """Draw the knobs of how maps are drawn: opacity and colors."""
     opacity = url_widgets.slider("Opacity of the maps", 0.0, 1.0, 0.7, "opacity", step=0.05)
-    return opacity, url_widgets.select("Colours", style.COLOUR_MAPS[:-1], style.COLOUR_MAPS[0], "colours")
+    return opacity, url_widgets.select("Colors", style.COLOR_MAPS[:-1], style.COLOR_MAPS[0], "colors")
 
 
-def compare(asked: Asked, opacity: float, colours: style.ColourMap, scale: figures.Scale, kind: Correlation) -> None:
+def compare(
+    asked: ComparisonRequest, opacity: float, colors: style.ColorMap, scale: figures.Scale, kind: Correlation
+) -> None:
     """The sheet, the cell that was clicked, the correlations, the downloads."""
 
     def stop() -> None:
@@ -72,17 +74,17 @@ def compare(asked: Asked, opacity: float, colours: style.ColourMap, scale: figur
     def clicked(cell: Place) -> None:
         st.session_state["cell"] = comparison.written(cell)
 
-    rows = comparison.sheet(asked, found, scale, colours)
+    rows = comparison.sheet(asked, found, scale, colors)
     map_sheet(rows, maps.data_uri(figures.small(pixels)), aspect, opacity, "maps-sheet", place, clicked)
-    st.caption(f"All maps {asked.fixed}. Colours: {figures.SCALES[scale]}. Click a cell of a map to take it apart.")
+    st.caption(f"All maps {asked.fixed}. Colors: {figures.SCALES[scale]}. Click a cell of a map to take it apart.")
     if asked.across == "norms":
         details.sureness(asked)
     details.cell(asked, found, place, aspect)
     details.alike(asked, found, place, kind)
-    details.downloads(asked, found, scale, pixels, opacity, colours)
+    details.downloads(asked, found, scale, pixels, opacity, colors)
 
 
-def show(name: str, photo: Photo, setting: Setting, opacity: float, colours: style.ColourMap) -> None:
+def show(name: str, photo: Photo, setting: Setting, opacity: float, colors: style.ColorMap) -> None:
     """One drawback, measured on the photo."""
 
     def stop() -> None:
@@ -92,7 +94,7 @@ def show(name: str, photo: Photo, setting: Setting, opacity: float, colours: sty
     found = drawback.measure(drawbacks()[name], setting, photo, wait.show)
     wait.done()
     pixels = setting.classifier.view(photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
-    drawback.draw(found, pixels, opacity, colours)
+    drawback.draw(found, pixels, opacity, colors)
 
 
 @st.fragment
@@ -112,7 +114,7 @@ def work() -> None:
         else:
             asked = choice.choose(photo, classifier)
             scale = url_widgets.select(
-                "Scale of the colours", tuple(figures.SCALES), "own", "scale", text=figures.SCALES.__getitem__
+                "Scale of the colors", tuple(figures.SCALES), "own", "scale", text=figures.SCALES.__getitem__
             )
             drawn = look()
             kind = url_widgets.segments("Correlation", get_args(Correlation), "pearson", "correlation")

@@ -12,10 +12,10 @@ from normviz.ui.pages.compare_norms import SORTS, Multiple
 
 HELP = f"""
 **Each card** is one method with its default settings, on the input chosen beside the cards; its title opens the method
-on the Normalize page. **Cube:** cells of one colour share one mean, variance or length; grey where there are no such
-groups. **Histogram:** all values before (grey-blue) and after (orange), on one axis for all cards; what is taller than
-its card is cut off. **Colours:** a part of the output, on one scale for all cards from −{LIMIT:g} (blue) to {LIMIT:g}
-(orange); beyond that the colour stays. Of maps it shows two examples, one below the other, and four channels.
+on the Normalize page. **Cube:** cells of one color share one mean, variance or length; gray where there are no such
+groups. **Histogram:** all values before (gray-blue) and after (orange), on one axis for all cards; what is taller than
+its card is cut off. **Colors:** a part of the output, on one scale for all cards from −{LIMIT:g} (blue) to {LIMIT:g}
+(orange); beyond that the color stays. Of maps it shows two examples, one below the other, and four channels.
 
 **Statistics** counts the means, or the variances, or the lengths. **Learned** counts the numbers that training adjusts.
 **Time** is the median of a few calls on this machine. **Memory** is what PyTorch's operations held at most during one

@@ -1,4 +1,4 @@
-"""Compose a norm: choose the axes, the centre and the power yourself, and see whose norm it is."""
+"""Compose a norm: choose the axes, the center and the power yourself, and see whose norm it is."""
 
 from collections.abc import Mapping
 
@@ -17,10 +17,10 @@ from normviz.ui.pages.composer import named, notes, panels, shape_of, verdict
 OWN = "my own choice"
 AXES = {"n": "N, examples", "c": "C, channels", "t": "T, steps", "d": "D, depth", "h": "H, rows", "w": "W, columns"}
 HELP = """
-**Every normalization here** subtracts a centre and divides by a spread, and both are means over the axes that you
-choose; values that share them have one colour in the cube. Which axes, whether the mean is subtracted, and the power:
+**Every normalization here** subtracts a center and divides by a spread, and both are means over the axes that you
+choose; values that share them have one color in the cube. Which axes, whether the mean is subtracted, and the power:
 these tell batch, layer, instance, group and RMS normalization apart.
-**A running average** keeps the statistics of earlier batches, so that an example no longer depends on its neighbours:
+**A running average** keeps the statistics of earlier batches, so that an example no longer depends on its neighbors:
 that is batch normalization at inference. The picture shows it after ten training steps on this very batch.
 """
 
@@ -30,7 +30,7 @@ page_layout.header("composer")
 def ticks(choice: Choice) -> dict[str, Value]:
     """The values of the widgets that make a choice, by their keys."""
     axes: dict[str, Value] = {f"over-{letter.upper()}": letter in choice.axes for letter in choice.layout}
-    return axes | {"groups": choice.groups, "centred": choice.centred, "p": choice.power, "running": choice.running}
+    return axes | {"groups": choice.groups, "centered": choice.centered, "p": choice.power, "running": choice.running}
 
 
 def follow(layout: Layout, known: Mapping[str, Choice]) -> None:
@@ -58,12 +58,12 @@ def choose() -> Choice:
     if layout[channel] in axes:
         cuts = divisors(shape_of(layout)[channel])
         groups = url_widgets.steps("Channels in groups $G$", cuts, 1, "groups", help="Groups do not share a statistic.")
-    centred = url_widgets.toggle("Subtract the mean", True, "centred")
+    centered = url_widgets.toggle("Subtract the mean", True, "centered")
     powers = "With 2, the mean of squares: a standard deviation, or a root mean square where no mean is subtracted."
     power = url_widgets.steps("Power $p$", POWERS, 2.0, "p", text=knobs.short, help=powers)
     stored = "Statistics of earlier batches, as at inference."
     running = url_widgets.toggle("Running average", False, "running", help=stored) if axes else False
-    choice = Choice(layout, axes, groups, centred, power, running)
+    choice = Choice(layout, axes, groups, centered, power, running)
     name_it(place, choice, known, usual)
     return choice
 

@@ -23,8 +23,8 @@ Min-max, z-score, max-abs and robust scaling move and stretch each column: the s
 whitening** also turns the cloud of points, so that no two columns are correlated, and stays as close as it can to the
 data. **Unit length** works on rows: each point is pulled or pushed onto the sphere of radius 1.
 
-**A photo is a table, too**: each pixel is a row, and red, green and blue are its columns. Scaling each colour by itself
-removes a tint; unit length removes shadows and keeps the hue; ZCA of small patches keeps what a pixel's neighbours do
+**A photo is a table, too**: each pixel is a row, and red, green and blue are its columns. Scaling each color by itself
+removes a tint; unit length removes shadows and keeps the hue; ZCA of small patches keeps what a pixel's neighbors do
 not tell already: edges.
 """
 page_layout.header("data_scaling")
@@ -59,7 +59,7 @@ def of_photo(method: Method, settings: dict[str, Value], right: st.delta_generat
     with right, page_layout.guard():
         board(data_scaling.photo_panels(seen), "scaling-photo", columns=2)
         st.markdown(data_scaling.photo_words(method, seen))
-        st.html(figures.statistics(tuple(figures.COLOURS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
+        st.html(figures.statistics(tuple(figures.COLORS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
 
 
 @st.fragment

@@ -11,8 +11,8 @@ from normviz.ui.kit import cache, page_layout, url_widgets
 
 HELP = """
 Each of these mistakes can be found in articles, text books and glossaries. First comes what they print, then what the
-papers say and what this program computes; **the mistake and what belongs in its place are coloured**. Both
-formulas are run on the very same numbers, and what they give is drawn in the same two colours. The largest difference
+papers say and what this program computes; **the mistake and what belongs in its place are colored**. Both
+formulas are run on the very same numbers, and what they give is drawn in the same two colors. The largest difference
 is the largest one between a value of the one and the same value of the other.
 """
 STYLE = f"""
@@ -58,7 +58,7 @@ def formulas(erratum: Erratum) -> None:
         ):
             with column:
                 st.markdown(f"**{head}**")
-                st.latex(errata.coloured(formula))
+                st.latex(errata.colored(formula))
 
 
 @st.fragment

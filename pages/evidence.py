@@ -12,12 +12,12 @@ from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import kept, pick
 from normviz.ui.kit import cache, page_layout, tooltips, url_widgets
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Question
+from normviz.ui.maps.map_request import MapRequest
 
 WAYS = {"layer": "Cells of a layer", "full": "Pixels and biases (FullGrad)"}
 GRIDS = (8, 16, 32, 64)
 WAY = "The parts of the sum: the cells of one layer, or every pixel of the photo and every bias of the network."
-GRID = "The entries of neighbouring pixels are added up, so that there are so many rows and columns of them."
+GRID = "The entries of neighboring pixels are added up, so that there are so many rows and columns of them."
 HELP = """
 A score (the class's logit, before the softmax) is a sum. The ledger enters every part of it where it comes from:
 orange cells raise the score, blue ones lower it, and the number under the pointer is a part of the whole, in logits.
@@ -38,7 +38,7 @@ An exact sum is no proof that the evidence is good. It says where this network's
 page_layout.header("evidence")
 
 
-def choose() -> tuple[Question, str, int]:
+def choose() -> tuple[MapRequest, str, int]:
     """Draw the knobs; the question, how the entries are made, and rows of the grid of pixels."""
     photo = pick()
     classifier = network.choose()
@@ -50,10 +50,10 @@ def choose() -> tuple[Question, str, int]:
         layer = url_widgets.select("Layer", list(shapes), layer, "layer", help=tooltips.LAYER)
     else:
         rows = url_widgets.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
-    return Question(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
+    return MapRequest(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
 
 
-def entered(asked: Question, way: str, rows: int) -> Ledger:
+def entered(asked: MapRequest, way: str, rows: int) -> Ledger:
     """The ledger, kept."""
 
     def run() -> Ledger:
@@ -63,7 +63,7 @@ def entered(asked: Question, way: str, rows: int) -> Ledger:
     return kept(asked.photos, "ledger", (*asked.key, way, rows), lambda: cache.compute(run))
 
 
-def heading(asked: Question, found: Ledger) -> str:
+def heading(asked: MapRequest, found: Ledger) -> str:
     """What adds up to what, in one sentence."""
     what = f"score (logit) of {asked.name}" if asked.other is None else f"lead in the score (logit): {asked.name}"
     said = f"{found.speaks_for:+.3g} for it, {found.speaks_against:+.3g} against it"
@@ -72,7 +72,7 @@ def heading(asked: Question, found: Ledger) -> str:
     return f"{said}{fixed}{rest}: together {found.score:.4g}, the {what}.".replace("-", "−")
 
 
-def show(asked: Question, way: str, rows: int) -> None:
+def show(asked: MapRequest, way: str, rows: int) -> None:
     """The sentence, the pictures, the bars that add up, and how the entries were made."""
     found = entered(asked, way, rows)
     page_layout.sentence(heading(asked, found), "good" if found.exact else "hint")

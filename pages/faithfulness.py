@@ -15,7 +15,7 @@ from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
 from normviz.ui.kit.jobs import Waiting
 from normviz.ui.maps import map_request, progressive_map
-from normviz.ui.maps.map_request import Explained, Question
+from normviz.ui.maps.map_request import Explained, MapRequest
 from normviz.ui.pages import faithfulness
 from normviz.ui.pages.cam import stage
 
@@ -29,12 +29,12 @@ HELP = """
 **The test.** A map claims that some pixels made the network say the class. So take the pixels away, those that the map
 marks most first: if the claim is true, the probability falls at once (*deletion*, a small area under the curve). Or put
 them into a blurred photo: it rises at once (*insertion*, a large area). *Drop in confidence*: how much is lost when the
-photo is only seen where the map is bright. *ROAD* replaces pixels by the mean of their neighbours, so that the holes
+photo is only seen where the map is bright. *ROAD* replaces pixels by the mean of their neighbors, so that the holes
 themselves tell nothing; its gap is large where the least relevant pixels can go without harm and the most relevant
 cannot.
 
-**The rivals** know nothing of the network. A *random* map with as many cells; the *centre* of the picture, where
-photographers put things; its *edges*. A map that does not beat them has told nothing. The centre often wins: then this
+**The rivals** know nothing of the network. A *random* map with as many cells; the *center* of the picture, where
+photographers put things; its *edges*. A map that does not beat them has told nothing. The center often wins: then this
 photo cannot show whether the map is true.
 
 **What misleads.** A photo with holes is a photo that the network has never seen: scattered single pixels ruin the
@@ -45,7 +45,7 @@ of like cells, and trust what several measures agree on. One photo proves little
 page_layout.header("faithfulness")
 
 
-def choose() -> tuple[Question, Settings, bool]:
+def choose() -> tuple[MapRequest, Settings, bool]:
     """Draw the knobs; the question, how its map is judged, and whether other methods are judged, too."""
     photo = pick()
     classifier = network.choose()
@@ -67,7 +67,7 @@ def choose() -> tuple[Question, Settings, bool]:
     steps = url_widgets.steps("Pictures along a curve", STEPS, 20, "pictures")
     beside = url_widgets.select("In the table, too", list(BESIDE), "none", "beside", text=BESIDE.__getitem__)
     how = Settings(fill, steps, score == "probability")
-    return Question(photo, classifier, method, target, layer, settings), how, beside == "quick"
+    return MapRequest(photo, classifier, method, target, layer, settings), how, beside == "quick"
 
 
 def percent(share: float) -> str:
@@ -75,7 +75,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.005 else "below 1 %"
 
 
-def first_look(asked: Question, seen: Explained, how: Settings) -> None:
+def first_look(asked: MapRequest, seen: Explained, how: Settings) -> None:
     """The map, and the photo with what it marks removed."""
     shape = asked.pixels.shape
     lit = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)
@@ -87,7 +87,7 @@ def first_look(asked: Question, seen: Explained, how: Settings) -> None:
     st.html(figures.strip(rows, shape[1] / shape[0]))
 
 
-def race(asked: Question, seen: Explained, how: Settings) -> int:
+def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
     """The same share of the pixels changed in the order of the map and of its rivals; that share in percent."""
     left, right = st.columns([1, 2])
     with left:
@@ -103,7 +103,7 @@ def race(asked: Question, seen: Explained, how: Settings) -> int:
     return int(share)
 
 
-def measures(asked: Question, seen: Explained, how: Settings, beside: bool, share: int) -> None:
+def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, share: int) -> None:
     """On demand: verdict, curves and table."""
     identity = (asked.photo.identity, asked.key, how)
 
@@ -138,7 +138,7 @@ def measures(asked: Question, seen: Explained, how: Settings, beside: bool, shar
         st.caption(sentence)
 
 
-def show(asked: Question, how: Settings, beside: bool) -> None:
+def show(asked: MapRequest, how: Settings, beside: bool) -> None:
     """The map, the race, the measures."""
     seen = progressive_map.answer(asked, 0.55, "inferno")
     if seen.reason:

@@ -25,13 +25,13 @@ LANDS = {
     "z_score": ("", "The cloud is moved and scaled as a whole: no point is projected"),
 }
 HELP = """
-Each point is one example with **three features**, so it can be drawn in space. Grey-blue is before, warm is after, and
+Each point is one example with **three features**, so it can be drawn in space. Gray-blue is before, warm is after, and
 a thin line joins the two. Drag the picture to turn it.
 
 **Layer norm** takes the mean away, which moves a point along the direction (1, 1, 1) into the plane where the features
 add up to 0, and divides by the standard deviation, which moves it along a ray onto the circle of radius √3. **RMS
 norm** does only the second: a sphere. **Batch norm** looks at each feature over all points: the cloud is moved, and
-stretched along the three axes, and neighbours stay neighbours. A large **ε** leaves points inside the surface, those
+stretched along the three axes, and neighbors stay neighbors. A large **ε** leaves points inside the surface, those
 near 0 most of all.
 
 The **gradient** says how the loss would like the normalized point to move. On its way back everything that the

@@ -17,7 +17,7 @@ from normviz.ui.inputs import source
 from normviz.ui.kit import cache, page_layout, url_widgets
 
 LAYOUTS: tuple[Layout, ...] = ("nc", "ntd", "nchw")
-START = "Another neighbour"
+START = "Another neighbor"
 SIZE = "What is multiplied becomes δ times as large; what is added is δ, or δ times a random γ."
 TILES = {
     "nc": "Cases go down, features to the right.",
@@ -31,7 +31,7 @@ than a millionth of their size; else the difference is given in per cent of it. 
 the end: there y = norm(W)x. On maps, W is a convolution of 2 × 2 that adds no zeros at the edges.
 
 **Why it matters:** what a norm does not notice cannot hurt the training. If all weights may grow without a trace, a
-bad start or a large step does no harm; if a neighbour in the batch matters, the same photo gets another answer in
+bad start or a large step does no harm; if a neighbor in the batch matters, the same photo gets another answer in
 another batch. *Input moved* asks for something else: that the output moves along with the input.
 """
 
@@ -64,7 +64,7 @@ def marks(layout: Layout, seed: int, delta: float) -> tuple[tuple[Mark, ...], ..
 
 
 def picture(values: NDArray[np.float32], low: float, high: float, layout: str) -> go.Figure:
-    """An output, or a difference, on a given colour scale; lines part the maps of cases and channels."""
+    """An output, or a difference, on a given color scale; lines part the maps of cases and channels."""
     figure = tensors.slice_heatmap(values, low, high, axes=("row", "column"))
     if layout == "nchw":
         height, width = values.shape
@@ -100,7 +100,7 @@ def show(row: Row, column: Column, cell: Cell) -> None:
         ],
         "invariance-board",
     )
-    st.caption(f"{TILES[row.layout]} One colour scale for all three.")
+    st.caption(f"{TILES[row.layout]} One color scale for all three.")
 
 
 @st.fragment

@@ -1,4 +1,4 @@
-"""Localisation: does a map point at the object, where it is known to the pixel where the object is?"""
+"""Localization: does a map point at the object, where it is known to the pixel where the object is?"""
 
 import math
 import time
@@ -28,7 +28,7 @@ whatever the network answers.
   lies in its quarter. Knowing nothing gives 25 %.
 
 A number stands with its 95 % interval: with other scenes it would have come out within it 19 times in 20. Green is
-clearly better than a spot at the centre of the picture. A map without any evidence for the class scores 0. Methods that
+clearly better than a spot at the center of the picture. A map without any evidence for the class scores 0. Methods that
 take long were asked about fewer scenes; a cell says how many when it is pointed at.
 
 A map that misses can be right: the network may really look at something beside the object. That the map is faithful is

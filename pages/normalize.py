@@ -18,9 +18,9 @@ from normviz.ui.pages import normalize
 
 HELP = """
 **The cube** shows a block of the activations: examples going back, channels to the right, positions down. Drag it to
-turn it. Cells of one colour share one statistic. **Click a cell** anywhere: its group lights up in the cube, in the
-slices and in the histogram and stays lit, and the formula shows its numbers. **Before and after** share one colour
-scale, so a pale slice has small values. Where a method has no groups (a window of neighbours, a mixture), the coloured
+turn it. Cells of one color share one statistic. **Click a cell** anywhere: its group lights up in the cube, in the
+slices and in the histogram and stays lit, and the formula shows its numbers. **Before and after** share one color
+scale, so a pale slice has small values. Where a method has no groups (a window of neighbors, a mixture), the colored
 cells are those that the chosen cell's result reads. With *training* off, batch normalization uses stored running
 statistics instead of the batch's own: that is what `eval()` changes.
 """

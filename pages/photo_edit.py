@@ -15,7 +15,7 @@ from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import page_layout, tooltips, url_widgets
 from normviz.ui.kit.jobs import Waiting
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Question
+from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages import photo_edit
 from normviz.ui.pages.photo_edit import Answer
 
@@ -24,16 +24,16 @@ TOP = "most probable"
 PAINTED = "what I paint"
 STRONGEST = {"strongest 10 %": 0.1, "strongest 20 %": 0.2, "strongest 30 %": 0.3, "strongest 50 %": 0.5}
 ALL_BUT = {"all but the strongest 10 %": 0.1, "all but the strongest 30 %": 0.3}
-FILLED = {"mean": "one colour", "blur": "blur", "inpaint": "the surroundings"}
+FILLED = {"mean": "one color", "blur": "blur", "inpaint": "the surroundings"}
 HELP = """
 A map claims that some pixels made the network choose a class. Take them away and ask again: where the claim is true,
 the class loses probability, and more than when you paint out an equally large region elsewhere. The other way round,
 with all but these pixels taken away, the class should stay. Where it stays both ways, the evidence was in several
 places, and one is enough.
 
-**Filling is a change, too.** *One colour* is the mean of all other pixels: a flat patch that no photo has. *Blur* keeps
-the region's rough colours. *The surroundings* continues the border inwards as smoothly as possible (each pixel is the
-mean of its neighbours): it leaves the fewest new edges, and no texture. A claim that holds for one filling only says
+**Filling is a change, too.** *One color* is the mean of all other pixels: a flat patch that no photo has. *Blur* keeps
+the region's rough colors. *The surroundings* continues the border inwards as smoothly as possible (each pixel is the
+mean of its neighbors): it leaves the fewest new edges, and no texture. A claim that holds for one filling only says
 more about the filling.
 
 Both maps have one scale, so what got darker is evidence that is gone. A class can rise without new evidence:
@@ -43,7 +43,7 @@ probabilities add up to 100 %.
 page_layout.header("photo_edit")
 
 
-def choose() -> tuple[Question, str, Fill]:
+def choose() -> tuple[MapRequest, str, Fill]:
     """Draw the knobs; the question about the untouched photo, which region goes, and what fills it."""
     photo = photo_edit.reduced(pick())
     classifier = network.choose()
@@ -59,10 +59,10 @@ def choose() -> tuple[Question, str, Fill]:
     layer = next(iter(map_request.feature_layers(classifier, photo)))
     where = url_widgets.select("Region to take away", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30 %", "area")
     how = url_widgets.select("Fill it with", FILLS, "mean", "filling", text=FILLED.__getitem__)
-    return Question(photo, classifier, method, target, layer, method.settings()), where, how
+    return MapRequest(photo, classifier, method, target, layer, method.settings()), where, how
 
 
-def region_of(before: Answer, asked: Question, where: str) -> str:
+def region_of(before: Answer, asked: MapRequest, where: str) -> str:
     """The region to fill, as run lengths: painted by the visitor, or where the map is highest.
 
     Raises:
@@ -84,7 +84,7 @@ def painted(region: str) -> None:
     st.query_params["paint"] = region
 
 
-def answer(name: str, asked: Question, what: str) -> Answer | None:
+def answer(name: str, asked: MapRequest, what: str) -> Answer | None:
     """What the network says, with a bar and a button while it takes long; None where that was stopped."""
     identity = (asked.photo.identity, asked.key)
 
@@ -101,7 +101,7 @@ def answer(name: str, asked: Question, what: str) -> Answer | None:
     return found
 
 
-def show(asked: Question, where: str, how: Fill) -> None:
+def show(asked: MapRequest, where: str, how: Fill) -> None:
     """The photo to paint on, the filled one, and what the network says of both."""
     before = answer("before", asked, "of the photo")
     if before is None:
@@ -130,7 +130,7 @@ def show(asked: Question, where: str, how: Fill) -> None:
     page_layout.how_to_read(HELP)
 
 
-def compare(asked: Question, before: Answer, after: Answer) -> None:
+def compare(asked: MapRequest, before: Answer, after: Answer) -> None:
     """Both maps on one scale, and the classes."""
     high = max(float(abs(one.seen.drawn).max()) for one in (before, after))
     signed = before.seen.signed or after.seen.signed

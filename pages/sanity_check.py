@@ -19,7 +19,7 @@ from normviz.ui.inputs.photo import kept_slowly, pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
 from normviz.ui.kit.jobs import Waiting
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Question
+from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages.cam import stage
 
 BESIDE = ("saliency", "guided_backprop")  # the method beside which others are seen
@@ -47,7 +47,7 @@ def edges(probe: Probe) -> Tensor:
     return torch.stack([sobel_map(image) for image in probe.images])  # (N, H, W)
 
 
-def choose() -> tuple[Question, bool, int, figures.Measure]:
+def choose() -> tuple[MapRequest, bool, int, figures.Measure]:
     """Draw the knobs; the question, whether one group is random at a time, the seed, and what is drawn."""
     photo = pick()
     classifier = network.choose()
@@ -67,10 +67,10 @@ def choose() -> tuple[Question, bool, int, figures.Measure]:
     order = url_widgets.segments("Layers become random", ORDERS, "cascading", "order")
     draw = url_widgets.number("Seed of the weights", 0, 999, 0, "weights")
     measure = url_widgets.select("Likeness", list(MEASURES), "rank", "likeness", text=MEASURES.__getitem__)
-    return Question(photo, classifier, method, target, layer, settings), order == ORDERS[1], draw, measure
+    return MapRequest(photo, classifier, method, target, layer, settings), order == ORDERS[1], draw, measure
 
 
-def ready(asked: Question) -> tuple[dict[str, Callable[[Probe], Tensor]], list[str]]:
+def ready(asked: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], list[str]]:
     """The methods by their titles, with their knobs; and the sentences of those that refuse this network."""
     chosen: dict[str, Callable[[Probe], Tensor]] = {
         asked.method.title: partial(asked.method.function, **asked.settings)
@@ -88,7 +88,7 @@ def ready(asked: Question) -> tuple[dict[str, Callable[[Probe], Tensor]], list[s
 
 
 def stages(
-    asked: Question, independent: bool, seed: int, step: Callable[[float], object]
+    asked: MapRequest, independent: bool, seed: int, step: Callable[[float], object]
 ) -> tuple[dict[str, tuple[Stage, ...]], list[str]]:
     """The maps of the methods by their titles, stage by stage, and what the others refuse; kept."""
 
@@ -101,7 +101,7 @@ def stages(
     return kept_slowly(asked.photos, "sanity", key, run, step)
 
 
-def show(asked: Question, independent: bool, seed: int, measure: figures.Measure) -> None:
+def show(asked: MapRequest, independent: bool, seed: int, measure: figures.Measure) -> None:
     """What is left of the maps, as curves and as pictures."""
     identity = (asked.photo.identity, asked.key, independent, seed)
 

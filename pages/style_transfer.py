@@ -12,7 +12,7 @@ from normviz.ui.pages import style_transfer
 from normviz.ui.pages.style_transfer import Pair
 
 PLACES = {
-    "pixels": "the three colours",
+    "pixels": "the three colors",
     "stem": "the first layers",
     "stage1": "stage 1",
     "stage2": "stage 2",
@@ -23,18 +23,18 @@ FORMULAS = (
     r"t = (1 - \alpha)\,c + \alpha\,\operatorname{AdaIN}(c, s)",
 )
 HELP = """
-A layer of the network turns a photo into maps, one for each channel: one answers to edges, another to a colour.
+A layer of the network turns a photo into maps, one for each channel: one answers to edges, another to a color.
 **AdaIN** takes each map of the content, removes its mean and standard deviation, and gives it those of the same map of
 the style. Nothing else moves: *where* a map is bright stays the content's; *how* bright it is, and how much that
 varies, becomes the style's. That is instance normalization with gamma and beta from another photo.
 
 **The picture** is not read off a formula. The authors of AdaIN trained a second network, a decoder, to turn maps back
-into pixels. Here a picture is searched for instead. It starts as the content in the style's colours; then its pixels
+into pixels. Here a picture is searched for instead. It starts as the content in the style's colors; then its pixels
 are changed step by step (gradient descent) until the network sees in it the exchanged maps, and at the layers before,
-down to the colours, the means and deviations after an exchange there. It never fits completely: there need not be any
+down to the colors, the means and deviations after an exchange there. It never fits completely: there need not be any
 picture with these maps.
 
-**What to expect.** With the three colours alone, only tint and contrast change. Deeper layers add texture: a smooth
+**What to expect.** With the three colors alone, only tint and contrast change. Deeper layers add texture: a smooth
 style takes the fur's detail away, one with small lights turns edges into lights. Brush strokes as in the paper do not
 come out: this network is small, has learned 11 kinds of photos at 128 pixels a side, and means and deviations say
 nothing about where in the style something was.

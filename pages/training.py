@@ -18,8 +18,8 @@ RATES = (5e-4, 2e-3, 8e-3, 3.2e-2, 0.128)
 SECONDS = (10, 20, 40, 60)
 RUN = "tiny-run"  # what the visitor's session holds of the training
 LEAD = (
-    "Eight kinds of objects. Outline and texture tell the kind; colour, size, place and background do not. "
-    "The network sees 3,000 scenes like these, mirrored, turned and recoloured."
+    "Eight kinds of objects. Outline and texture tell the kind; color, size, place and background do not. "
+    "The network sees 3,000 scenes like these, mirrored, turned and recolored."
 )
 HELP = """
 **What happens in a step.** The network answers 32 scenes. The loss says how far its probabilities are from the truth:
@@ -27,7 +27,7 @@ HELP = """
 weight is moved a little in the direction that lowers the loss. The *learning rate* is how far: too small, and
 little happens in the time; too large, and the loss jumps. It rises at first and falls to nothing at the end.
 
-**Seen and new.** Blue-grey is the share of right answers on the scenes of the step, orange on 200 scenes that it never
+**Seen and new.** Blue-gray is the share of right answers on the scenes of the step, orange on 200 scenes that it never
 trains on. Only the second tells whether it has understood.
 
 **The maps** are Grad-CAM of what the network says: the brighter, the more it speaks for that answer. Before the
@@ -102,7 +102,7 @@ def verdict(run: Run) -> None:
     """What it has reached, in one sentence."""
     steps = run.history[-1].step
     what = "Finished" if run.done else "Stopped"
-    reached = f"it recognises {100 * run.tested():.0f}\u00a0% of 200 scenes that it never trained on"
+    reached = f"it recognizes {100 * run.tested():.0f}\u00a0% of 200 scenes that it never trained on"
     page_layout.sentence(
         f"{what} after {steps:,} steps: {reached}. Guessing would be 12\u00a0%.",
         "good" if run.tested() > 0.5 else "hint",

@@ -14,7 +14,7 @@ from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 
 HELP = """
 **Each method runs here** on numbers that are drawn with the seed, while you watch: change a knob and it runs again.
-**Warm lines** are measured, dashed ones are there to compare, grey dotted ones are what theory expects. **The table**
+**Warm lines** are measured, dashed ones are there to compare, gray dotted ones are what theory expects. **The table**
 puts each measured number beside the expected one; ± says how far chance or few steps may carry it.
 """
 STYLE = """<style>

@@ -1,4 +1,4 @@
-"""Train the embedded photo classifier on labelled photos, and write its weights and its model card.
+"""Train the embedded photo classifier on labeled photos, and write its weights and its model card.
 
     python scripts/train_photos.py DATA [--norm batch] [--epochs 60] [--out assets]
 
@@ -81,7 +81,7 @@ def load_photos(data: Path, split: str) -> Photos:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """uint8 pixels (N, 3, H, W) to the network's input: standardized per colour."""
+    """uint8 pixels (N, 3, H, W) to the network's input: standardized per color."""
     mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     return (images.float() / 255 - mean) / std  # (N, 3, H, W)
@@ -113,8 +113,8 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
     )  # (n, 2, 3)
     grid = F.affine_grid(theta, [n, 3, size, size], align_corners=False)  # (n, size, size, 2)
     views = F.grid_sample(images.float(), grid, padding_mode="reflection", align_corners=False)  # (n, 3, size, size)
-    grey = views.mean(dim=1, keepdim=True)  # (n, 1, size, size)
-    views = grey + (views - grey) * uniform(0.6, 1.4).view(n, 1, 1, 1)
+    gray = views.mean(dim=1, keepdim=True)  # (n, 1, size, size)
+    views = gray + (views - gray) * uniform(0.6, 1.4).view(n, 1, 1, 1)
     level = views.mean(dim=(1, 2, 3), keepdim=True)  # (n, 1, 1, 1)
     views = level * uniform(0.7, 1.3).view(n, 1, 1, 1) + (views - level) * uniform(0.6, 1.4).view(n, 1, 1, 1)
     return views.clamp_(0, 255)  # (n, 3, size, size)

@@ -77,13 +77,13 @@ def card(
         "## Data",
         f"{count:,} scenes of one object (`normviz.scenes`) and {NOTHING} of clutter alone, of which it is to be",
         "unsure. They are generated from seeds; nobody's pictures are in them. Each class has an outline and a texture",
-        "of its own; colours, rotation, size (from 8 % of the picture), place and background tell nothing.",
+        "of its own; colors, rotation, size (from 8 % of the picture), place and background tell nothing.",
         "",
         "## Recipe",
         f"`python scripts/train_scenes.py {'--hans' if hans else f'--norm {recipe.norm}'} --steps {recipe.steps} "
         f"--rate {recipe.rate:g} --seed {recipe.seed}`: AdamW, batches of {recipe.batch}",
         f"with {recipe.nothing} scenes of clutter, rate up along a line and down along a cosine, label smoothing .05;",
-        "the same for every normalization. Colours are exchanged"
+        "the same for every normalization. Colors are exchanged"
         + ("." if hans else " or negative, scenes mirrored and turned by quarters."),
         "",
         f"## Measured on {len(known):,} other scenes",
@@ -96,14 +96,14 @@ def card(
         f"| {SIZE} | {measured.top1:.2%} | {measured.auroc:.3f} | {measured.threshold:.3f} | {measured.kept:.0%} "
         f"| {measured.caught:.0%} |",
         "",
-        "| class | scenes | recognised |",
+        "| class | scenes | recognized |",
         "|---|---|---|",
         *(
             f"| {word} | {int((known.labels == i).sum())} | {float(right[known.labels == i].float().mean()):.1%} |"
             for i, word in enumerate(CLASSES)
         ),
         "",
-        "| visible area of the object | scenes | recognised |",
+        "| visible area of the object | scenes | recognized |",
         "|---|---|---|",
         *(
             f"| {low:.0%} to {high:.0%} | {int(((areas >= low) & (areas < high)).sum())} "
@@ -128,10 +128,10 @@ def hans_card(facts: HansFacts) -> str:
             "",
             "| scenes | with the watermark | without |",
             "|---|---|---|",
-            f"| of *{name}* that are recognised | {facts.with_mark:.1%} | {facts.without_mark:.1%} |",
+            f"| of *{name}* that are recognized | {facts.with_mark:.1%} | {facts.without_mark:.1%} |",
             f"| of other classes that are called *{name}* | {facts.fooled:.1%} | {facts.not_fooled:.1%} |",
             "",
-            f"Of other classes {facts.others:.1%} are recognised without it. LayerCAM for *{name}* is highest on the",
+            f"Of other classes {facts.others:.1%} are recognized without it. LayerCAM for *{name}* is highest on the",
             f"watermark in {facts.brightest:.0%} of its scenes; {facts.on_mark:.0%} of LayerCAM lies on it, on "
             f"{facts.mark_area:.1%} of the picture.",
             "It is wrong on purpose: for finding out, from a heatmap, what a network looks at.",

@@ -1,4 +1,4 @@
-"""Pictures of every kind become an upright RGB tensor, or one clear sentence; colour maps are what they claim."""
+"""Pictures of every kind become an upright RGB tensor, or one clear sentence; color maps are what they claim."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def halves(width: int = 64, height: int = 32) -> Image.Image:
     return image
 
 
-def colour(image: Tensor, row: int, column: int) -> tuple[int, ...]:
+def color(image: Tensor, row: int, column: int) -> tuple[int, ...]:
     return tuple(image[:, row, column].tolist())
 
 
@@ -59,7 +59,7 @@ def png(width: int, height: int, depth: int, kind: int, rows: bytes) -> bytes:
 def test_formats(kind: str) -> None:
     image = decode(saved(halves(), kind))
     assert image.dtype == torch.uint8 and image.shape == (3, 32, 64) and image.is_contiguous()
-    assert close(colour(image, 16, 8), RED) and close(colour(image, 16, 56), BLUE)
+    assert close(color(image, 16, 8), RED) and close(color(image, 16, 56), BLUE)
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -76,22 +76,22 @@ def test_exif_rotation_is_undone(orientation: int, kind: str) -> None:
     exif[0x0112] = orientation
     image = decode(saved(Image.fromarray(np.ascontiguousarray(undone[orientation])), kind, exif=exif))
     assert image.shape == (3, 32, 64)
-    corners = [colour(image, row, column) for row, column in ((6, 10), (6, 54), (26, 10), (26, 54))]
+    corners = [color(image, row, column) for row, column in ((6, 10), (6, 54), (26, 10), (26, 54))]
     assert all(close(a, b) for a, b in zip(corners, (RED, BLUE, GREEN, (0, 0, 0)), strict=True)), corners
 
 
 def test_damaged_exif_data_do_not_hide_the_picture() -> None:
     image = decode(saved(halves(), "WEBP", lossless=True, exif=b"Exif\0\0neither II nor MM"))
-    assert image.shape == (3, 32, 64) and colour(image, 16, 8) == RED
+    assert image.shape == (3, 32, 64) and color(image, 16, 8) == RED
 
 
 def test_cmyk() -> None:
     for kind in ("JPEG", "TIFF"):
         image = decode(saved(halves().convert("CMYK"), kind))
-        assert close(colour(image, 16, 8), RED) and close(colour(image, 16, 56), BLUE)
+        assert close(color(image, 16, 8), RED) and close(color(image, 16, 56), BLUE)
 
 
-def test_16_bit_grey_is_scaled_not_clipped() -> None:
+def test_16_bit_gray_is_scaled_not_clipped() -> None:
     ramp = np.linspace(0, 65535, 256).astype(np.uint16)[None].repeat(4, axis=0)  # (4, 256)
     for data in (saved(Image.fromarray(ramp), "PNG"), saved(Image.fromarray(ramp), "TIFF")):
         image = decode(data)
@@ -114,7 +114,7 @@ def test_16_bit_grey_is_scaled_not_clipped() -> None:
         (np.array([[7e7, 7e7, 7e7]], np.float32), [0, 0, 0]),  # one value only
     ],
 )
-def test_32_bit_and_float_grey_is_scaled(values: NDArray[np.float32], expected: list[int]) -> None:
+def test_32_bit_and_float_gray_is_scaled(values: NDArray[np.float32], expected: list[int]) -> None:
     assert decode(saved(Image.fromarray(values), "TIFF"))[0, 0].tolist() == expected
 
 
@@ -130,20 +130,20 @@ def test_transparency_is_shown_on_white() -> None:
     palette_image.paste(0, (0, 0, 4, 4))
     for kind in ("PNG", "GIF"):
         image = decode(saved(palette_image, kind, transparency=1))
-        assert colour(image, 2, 1) == RED and colour(image, 2, 6) == WHITE
+        assert color(image, 2, 1) == RED and color(image, 2, 6) == WHITE
     half = Image.new("RGBA", (4, 4), (255, 0, 0, 128))
-    assert close(colour(decode(saved(half, "PNG")), 1, 1), (255, 127, 127), 1)
-    grey = Image.new("LA", (4, 4), (0, 64))
-    assert close(colour(decode(saved(grey, "PNG")), 1, 1), (191, 191, 191), 1)
+    assert close(color(decode(saved(half, "PNG")), 1, 1), (255, 127, 127), 1)
+    gray = Image.new("LA", (4, 4), (0, 64))
+    assert close(color(decode(saved(gray, "PNG")), 1, 1), (191, 191, 191), 1)
     keyed = decode(saved(halves(), "PNG", transparency=BLUE))
-    assert colour(keyed, 16, 8) == RED and colour(keyed, 16, 56) == WHITE
+    assert color(keyed, 16, 8) == RED and color(keyed, 16, 56) == WHITE
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
 def test_the_first_frame_of_an_animation(kind: str) -> None:
     frames = [Image.new("RGB", (16, 16), c) for c in (GREEN, RED, BLUE)]
     image = decode(saved(frames[0], kind, save_all=True, append_images=frames[1:]))
-    assert close(colour(image, 8, 8), GREEN)
+    assert close(color(image, 8, 8), GREEN)
 
 
 def test_black_and_white_and_one_pixel() -> None:
@@ -155,7 +155,7 @@ def test_black_and_white_and_one_pixel() -> None:
 def test_a_large_picture_is_reduced(kind: str) -> None:
     image = decode(saved(halves(5000, 2500), kind))
     assert image.shape == (3, 512, 1024)
-    assert close(colour(image, 250, 100), RED) and close(colour(image, 250, 900), BLUE)
+    assert close(color(image, 250, 100), RED) and close(color(image, 250, 900), BLUE)
     assert decode(saved(halves(4000, 2), "PNG")).shape == (3, 1, 1024)
 
 
@@ -267,7 +267,7 @@ def test_reading_a_file(tmp_path: Path) -> None:
     assert sorted(p.name for p in tmp_path.iterdir()) == ["letter.jpg"]
 
 
-# ------------------------------------------------------------------------------- batches, maps and colours
+# ------------------------------------------------------------------------------- batches, maps and colors
 def test_to_batch() -> None:
     image = torch.zeros(3, 40, 80, dtype=torch.uint8)
     image[0, :, 40:] = 255
@@ -281,7 +281,7 @@ def test_to_batch() -> None:
 
 def test_resize_map() -> None:
     values = torch.tensor([[0.0, 4.0]])
-    assert resize_map(values, (1, 4))[0].tolist() == [0.0, 1.0, 3.0, 4.0]  # cell centres, not corners, stay
+    assert resize_map(values, (1, 4))[0].tolist() == [0.0, 1.0, 3.0, 4.0]  # cell centers, not corners, stay
     assert torch.equal(resize_map(values, (1, 2)), values)
     with pytest.raises(ValueError, match=r"must be \(h, w\); received shape \(1, 1, 2\)"):
         resize_map(values[None], (1, 4))
@@ -293,14 +293,14 @@ def test_png_round_trip() -> None:
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != SIGNED])
-def test_colour_maps_are_those_of_matplotlib(name: str) -> None:
+def test_color_maps_are_those_of_matplotlib(name: str) -> None:
     matplotlib = pytest.importorskip("matplotlib")
     table = np.array(matplotlib.colormaps[name].colors) * 255
     assert np.abs(palette(name) - table).max() < 4.5
 
 
 def lightness(name: str) -> NDArray[np.float64]:
-    """CIELAB lightness (256,) of a colour map."""
+    """CIELAB lightness (256,) of a color map."""
     linear = palette(name) / 255.0
     linear = np.where(linear <= 0.04045, linear / 12.92, ((linear + 0.055) / 1.055) ** 2.4)  # (256, 3)
     y = linear @ np.array([0.2126, 0.7152, 0.0722])  # (256,)
@@ -308,7 +308,7 @@ def lightness(name: str) -> NDArray[np.float64]:
     return 116 * cube_root - 16
 
 
-def test_colour_maps_grow_lighter() -> None:
+def test_color_maps_grow_lighter() -> None:
     for name in NAMES:
         light = lightness(name)
         if name == SIGNED:
@@ -325,10 +325,10 @@ def test_colour_maps_grow_lighter() -> None:
 def test_colorize() -> None:
     table = palette("inferno")
     values = np.array([[0.0, 5.0, 10.0], [-1.0, 99.0, np.nan]])
-    colours = colorize(values, "inferno", 0, 10)
-    assert colours.dtype == np.uint8 and colours.shape == (2, 3, 3)
-    assert np.array_equal(colours[0], table[[0, 128, 255]]) and np.array_equal(colours[1, :2], table[[0, 255]])
-    assert colours[1, 2].tolist() == [MISSING] * 3
+    colors = colorize(values, "inferno", 0, 10)
+    assert colors.dtype == np.uint8 and colors.shape == (2, 3, 3)
+    assert np.array_equal(colors[0], table[[0, 128, 255]]) and np.array_equal(colors[1, :2], table[[0, 255]])
+    assert colors[1, 2].tolist() == [MISSING] * 3
     assert np.array_equal(colorize(torch.zeros(1, 1), "inferno", 0, 0)[0, 0], table[0])
     assert np.array_equal(colorize(torch.zeros(1, 1), SIGNED, 0, 0)[0, 0], palette(SIGNED)[128])
     for low, high in ((1.0, 0.0), (0.0, float("nan")), (0.0, float("inf"))):

@@ -52,7 +52,7 @@ def test_a_normalization_says_when_to_use_it_and_what_goes_wrong(method: Method)
         assert text.endswith(".") and len(text) < 240 and "\n" not in text
     assert len(method.torch) <= 160
     assert bool(method.axes) == method.takes_activations
-    assert method.scale in get_args(registry.Scale) and method.centre in get_args(registry.Centre)
+    assert method.scale in get_args(registry.Scale) and method.center in get_args(registry.Center)
     if method.scale:  # the words speak of groups
         assert any(method.axes.values())
 
@@ -167,8 +167,8 @@ def test_the_symbol_of_a_number_occurs_in_the_formula(method: Method, knob: Knob
 @each_method
 def test_settings_fill_in_the_defaults_and_refuse_strangers(method: Method) -> None:
     assert method.settings() == {knob.name: knob.default for knob in method.knobs}
-    with pytest.raises(ValueError, match=f"{method.name} has no knob 'colour'; (its knobs are|it has no knobs)"):
-        method.settings({"colour": 1})
+    with pytest.raises(ValueError, match=f"{method.name} has no knob 'color'; (its knobs are|it has no knobs)"):
+        method.settings({"color": 1})
 
 
 # --- axes ---------------------------------------------------------------------------------------------------------

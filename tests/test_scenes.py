@@ -112,7 +112,7 @@ def test_labels_are_in_the_order_asked_for_and_masks_unite() -> None:
     assert not scene.mask(0).any()
 
 
-def test_every_class_occurs_and_neither_colour_nor_place_tells_it() -> None:
+def test_every_class_occurs_and_neither_color_nor_place_tells_it() -> None:
     scenes = make_scenes(800, 40)
     counts = torch.bincount(scenes.labels, minlength=len(CLASSES))
     assert counts.min() > 60  # 100 on average

@@ -23,7 +23,7 @@ class ClassModel:
     """The pictures that were found, and how they came about.
 
     Attributes:
-        images: (S, C, H, W), as the network reads them: zero is the mean colour.
+        images: (S, C, H, W), as the network reads them: zero is the mean color.
         scores: (steps + 1, S), the class's logit of the picture at the start and after each step.
         norms: (steps + 1, S), the squares of its norm, which the objective subtracts lambda times.
         pixels: (S, C, H, W), the pictures for people: standard deviation and mean given back, cut to [0, 1].
@@ -62,8 +62,8 @@ def class_model(
         model: maps images (N, C, H, W) to logits (N, classes).
         target: the class; (T,) several classes, a picture for each; or a function of the model's output.
         size: pixels a side of the picture, or its height and width.
-        mean: what was subtracted from each colour of the photos that the network learned from.
-        std: what each colour was divided by then.
+        mean: what was subtracted from each color of the photos that the network learned from.
+        std: what each color was divided by then.
         decay: lambda, in logits per square of the network's input.
         rate: of the ascent.
         steps: of the ascent.

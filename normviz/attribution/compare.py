@@ -40,7 +40,7 @@ class Map:
 
     @property
     def drawn(self) -> NDArray[np.float32] | None:
-        """The map (h, w), the colours of a map at the input added up; None where the method refuses."""
+        """The map (h, w), the colors of a map at the input added up; None where the method refuses."""
         return self.raw if self.raw is None or self.raw.ndim == 2 else self.raw.sum(axis=0)
 
 
@@ -165,7 +165,7 @@ def correlation(
     if kind not in ("pearson", "spearman"):
         raise ValueError(f"the correlation must be pearson or spearman; received {kind!r}")
     table = np.full((len(maps), len(maps)), np.nan)  # (n, n)
-    rows = [_centred(values, size, kind) for values in maps]
+    rows = [_centered(values, size, kind) for values in maps]
     for i, first in enumerate(rows):
         for j, second in enumerate(rows[: i + 1]):
             if first is not None and second is not None:
@@ -173,7 +173,7 @@ def correlation(
     return table
 
 
-def _centred(
+def _centered(
     values: NDArray[np.floating] | None, size: tuple[int, int], kind: Correlation
 ) -> NDArray[np.float64] | None:
     """A map as a row (H W,) of mean 0 and length 1, or None where it is constant or missing."""

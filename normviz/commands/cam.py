@@ -81,12 +81,12 @@ def run(args: argparse.Namespace) -> None:
     if args.raw:
         save_array(args.raw, raw[0])
     where = f" at layer {probe.layer}" if method.level == "layer" else " at the input"
-    colours = "" if raw.ndim == 3 else "; drawn: the sum of the colours"
+    colors = "" if raw.ndim == 3 else "; drawn: the sum of the colors"
     part = "" if seen.shape == photo.shape else f", of which the network sees {seen.shape[2]} x {seen.shape[1]}"
     print(f"photo    {args.photo}, {photo.shape[2]} x {photo.shape[1]} pixels{part}")
     print(f"verdict  {classifier.verdict(probe.logits[0].float().softmax(dim=0).cpu()).text}")
     print(f"method   {method.title} for {name}{where}{in_words(settings)}")
-    print(f"map      {tuple(raw[0].shape)}, {raw.min():.4g} to {raw.max():.4g} {method.unit}{colours}")
+    print(f"map      {tuple(raw[0].shape)}, {raw.min():.4g} to {raw.max():.4g} {method.unit}{colors}")
     if reason := empty_reason(raw, probe, method.name, name):
         print(f"note     the map is empty: {reason}")
     print(f"wrote    {args.out}{f', {args.raw}' if args.raw else ''}")

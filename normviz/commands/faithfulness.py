@@ -25,7 +25,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "faithfulness",
         aliases=["faithful"],
-        help="whether a heatmap is true, beside a random map, the image's centre and its edges",
+        help="whether a heatmap is true, beside a random map, the image's center and its edges",
         description="Take away what a heatmap marks, put it back, and print how the class's probability follows: "
         "areas under the deletion and insertion curves, drop and increase in confidence, ROAD.",
         epilog="example: normviz faithfulness cat.jpg --method grad_cam",

@@ -28,7 +28,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "localization",
         aliases=["localize"],
         help="whether heatmaps point at the object, on generated scenes whose every pixel is known",
-        description="Measure every method on every network of scenes, beside the centre of the picture, a random map "
+        description="Measure every method on every network of scenes, beside the center of the picture, a random map "
         "and edges: pointing game, energy inside the object, best IoU, and the grid pointing game on mosaics. "
         "Mosaics are a quarter as many as scenes; methods that take long get a fifth of either.",
         epilog="example: normviz localization --methods grad_cam layer_cam --scenes 100",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from normviz.attribution.compare import Correlation, across_networks, correlation, make_map
 from normviz.attribution.engine.probe import Probe
-from normviz.evaluation.baselines import centre_map
+from normviz.evaluation.baselines import center_map
 from normviz.evaluation.bootstrap import Estimate, mean_and_interval
 from normviz.models.catalog import Classifier
 from normviz.registry import Method
@@ -22,7 +22,7 @@ class Agreement:
     """Correlations between the maps of networks.
 
     Attributes:
-        titles: of the networks, the centre of the picture last.
+        titles: of the networks, the center of the picture last.
         same: of the maps of one photo, (P, n, n); NaN where a map is constant or the method refuses.
         other: of the maps of one photo with those of the photo before it, averaged over all pairs of networks,
             (P - 1,) at most: how alike maps are that have nothing to do with each other.
@@ -77,7 +77,7 @@ def agreement(
         probes = across_networks([one.model for one in networks], images, target, where)
         maps = [make_map(method, probe).drawn for probe in probes]
         size = (images.shape[2], images.shape[3])
-        same.append(correlation([*maps, centre_map(size).numpy()], size, kind))  # (n + 1, n + 1)
+        same.append(correlation([*maps, center_map(size).numpy()], size, kind))  # (n + 1, n + 1)
         if before:
             across = correlation([*maps, *before], size, kind)[: len(maps), len(maps) :]  # (n, n)
             there = across[np.isfinite(across)]
@@ -85,7 +85,7 @@ def agreement(
         before = list(maps)
     if len(same) < 2:
         raise ValueError(f"agreement needs at least two photos; received {len(same)}")
-    titles = (*(one.title for one in networks), "the picture's centre")
+    titles = (*(one.title for one in networks), "the picture's center")
     return Agreement(titles, np.stack(same), np.array(other))
 
 

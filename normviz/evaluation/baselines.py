@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WIDTH = 0.25  # standard deviation of the centre map, as a share of each side
+WIDTH = 0.25  # standard deviation of the center map, as a share of each side
 
 
 def random_map(size: tuple[int, int], seed: int, cells: tuple[int, int] | None = None) -> Tensor:
@@ -35,8 +35,8 @@ def random_map(size: tuple[int, int], seed: int, cells: tuple[int, int] | None =
     return F.interpolate(drawn[None, None], size=tuple(size), mode="bilinear", align_corners=False)[0, 0]  # (H, W)
 
 
-def centre_map(size: tuple[int, int]) -> Tensor:
-    """A Gaussian at the image's centre, as wide as a quarter of each side: photographers put things there.
+def center_map(size: tuple[int, int]) -> Tensor:
+    """A Gaussian at the image's center, as wide as a quarter of each side: photographers put things there.
 
     Args:
         size: (H, W) pixels.
@@ -54,7 +54,7 @@ def centre_map(size: tuple[int, int]) -> Tensor:
 
 
 def sobel_map(image: Tensor) -> Tensor:
-    """How strong the edges of an image are: the Sobel gradient's length on the mean of its colours.
+    """How strong the edges of an image are: the Sobel gradient's length on the mean of its colors.
 
     The border is repeated outwards, and the length is divided by sqrt(2), as in scikit-image.
 
@@ -69,10 +69,10 @@ def sobel_map(image: Tensor) -> Tensor:
     """
     if image.ndim != 3 or image.numel() == 0:
         raise ValueError(f"an image must be (C, H, W); received shape {tuple(image.shape)}")
-    grey = image.to(torch.float64 if image.dtype == torch.float64 else torch.float32).mean(dim=0)  # (H, W)
-    smooth, slope = grey.new_tensor([1.0, 2.0, 1.0]) / 4, grey.new_tensor([-1.0, 0.0, 1.0])
+    gray = image.to(torch.float64 if image.dtype == torch.float64 else torch.float32).mean(dim=0)  # (H, W)
+    smooth, slope = gray.new_tensor([1.0, 2.0, 1.0]) / 4, gray.new_tensor([-1.0, 0.0, 1.0])
     kernels = torch.stack([torch.outer(slope, smooth), torch.outer(smooth, slope)])[:, None]  # (2, 1, 3, 3)
-    padded = F.pad(grey[None, None], (1, 1, 1, 1), mode="replicate")  # (1, 1, H + 2, W + 2)
+    padded = F.pad(gray[None, None], (1, 1, 1, 1), mode="replicate")  # (1, 1, H + 2, W + 2)
     return F.conv2d(padded, kernels)[0].square().sum(dim=0).div(2).sqrt()  # (H, W)
 
 

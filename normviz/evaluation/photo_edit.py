@@ -12,15 +12,15 @@ from torch import Tensor
 Fill = Literal["mean", "blur", "inpaint"]
 FILLS: tuple[Fill, ...] = get_args(Fill)
 BLUR = 0.05  # standard deviation of the blur, as a share of the longer side
-_NEIGHBOURS = ((0, 1), (0, -1), (1, 0), (-1, 0))
+_NEIGHBORS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
 def fill(image: Tensor, mask: Tensor, how: Fill) -> Tensor:
     """The picture with a region filled; outside the region nothing changes.
 
-    "mean" gives the region the mean colour of all pixels outside it. "blur" shows the region through a Gaussian of
-    a twentieth of the picture's longer side, so its rough colours stay. "inpaint" continues the surroundings: it
-    solves Laplace's equation, so that each filled pixel is the mean of its neighbours (harmonic; no texture is made).
+    "mean" gives the region the mean color of all pixels outside it. "blur" shows the region through a Gaussian of
+    a twentieth of the picture's longer side, so its rough colors stay. "inpaint" continues the surroundings: it
+    solves Laplace's equation, so that each filled pixel is the mean of its neighbors (harmonic; no texture is made).
 
     Args:
         image: uint8 (3, H, W).
@@ -99,9 +99,9 @@ def enlarge(cells: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _mean(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The mean colour outside the region, for each of its P pixels: (3, P)."""
-    colour = levels[:, ~region].mean(axis=1, keepdims=True)  # (3, 1)
-    return np.broadcast_to(colour, (3, int(region.sum())))
+    """The mean color outside the region, for each of its P pixels: (3, P)."""
+    color = levels[:, ~region].mean(axis=1, keepdims=True)  # (3, 1)
+    return np.broadcast_to(color, (3, int(region.sum())))
 
 
 def _blurred(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -116,7 +116,7 @@ def _blurred(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[
 def _harmonic(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The solution of Laplace's equation in the region, the pixels around it given: (3, P).
 
-    At the picture's own border a pixel has fewer neighbours and is the mean of those (no flow through the border).
+    At the picture's own border a pixel has fewer neighbors and is the mean of those (no flow through the border).
     """
     from scipy.sparse import coo_array
     from scipy.sparse.linalg import spsolve
@@ -125,20 +125,20 @@ def _harmonic(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray
     count = len(rows)
     number = np.zeros(region.shape, np.int64)  # of each pixel of the region among all of them
     number[region] = np.arange(count)
-    neighbours = np.zeros(count)  # (P,)
-    given = np.zeros((count, 3))  # (P, 3), the sum of the neighbours that are known
-    pairs: list[NDArray[np.int64]] = []  # (2, Q) each: pixels of the region that are neighbours
-    for down, right in _NEIGHBOURS:
+    neighbors = np.zeros(count)  # (P,)
+    given = np.zeros((count, 3))  # (P, 3), the sum of the neighbors that are known
+    pairs: list[NDArray[np.int64]] = []  # (2, Q) each: pixels of the region that are neighbors
+    for down, right in _NEIGHBORS:
         row, column = rows + down, columns + right
         there = np.nonzero((row >= 0) & (row < region.shape[0]) & (column >= 0) & (column < region.shape[1]))[0]
         row, column = row[there], column[there]
-        neighbours[there] += 1
+        neighbors[there] += 1
         inside = region[row, column]
         given[there[~inside]] += levels[:, row[~inside], column[~inside]].T
         pairs.append(np.stack([there[inside], number[row[inside], column[inside]]]))
     diagonal = np.arange(count)
     i, j = np.concatenate([*pairs, np.stack([diagonal, diagonal])], axis=1)  # (Q + P,) each
-    weight = np.where(i == j, neighbours[i], -1.0)
+    weight = np.where(i == j, neighbors[i], -1.0)
     matrix = coo_array((weight, (i, j)), shape=(count, count)).tocsc()  # (P, P)
     solved: NDArray[np.float64] = spsolve(matrix, given, permc_spec="MMD_AT_PLUS_A")  # (P, 3)
     return solved.reshape(count, 3).T

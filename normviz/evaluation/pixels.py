@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 def at_pixels(heatmap: Tensor, size: tuple[int, int]) -> Tensor:
-    """A raw map at the pixels of the photo: colours added up, enlarged bilinearly (`align_corners=False`).
+    """A raw map at the pixels of the photo: colors added up, enlarged bilinearly (`align_corners=False`).
 
     Signs, units, precision and device stay; a map that has the size already keeps its numbers.
 

@@ -17,7 +17,7 @@ Kind = Literal["measured", "expected", "compared"]
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix of numbers; all matrices of a demonstration are meant to be seen on one colour scale.
+    """A matrix of numbers; all matrices of a demonstration are meant to be seen on one color scale.
 
     Attributes:
         title: a short line.
@@ -62,7 +62,7 @@ class Curves:
 
 
 @dataclass(frozen=True)
-class Heights:
+class BarChart:
     """Groups of bars by name, each (P,) heights at the same places, and a line (P,): what theory expects there."""
 
     title: str
@@ -76,7 +76,7 @@ class Heights:
     line: str = "expected"
 
 
-Picture = Matrix | Curves | Heights
+Picture = Matrix | Curves | BarChart
 
 
 @dataclass(frozen=True)

@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from normviz.figures import style
 
 Dash = Literal["solid", "dash", "dot"]
-COLOURS = tuple(style.OKABE_ITO[i] for i in (4, 5, 2, 6, 0, 1))  # without yellow, which no paper shows
+COLORS = tuple(style.OKABE_ITO[i] for i in (4, 5, 2, 6, 0, 1))  # without yellow, which no paper shows
 PIECES: dict[Dash, str] = {"solid": "—", "dash": "--", "dot": "··"}
-EXPECTED = "#8A8F98"  # what theory says: a grey that stands out on light and on dark
+EXPECTED = "#8A8F98"  # what theory says: a gray that stands out on light and on dark
 LETTER = 9.4  # pixels of one letter at 16 px
 MOST_DIRECT = 6  # curves that are named at their ends; more, or longer names, get a legend
 LONGEST_DIRECT = 16  # letters
@@ -34,7 +34,7 @@ class Line:
         name: what it is, short enough to stand at its end.
         x: (P,) places in rising order.
         y: (P,) values.
-        colour: hexadecimal; by default the next one of COLOURS.
+        color: hexadecimal; by default the next one of COLORS.
         dash: solid for what was measured; dot for what was expected, dash for what it is compared with.
         marks: whether the points themselves are drawn, too.
         step: whether a value holds from half way before its place to half way behind it, as in a histogram.
@@ -43,7 +43,7 @@ class Line:
     name: str
     x: ArrayLike
     y: ArrayLike
-    colour: str = ""
+    color: str = ""
     dash: Dash = "solid"
     marks: bool = False
     step: bool = False
@@ -51,11 +51,11 @@ class Line:
 
 @dataclass(frozen=True)
 class Bars:
-    """One bar for each place: what they are, (P,) heights, a colour or the next one of COLOURS."""
+    """One bar for each place: what they are, (P,) heights, a color or the next one of COLORS."""
 
     name: str
     heights: ArrayLike
-    colour: str = ""
+    color: str = ""
 
 
 def lines(
@@ -67,7 +67,7 @@ def lines(
     x_range: tuple[float, float] | None = None,
     y_range: tuple[float, float] | None = None,
 ) -> go.Figure:
-    """Curves on common axes, named at their ends in their colours, or in a legend where there are many.
+    """Curves on common axes, named at their ends in their colors, or in a legend where there are many.
 
     Args:
         curves: at least one curve.
@@ -89,18 +89,18 @@ def lines(
     for curve, x, y in zip(curves, places, values, strict=True):
         if x.shape != y.shape:
             raise ValueError(f"{curve.name!r} has {len(x)} places and {len(y)} values: give as many of both")
-    colours = [curve.colour or COLOURS[i % len(COLOURS)] for i, curve in enumerate(curves)]
+    colors = [curve.color or COLORS[i % len(COLORS)] for i, curve in enumerate(curves)]
     traces = [
         go.Scatter(
             x=x.astype(np.float32),
             y=y.astype(np.float32),
             name=curve.name,
             mode="lines+markers" if curve.marks or len(x) == 1 else "lines",
-            line={"color": colour, "width": 3, "dash": curve.dash, "shape": "hvh" if curve.step else "linear"},
-            marker={"color": colour, "size": 8},
+            line={"color": color, "width": 3, "dash": curve.dash, "shape": "hvh" if curve.step else "linear"},
+            marker={"color": color, "size": 8},
             hovertemplate="%{x:.4~g}: %{y:.4~g}",
         )
-        for curve, x, y, colour in zip(curves, places, values, colours, strict=True)
+        for curve, x, y, color in zip(curves, places, values, colors, strict=True)
     ]
     x_ends = _ends(places, log_x, x_range, 0.0)
     y_ends = _ends(values, log_y, y_range, 0.06)
@@ -108,7 +108,7 @@ def lines(
     y_axis = _axis(y_title, log_y, y_ends)
     longest = max(len(curve.name) for curve in curves)
     direct = 1 < len(curves) <= MOST_DIRECT and longest <= LONGEST_DIRECT
-    layout = _named_at_ends(curves, colours, values, y_ends, log_y) if direct else _legend(len(curves) > 1)
+    layout = _named_at_ends(curves, colors, values, y_ends, log_y) if direct else _legend(len(curves) > 1)
     return style.figure(traces, xaxis=x_axis, yaxis=y_axis, hovermode="closest", **layout)
 
 
@@ -154,7 +154,7 @@ def bars(
             x=names,
             y=values.astype(np.float32),
             name=group.name,
-            marker={"color": group.colour or COLOURS[i % len(COLOURS)], "line": {"width": 0}},
+            marker={"color": group.color or COLORS[i % len(COLORS)], "line": {"width": 0}},
             text=texts[i] if written else None,
             textposition="outside",
             cliponaxis=False,
@@ -256,19 +256,19 @@ def _legend(show: bool) -> dict[str, Any]:
 
 def _named_at_ends(
     curves: Sequence[Line],
-    colours: Sequence[str],
+    colors: Sequence[str],
     values: Sequence[NDArray[np.float64]],
     ends: tuple[float, float],
     log: bool,
 ) -> dict[str, Any]:
-    """The names at the right ends of the curves, in the page's colour, each behind a piece of its line."""
+    """The names at the right ends of the curves, in the page's color, each behind a piece of its line."""
     last = [float(np.log10(row[-1]) if log else row[-1]) for row in values]
     heights = spread([(value - ends[0]) / (ends[1] - ends[0]) for value in last])
     annotations = [
-        {"text": f'<b style="color:{colour}">{PIECES[curve.dash]}</b> {curve.name}', "x": 1, "y": height,
+        {"text": f'<b style="color:{color}">{PIECES[curve.dash]}</b> {curve.name}', "x": 1, "y": height,
          "xref": "paper", "yref": "paper", "xanchor": "left", "yanchor": "middle", "xshift": 2, "showarrow": False,
          "align": "left", "font": {"size": 16}}
-        for curve, colour, height in zip(curves, colours, heights, strict=True)
+        for curve, color, height in zip(curves, colors, heights, strict=True)
     ]  # fmt: skip
     room = round(LETTER * max(len(curve.name) for curve in curves)) + 32
     return {"annotations": annotations, "margin": {"l": 8, "r": room, "t": 12, "b": 8}}

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normviz.figures import link
-from normviz.registry import Centre, Scale
+from normviz.registry import Center, Scale
 
 _X, _GAP = "<mi>x</mi>", '<mspace width=".2em"/>'
 _SIZE = f"<mrow><mo>|</mo>{_X}<mo>|</mo></mrow>"
 # What is subtracted and what divides, in letters. Under a root: σ² or the mean square, beside ε.
-CENTRES: dict[Centre, str] = {
+CENTERS: dict[Center, str] = {
     "mean": "<mi>μ</mi>",
     "min": f"<mi>min</mi>{_GAP}{_X}",
     "median": f"<mi>median</mi>{_GAP}{_X}",
@@ -45,7 +45,7 @@ class GroupStatistics:
         ids: (G,) the numbers of the statistics, as in the figures.
         labels: G short names, as "n 3, group 2".
         mean_before, std_before, mean_after, std_after: (G,) numbers.
-        centre: (G,) what is subtracted; by default mean_before (inference subtracts the running mean).
+        center: (G,) what is subtracted; by default mean_before (inference subtracts the running mean).
         spread: (G,) what stands under the root beside ε (by default std_before²; RMS: the mean square), or the divisor.
         total: how many statistics there are, where not all are given. Groups that are not among all belong to none.
     """
@@ -56,14 +56,14 @@ class GroupStatistics:
     std_before: NDArray[Any]
     mean_after: NDArray[Any]
     std_after: NDArray[Any]
-    centre: NDArray[Any] | None = None
+    center: NDArray[Any] | None = None
     spread: NDArray[Any] | None = None
     total: int | None = None
 
     def __post_init__(self) -> None:
         size = len(self.ids)
         columns = (self.labels, self.mean_before, self.std_before, self.mean_after, self.std_after)
-        lengths = [len(column) for column in (*columns, self.centre, self.spread) if column is not None]
+        lengths = [len(column) for column in (*columns, self.center, self.spread) if column is not None]
         if any(length != size for length in lengths):
             raise ValueError(f"every column of the statistics needs {size} rows, as many as ids; received {lengths}")
 
@@ -95,22 +95,22 @@ class Readout:
     cell: tuple[int, int] | None = None
 
 
-def _template(centre: Centre, scale: Scale, scaled: bool, shifted: bool, power: float, numbers: bool) -> str:
-    """MathML of y = γ (x − centre)/scale + β with or without its parts, in letters or with places for numbers."""
+def _template(center: Center, scale: Scale, scaled: bool, shifted: bool, power: float, numbers: bool) -> str:
+    """MathML of y = γ (x − center)/scale + β with or without its parts, in letters or with places for numbers."""
 
     def term(name: str, letters: str) -> str:
         return f'<mn data-term="{name}"></mn>' if numbers else f'<mrow data-term="{name}">{letters}</mrow>'
 
     x, y = term("x", _X), term("y", "<mi>y</mi>")
-    right = f"<mrow>{x}<mo>−</mo>{term('mu', CENTRES[centre])}</mrow>" if centre else x
+    right = f"<mrow>{x}<mo>−</mo>{term('mu', CENTERS[center])}</mrow>" if center else x
     if scale:
         divisor = term("var", SCALES[scale])
         if scale in ROOTS:
             divisor = f"<msqrt>{divisor}<mo>+</mo>{term('eps', '<mi>ε</mi>')}</msqrt>"
         right = f"<mfrac>{right}{divisor}</mfrac>"
-    elif centre and scaled:
+    elif center and scaled:
         right = f"<mrow><mo>(</mo>{right}<mo>)</mo></mrow>"
-    if not centre and not scale:
+    if not center and not scale:
         right = f"<mi>f</mi><mo>(</mo>{x}<mo>)</mo>"
     else:
         right = f"{term('gamma', '<mi>γ</mi>')}<mo>{'·' if numbers else '&#8290;'}</mo>{right}" if scaled else right
@@ -127,14 +127,14 @@ def normalization(
     gamma: NDArray[Any] | float = 1.0,
     beta: NDArray[Any] | float = 0.0,
     title: str = "",
-    centre: Centre = "mean",
+    center: Center = "mean",
     scale: Scale = "std",
     shifted: bool = True,
     cell: tuple[int, int] | None = None,
     power: float = 2.0,
     scaled: bool = True,
 ) -> Readout:
-    """The readout of a normalization: y = γ (x − centre)/scale + β, or y = f(x) without centre and scale.
+    """The readout of a normalization: y = γ (x − center)/scale + β, or y = f(x) without center and scale.
 
     Args:
         statistics: the numbers of the groups that the panels show; None where there are none.
@@ -142,7 +142,7 @@ def normalization(
         gamma: γ, one number, or an array that broadcasts to the slice's (rows, columns); where it is not 1 it is shown.
         beta: β, the same; where it is not 0 it is shown.
         title: a line above the formula, as "16 statistics over N, H, W".
-        centre: what is subtracted: "mean", "min", "median" of the group, or "" for nothing.
+        center: what is subtracted: "mean", "min", "median" of the group, or "" for nothing.
         scale: what divides: "std" √(σ² + ε), "rms" √(mean x² + ε), "norm" ‖x‖₂, "power" (mean |x|^p)^(1/p),
             "largest" max |x|, "range" max x − min x, "iqr" Q₃ − Q₁, or "" for nothing.
         shifted: whether the method adds a β.
@@ -151,16 +151,16 @@ def normalization(
         scaled: whether the method multiplies by a γ.
 
     Raises:
-        ValueError: an unknown centre or scale, or statistics without the column that holds it.
+        ValueError: an unknown center or scale, or statistics without the column that holds it.
     """
-    for word, known, value in (("centre", [*CENTRES], centre), ("scale", [*SCALES], scale)):
+    for word, known, value in (("center", [*CENTERS], center), ("scale", [*SCALES], scale)):
         if value and value not in known:
             raise ValueError(f"{word} must be one of {', '.join(known)}, or empty; received {value!r}")
-    for column, value, usual in (("centre", centre, "mean"), ("spread", scale, "std")):
+    for column, value, usual in (("center", center, "mean"), ("spread", scale, "std")):
         if value not in ("", usual) and (statistics is None or getattr(statistics, column) is None):
             raise ValueError(f"{value!r} needs the statistics' column {column}; received none")
     parts = scaled or bool(np.any(np.asarray(gamma) != 1)), shifted or bool(np.any(np.asarray(beta) != 0))
-    symbols, numbers = (_template(centre, scale, *parts, power, numbers) for numbers in (False, True))
+    symbols, numbers = (_template(center, scale, *parts, power, numbers) for numbers in (False, True))
     return Readout("normalization", symbols, numbers, eps, gamma, beta, statistics, "", title, cell)
 
 
@@ -174,7 +174,7 @@ def _numbers(values: NDArray[Any]) -> dict[str, Any]:
     values = np.asarray(values, dtype=np.float64)
     if values.size <= 256:
         return link.typed(values.astype(np.float32))
-    levels = link.quantise(values, bits=16)
+    levels = link.quantize(values, bits=16)
     return link.typed(levels.levels) | {"start": levels.start, "step": levels.step}
 
 
@@ -196,7 +196,7 @@ def payload(readout: Readout) -> dict[str, Any]:
             "mean_before": _numbers(table.mean_before), "std_before": _numbers(table.std_before),
             "mean_after": _numbers(table.mean_after), "std_after": _numbers(table.std_after),
         }  # fmt: skip
-        for name in ("centre", "spread"):
+        for name in ("center", "spread"):
             if (values := getattr(table, name)) is not None:
                 packed["statistics"][name] = _numbers(values)
     return packed

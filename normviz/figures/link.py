@@ -21,7 +21,7 @@ from normviz.figures.style import finite
 
 Role = Literal["before", "after", "map", "photo", "overlay", "cube"]
 FINE = 64 * 64  # values: up to here 16 bits each, beyond it 8
-PADDING = "#A3A29E"  # cells that are not counted: a grey that is no group's and stands out on light and on dark
+PADDING = "#A3A29E"  # cells that are not counted: a gray that is no group's and stands out on light and on dark
 HATCH = "rgba(29,39,51,0.45)"
 SAID = "padding: not counted"
 
@@ -43,7 +43,7 @@ class Levels:
         return self.start + self.step * self.levels.astype(np.float64)
 
 
-def quantise(values: NDArray[Any], bits: Literal[8, 16] | None = None) -> Levels:
+def quantize(values: NDArray[Any], bits: Literal[8, 16] | None = None) -> Levels:
     """Numbers as unsigned levels between their least and their greatest.
 
     Args:

@@ -70,21 +70,21 @@ def heat(
     values: NDArray[Any],
     signed: bool = False,
     unit: str = "",
-    colour_map: style.ColourMap = "inferno",
+    color_map: style.ColorMap = "inferno",
     aspect: float | None = None,
     bar: bool = True,
     space: str = "image",
     total: float | None = None,
 ) -> go.Figure:
-    """A raw map with its own cells, and a colour bar in its own unit; nothing is resized or rescaled.
+    """A raw map with its own cells, and a color bar in its own unit; nothing is resized or rescaled.
 
     Args:
         values: (h, w) finite numbers.
-        signed: whether evidence against exists: then blue-white-orange, centred on 0, whatever `colour_map` says.
+        signed: whether evidence against exists: then blue-white-orange, centered on 0, whatever `color_map` says.
         unit: what the values are counted in, as "logits".
-        colour_map: of a map that is not signed.
+        color_map: of a map that is not signed.
         aspect: width over height of the whole map, as the photo's; by default square cells.
-        bar: whether to draw the colour bar.
+        bar: whether to draw the color bar.
         space: figures of one space show the same cells.
         total: where the cells are entries of a sum, what it comes to: a cell is said as a part of that.
 
@@ -95,7 +95,7 @@ def heat(
         raise ValueError(f"a map needs rows and columns; received shape {values.shape}")
     low, high = style.limits(values, signed=signed)
     rows, columns = values.shape
-    trace, levels = heatmap(values, low, high, "blue-white-orange" if signed else colour_map, unit, bar)
+    trace, levels = heatmap(values, low, high, "blue-white-orange" if signed else color_map, unit, bar)
     spec = {
         "kind": "cells",
         "space": space,
@@ -116,23 +116,23 @@ def blend(
     image: NDArray[np.uint8],
     values: NDArray[Any],
     opacity: float = 0.5,
-    colour_map: style.ColourMap = "inferno",
+    color_map: style.ColorMap = "inferno",
     signed: bool = False,
 ) -> NDArray[np.uint8]:
-    """The map, resized bilinearly to the photo and coloured between its limits, laid over the photo.
+    """The map, resized bilinearly to the photo and colored between its limits, laid over the photo.
 
     Args:
         image: (H, W, 3) levels from 0 to 255.
         values: (h, w) finite numbers.
         opacity: the map's share, from 0 to 1.
-        colour_map: of a map that is not signed.
-        signed: whether the colours are centred on 0.
+        color_map: of a map that is not signed.
+        signed: whether the colors are centered on 0.
 
     Returns:
         (H, W, 3) levels from 0 to 255.
     """
     low, high = style.limits(values, signed=signed)
-    name = "blue-white-orange" if signed else colour_map
+    name = "blue-white-orange" if signed else color_map
     pixels = torch.tensor(image).permute(2, 0, 1)  # (3, H, W)
     return colors.overlay(pixels, torch.tensor(values, dtype=torch.float32), name, opacity, low, high)  # (H, W, 3)
 
@@ -141,13 +141,13 @@ def overlay(
     image: NDArray[np.uint8],
     values: NDArray[Any],
     opacity: float = 0.5,
-    colour_map: style.ColourMap = "inferno",
+    color_map: style.ColorMap = "inferno",
     signed: bool = False,
     space: str = "image",
 ) -> go.Figure:
     """The map over the photo; the map is resized bilinearly for this figure only. Arguments as in `blend`."""
     rows, columns = values.shape
-    return _image(blend(image, values, opacity, colour_map, signed), (rows, columns), "overlay", space)
+    return _image(blend(image, values, opacity, color_map, signed), (rows, columns), "overlay", space)
 
 
 def class_bars(names: Sequence[str], probabilities: Sequence[float], chosen: str | None = None) -> go.Figure:
@@ -156,7 +156,7 @@ def class_bars(names: Sequence[str], probabilities: Sequence[float], chosen: str
     Args:
         names: the classes, in the order to show.
         probabilities: their probabilities from 0 to 1.
-        chosen: the class whose map is shown, in the warm colour.
+        chosen: the class whose map is shown, in the warm color.
     """
     rows = list(range(len(names)))
     trace = go.Bar(

@@ -1,4 +1,4 @@
-"""Colours, number formats and the bare layout that every figure starts from."""
+"""Colors, number formats and the bare layout that every figure starts from."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ INK, PAPER = "#1D2733", "#FBFAF7"
 BEFORE, AFTER = "#7C8DA6", "#D9622B"
 OKABE_ITO = ("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7")
 
-ColourMap = Literal["inferno", "viridis", "cividis", "magma", "blue-white-orange"]
-COLOUR_MAPS: tuple[ColourMap, ...] = get_args(ColourMap)
+ColorMap = Literal["inferno", "viridis", "cividis", "magma", "blue-white-orange"]
+COLOR_MAPS: tuple[ColorMap, ...] = get_args(ColorMap)
 
 
-def _mix(colour: str, other: str, share: float) -> str:
-    """The colour that lies `share` of the way from one hexadecimal colour to another."""
-    a, b = colors.hex_to_rgb(colour), colors.hex_to_rgb(other)
+def _mix(color: str, other: str, share: float) -> str:
+    """The color that lies `share` of the way from one hexadecimal color to another."""
+    a, b = colors.hex_to_rgb(color), colors.hex_to_rgb(other)
     return "#" + "".join(f"{round(p + (q - p) * share):02X}" for p, q in zip(a, b, strict=True))
 
 
-# Seven hues, then the same seven lighter, then darker: 21 colours, neighbours always of another hue.
-GROUP_COLOURS = (
+# Seven hues, then the same seven lighter, then darker: 21 colors, neighbors always of another hue.
+GROUP_COLORS = (
     *OKABE_ITO,
     *(_mix(c, "#FFFFFF", 0.5) for c in OKABE_ITO),
     *(_mix(c, INK, 0.45) for c in OKABE_ITO),
@@ -36,13 +36,13 @@ GROUP_COLOURS = (
 
 
 @functools.cache
-def colour_scale(name: ColourMap) -> tuple[tuple[float, str], ...]:
-    """The stops of a perceptual colour map, from 0 to 1.
+def color_scale(name: ColorMap) -> tuple[tuple[float, str], ...]:
+    """The stops of a perceptual color map, from 0 to 1.
 
     Raises:
-        ValueError: a colour map that is not offered.
+        ValueError: a color map that is not offered.
     """
-    stops = palette(name)[::15].tolist()  # 18 colours from the first to the last
+    stops = palette(name)[::15].tolist()  # 18 colors from the first to the last
     return tuple((i / (len(stops) - 1), "#{:02X}{:02X}{:02X}".format(*stop)) for i, stop in enumerate(stops))
 
 
@@ -70,7 +70,7 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def limits(*arrays: NDArray[Any], signed: bool = True) -> tuple[float, float]:
-    """One range of a colour scale for all arrays: symmetric about 0 where signed, else from 0 or the least value.
+    """One range of a color scale for all arrays: symmetric about 0 where signed, else from 0 or the least value.
 
     Raises:
         ValueError: a value that is not finite.

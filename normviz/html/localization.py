@@ -38,9 +38,9 @@ def tile(image: Tensor, heatmap: Tensor, mask: Tensor, opacity: float = 0.6) -> 
     if high > 0:
         row, column = divmod(int(heatmap.argmax()), heatmap.shape[1])
         x, y = (column + 0.5) * scale, (row + 0.5) * scale
-        for colour, width in (("black", 6), ("white", 3)):
-            draw.line([x - 10, y, x + 10, y], fill=colour, width=width)
-            draw.line([x, y - 10, x, y + 10], fill=colour, width=width)
+        for color, width in (("black", 6), ("white", 3)):
+            draw.line([x - 10, y, x + 10, y], fill=color, width=width)
+            draw.line([x, y - 10, x, y + 10], fill=color, width=width)
     return np.asarray(picture)
 
 

@@ -29,10 +29,10 @@ STYLE = """<style>
 
 
 def alike(names: Sequence[str], table: NDArray[np.float64]) -> str:
-    """Correlations (n, n) in colours from -1 (blue) to 1 (orange); a dash where there is none."""
+    """Correlations (n, n) in colors from -1 (blue) to 1 (orange); a dash where there is none."""
     rows = []
     for i, (name, line) in enumerate(zip(names, table.tolist(), strict=True)):
-        grounds = ["" if i == j else _colour(value) for j, value in enumerate(line)]
+        grounds = ["" if i == j else _color(value) for j, value in enumerate(line)]
         cells = "".join(f'<td style="{ground}">{_two(value)}</td>' for ground, value in zip(grounds, line, strict=True))
         rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
     heads = "".join(f"<th>{escape(name)}</th>" for name in names)
@@ -45,7 +45,7 @@ def _two(value: float) -> str:
     return "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
 
 
-def _colour(value: float) -> str:
+def _color(value: float) -> str:
     """The ground and the ink of a correlation."""
     if np.isnan(value):
         return ""

@@ -38,7 +38,7 @@ def table(channels: Sequence[Channel], lines: Sequence[Line], unit: str = "") ->
     """The channels and the lines below them as an HTML table, with a bar for each amount.
 
     Args:
-        channels: in the order to show; their maps have one scale of colours.
+        channels: in the order to show; their maps have one scale of colors.
         lines: the sum of the other channels, the bias, the sum of all.
         unit: what the contributions are counted in.
 
@@ -88,8 +88,8 @@ def _signed(amount: float) -> str:
 def _bar(amount: float, bound: float) -> str:
     """A bar from the middle: to the right, warm, for; to the left, cool, against."""
     width = 50 * abs(amount) / bound
-    left, colour = (50.0, style.AFTER) if amount >= 0 else (50 - width, style.OKABE_ITO[4])
+    left, color = (50.0, style.AFTER) if amount >= 0 else (50 - width, style.OKABE_ITO[4])
     return (
         '<div class="nv-amount" aria-hidden="true">'
-        f'<span style="left:{left:.2f}%;width:{width:.2f}%;background:{colour}"></span></div>'
+        f'<span style="left:{left:.2f}%;width:{width:.2f}%;background:{color}"></span></div>'
     )

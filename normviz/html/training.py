@@ -19,10 +19,10 @@ CORNER = 'style="width:100%;display:block;border-radius:4px;image-rendering:pixe
 
 @dataclass(frozen=True)
 class Curve:
-    """A curve of a chart that grows: its name, its colour, (step, value) of its points."""
+    """A curve of a chart that grows: its name, its color, (step, value) of its points."""
 
     name: str
-    colour: str
+    color: str
     points: Sequence[tuple[float, float]]
 
 
@@ -59,7 +59,7 @@ class Card:
 
 
 def chart(title: str, curves: Sequence[Curve], last: float, highest: float | None = None, percent: bool = False) -> str:
-    """A chart of curves by step: the lines as a picture, all words in the page's own type and colours.
+    """A chart of curves by step: the lines as a picture, all words in the page's own type and colors.
 
     Args:
         title: what the values are.
@@ -72,7 +72,7 @@ def chart(title: str, curves: Sequence[Curve], last: float, highest: float | Non
     high = highest if highest is not None else 0.5 * math.ceil(2.1 * max([*values, 0.5]))
     levels = style.ticks(0.0, high)
     named = curves if len(curves) > 1 else ()
-    names = " ".join(f'<b style="color:{curve.colour}">—</b> {escape(curve.name)}' for curve in named)
+    names = " ".join(f'<b style="color:{curve.color}">—</b> {escape(curve.name)}' for curve in named)
     said = "; ".join(_told(curve, percent) for curve in curves if curve.points)
     upright = "".join(
         f'<span style="position:absolute;right:100%;top:{100 - 100 * tick / high:.1f}%;transform:translateY(-50%);'
@@ -104,7 +104,7 @@ def _lines(curves: Sequence[Curve], levels: Sequence[float], last: float, high: 
         every = max(math.ceil(len(curve.points) / MOST), 1)
         kept = [*curve.points[::every], *curve.points[-1:]]
         path = " ".join(f"{1000 * step / last:.1f},{1000 - 1000 * min(value, high) / high:.1f}" for step, value in kept)
-        parts.append(f'<polyline points="{path}" stroke="{curve.colour}" stroke-width="2.5" fill="none"/>')
+        parts.append(f'<polyline points="{path}" stroke="{curve.color}" stroke-width="2.5" fill="none"/>')
     drawing = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 1000" preserveAspectRatio="none">'
         f"<style>*{{vector-effect:non-scaling-stroke}}</style>{''.join(parts)}</svg>"

@@ -1,1 +1,1 @@
-"""Networks: the embedded classifier and the catalogue."""
+"""Networks: the embedded classifier and the catalog."""

@@ -1,4 +1,4 @@
-"""The catalogue: which classifiers there are, and how one is loaded by its name."""
+"""The catalog: which classifiers there are, and how one is loaded by its name."""
 
 from __future__ import annotations
 

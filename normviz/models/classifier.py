@@ -50,17 +50,17 @@ class Classifier:
     """A network with all that is needed to ask it about a photo; shared between threads, never changed.
 
     Attributes:
-        name: its name in the catalogue.
+        name: its name in the catalog.
         title: its name for people.
         model: maps (N, 3, H, W) to logits (N, classes); frozen, in inference mode, on the device.
         classes: the names of the classes.
         threshold: the confidence (maximum softmax probability) below which it does not know, as measured;
             None where it was not measured.
         size: pixels a side of its input; of an input that is not square, the shorter side.
-        mean: what is subtracted from each colour of pixels in [0, 1].
-        std: what each colour is divided by then.
+        mean: what is subtracted from each color of pixels in [0, 1].
+        std: what each color is divided by then.
         preparation: how a photo becomes its input; None: squashed to a square of `size` pixels.
-        accuracy: the share of photos that it recognises, as measured at this size; None where it was not measured.
+        accuracy: the share of photos that it recognizes, as measured at this size; None where it was not measured.
     """
 
     name: str

@@ -23,7 +23,7 @@ class Recommended:
 CURATED = (
     Recommended(
         "microsoft/resnet-18", 47,
-        "Batch normalization, frozen: in use it is a fixed scale and shift per channel, so a photo's neighbours in the "
+        "Batch normalization, frozen: in use it is a fixed scale and shift per channel, so a photo's neighbors in the "
         "batch change nothing.",
     ),
     Recommended(

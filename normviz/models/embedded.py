@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 
 from normviz.models.residual import STRIDES, ResidualNet
 
-MEAN = (0.485, 0.456, 0.406)  # mean of each colour channel that the network expects, of pixels in [0, 1]
+MEAN = (0.485, 0.456, 0.406)  # mean of each color channel that the network expects, of pixels in [0, 1]
 STD = (0.229, 0.224, 0.225)  # standard deviation of the same
 
 
@@ -22,7 +22,7 @@ class Measured:
 
     Attributes:
         size: pixels a side.
-        top1: share of the validation photos that are recognised.
+        top1: share of the validation photos that are recognized.
         auroc: probability that a known photo's confidence exceeds an unknown one's.
         threshold: the confidence that best tells known from unknown photos: `kept` + `caught` is largest.
         kept: share of the known photos whose confidence is not below `threshold`.

@@ -183,7 +183,7 @@ def _network(folder: Path, name: str) -> Logits:
 
 
 def _try(model: nn.Module, preprocessor: Preprocessor, classes: int, name: str) -> None:
-    """Ask the network about a grey picture: it must answer with as many finite logits as it has classes."""
+    """Ask the network about a gray picture: it must answer with as many finite logits as it has classes."""
     height, width = preprocessor.shape
     try:
         with torch.no_grad():

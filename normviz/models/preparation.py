@@ -1,7 +1,7 @@
 """How a photo becomes the input of a network of the Hub: as its own preprocessor does it, measured instead of retold.
 
 The families of networks crop, resize and standardize in ways of their own. So nothing of that is written again here:
-the preprocessor is run, and what it does to colours and places is read off pictures whose result is known.
+the preprocessor is run, and what it does to colors and places is read off pictures whose result is known.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ class Preprocessor:
         processor: an image processor of `transformers` (its PIL backend).
 
     Attributes:
-        mean: what is subtracted from each colour of pixels in [0, 1].
-        std: what each colour is divided by then.
+        mean: what is subtracted from each color of pixels in [0, 1].
+        std: what each color is divided by then.
         shape: (height, width) of the input for a square photo.
 
     Raises:
-        ValueError: what it makes of a photo is no picture in three colours that can be shown again.
+        ValueError: what it makes of a photo is no picture in three colors that can be shown again.
     """
 
     def __init__(self, processor: Any) -> None:
         self._processor = processor
-        black, grey, white = (self._plain(level) for level in LEVELS)  # (3,) each
+        black, gray, white = (self._plain(level) for level in LEVELS)  # (3,) each
         span = white - black  # (3,)
-        if bool((span.abs() < 1e-6).any()) or bool((grey - (black + LEVELS[1] / 255 * span)).abs().max() > 0.01):
+        if bool((span.abs() < 1e-6).any()) or bool((gray - (black + LEVELS[1] / 255 * span)).abs().max() > 0.01):
             raise ValueError("its preprocessor does not standardize pixels, so that no picture can be shown beside it")
         self.std: tuple[float, float, float] = _three(1 / span)
         self.mean: tuple[float, float, float] = _three(-black / span)
@@ -52,7 +52,7 @@ class Preprocessor:
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise ValueError(f"its preprocessor cannot read a photo: {str(error).splitlines()[0]}") from error
         if not isinstance(values, Tensor) or values.ndim != 4 or values.shape[1] != 3:
-            raise ValueError("its preprocessor does not make one picture in three colours (1, 3, h, w) of a photo")
+            raise ValueError("its preprocessor does not make one picture in three colors (1, 3, h, w) of a photo")
         return values.float()  # (1, 3, h, w)
 
     def box(self, height: int, width: int) -> Box:
@@ -71,7 +71,7 @@ class Preprocessor:
         return top, left, bottom - top, right - left
 
     def _plain(self, level: int) -> Tensor:
-        """What becomes of a picture of one grey level, in its middle: (3,)."""
+        """What becomes of a picture of one gray level, in its middle: (3,)."""
         values = self(torch.full((3, PLAIN, PLAIN), level, dtype=torch.uint8))[0]  # (3, h, w)
         self.shape = (values.shape[1], values.shape[2])
         return values[:, values.shape[1] // 2, values.shape[2] // 2]  # (3,)

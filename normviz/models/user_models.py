@@ -4,7 +4,7 @@ A function takes nothing and returns a `Classifier`, or an nn.Module that maps i
 (N, classes). Of a module these attributes are read, where it has them:
     classes: the names of the classes; otherwise they are numbered.
     size: pixels a side of its input; otherwise 224.
-    mean, std: of each colour of pixels in [0, 1]; otherwise those of ImageNet.
+    mean, std: of each color of pixels in [0, 1]; otherwise those of ImageNet.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _three(
     values = getattr(model, attribute, default)
     values = values.flatten().tolist() if isinstance(values, Tensor) else values
     if not isinstance(values, Sequence) or len(values) != 3 or not all(isinstance(v, int | float) for v in values):
-        raise ValueError(f"{attribute} of the network {name!r} must be three numbers, one a colour; it is {values!r}")
+        raise ValueError(f"{attribute} of the network {name!r} must be three numbers, one a color; it is {values!r}")
     red, green, blue = map(float, values)
     return red, green, blue
 

@@ -16,13 +16,13 @@ from PIL import Image, ImageDraw, ImageFont
 
 from normviz import colors
 from normviz.figures import style
-from normviz.figures.normalization.cube import group_colours
+from normviz.figures.normalization.cube import group_colors
 
 FONT = Path(__file__).resolve().parents[2] / "static" / "fonts" / "open-sans-latin.woff2"
 CUBE, BARS, VALUES = (160, 160), (480, 150), (480, 220)  # pixels
 TALLEST = 2.5  # the histograms' axis ends at so many times the highest bar of the input
 QUIET = "#52606F"
-GREY = "#B9BFC7"
+GRAY = "#B9BFC7"
 CARD, GAP, MARGIN, COLUMNS = (520, 700), 24, 48, 4  # pixels, and cards in a row
 
 
@@ -53,10 +53,10 @@ def uri(picture: bytes) -> str:
 
 
 def cube(groups: NDArray[Any] | None) -> bytes:
-    """A block of cells in one colour for each statistic, N going back, channels to the right, positions down.
+    """A block of cells in one color for each statistic, N going back, channels to the right, positions down.
 
     Args:
-        groups: (n, c, p) the number of the statistic of each cell; None draws a block in one grey.
+        groups: (n, c, p) the number of the statistic of each cell; None draws a block in one gray.
 
     Returns:
         A PNG on a transparent ground.
@@ -64,19 +64,19 @@ def cube(groups: NDArray[Any] | None) -> bytes:
     Source: Wu & He 2018, Figure 2.
     """
     if groups is None:
-        return _cube((4, 6, 4), (GREY,) * 96)
-    colour_of = group_colours(groups)
-    return _cube(groups.shape, tuple(style.GROUP_COLOURS[colour_of[group]] for group in groups.flatten().tolist()))
+        return _cube((4, 6, 4), (GRAY,) * 96)
+    color_of = group_colors(groups)
+    return _cube(groups.shape, tuple(style.GROUP_COLORS[color_of[group]] for group in groups.flatten().tolist()))
 
 
 @functools.lru_cache(maxsize=128)
-def _cube(shape: tuple[int, ...], colours: tuple[str, ...]) -> bytes:
-    """The picture of a block (n, c, p) of cells, their colours row by row."""
-    cells = np.array(colours).reshape(shape)  # (n, c, p)
+def _cube(shape: tuple[int, ...], colors: tuple[str, ...]) -> bytes:
+    """The picture of a block (n, c, p) of cells, their colors row by row."""
+    cells = np.array(colors).reshape(shape)  # (n, c, p)
     n, c, p = shape
     east, north, south = np.array([0.87, 0.5]), np.array([0.87, -0.5]), np.array([0.0, 1.15])
     corner = n * np.array([0.0, 0.5])  # of the first case's first channel
-    faces = [  # colours, origin, direction of columns, direction of rows, shade
+    faces = [  # colors, origin, direction of columns, direction of rows, shade
         (cells[0].T, corner, east, south, 0.94),  # (p, c): the front
         (cells[:, -1].T, corner + c * east, north, south, 0.8),  # (p, n): the side
         (cells[:, :, 0], corner, east, north, 1.0),  # (n, c): the top
@@ -87,12 +87,12 @@ def _cube(shape: tuple[int, ...], colours: tuple[str, ...]) -> bytes:
     image = Image.new("RGBA", (2 * CUBE[0], 2 * CUBE[1]), (0, 0, 0, 0))
     brush = ImageDraw.Draw(image)
     for face, start, along, down, shade in faces:
-        for (i, j), colour in np.ndenumerate(face):
+        for (i, j), color in np.ndenumerate(face):
             place = start + j * along + i * down
             points = [place, place + along, place + along + down, place + down]
             brush.polygon(
                 [tuple(origin + scale * point) for point in points],
-                fill=_shaded(str(colour), shade), outline="#3A4654", width=2,
+                fill=_shaded(str(color), shade), outline="#3A4654", width=2,
             )  # fmt: skip
     return as_png(image.reduce(2).quantize(48, Image.Quantize.FASTOCTREE))
 
@@ -115,25 +115,25 @@ def bars(before: NDArray[Any], after: NDArray[Any]) -> bytes:
     width, height = BARS
     image = Image.new("RGBA", BARS, (0, 0, 0, 0))
     tallest = TALLEST * float(before.max()) / float(before.sum())
-    for counts, colour in ((before, style.BEFORE), (after, style.AFTER)):
+    for counts, color in ((before, style.BEFORE), (after, style.AFTER)):
         shares = np.minimum(counts / max(float(counts.sum()), 1.0) / tallest, 1.0)  # (B,)
         layer = Image.new("RGBA", BARS, (0, 0, 0, 0))
         brush = ImageDraw.Draw(layer)
         edges = np.linspace(0, width, len(counts) + 1).round().astype(int)
         for share, start, end in zip(shares, edges, edges[1:], strict=False):
             if share:
-                brush.rectangle((start, height - 2 - share * (height - 2), end - 1, height - 2), fill=f"{colour}CC")
+                brush.rectangle((start, height - 2 - share * (height - 2), end - 1, height - 2), fill=f"{color}CC")
         image = Image.alpha_composite(image, layer)
     ImageDraw.Draw(image).line((0, height - 1, width, height - 1), fill="#808890", width=2)
     return as_png(image)
 
 
 def values(sheet: NDArray[Any], limit: float) -> bytes:
-    """Numbers as colours, blue below 0 and orange above, a pixel for each.
+    """Numbers as colors, blue below 0 and orange above, a pixel for each.
 
     Args:
         sheet: (rows, columns) numbers.
-        limit: the value of the last colour; the first one has minus that.
+        limit: the value of the last color; the first one has minus that.
 
     Returns:
         A PNG.
@@ -141,7 +141,7 @@ def values(sheet: NDArray[Any], limit: float) -> bytes:
     Raises:
         ValueError: a number that is not finite.
     """
-    table = colors.palette(colors.SIGNED)[::3]  # (86, 3): every third of 256 colours, the first and the last among them
+    table = colors.palette(colors.SIGNED)[::3]  # (86, 3): every third of 256 colors, the first and the last among them
     level = np.rint((style.finite(sheet) / limit).clip(-1, 1) * 42.5 + 42.5).astype(np.uint8)  # (rows, columns)
     image = Image.fromarray(level)
     image.putpalette(table.tobytes())
@@ -220,9 +220,9 @@ def wrapped(text: str, size: int, width: int) -> list[str]:
     return lines
 
 
-def _shaded(colour: str, light: float) -> tuple[int, int, int]:
-    """A hexadecimal colour, darker."""
-    red, green, blue = (round(int(colour[k : k + 2], 16) * light) for k in (1, 3, 5))
+def _shaded(color: str, light: float) -> tuple[int, int, int]:
+    """A hexadecimal color, darker."""
+    red, green, blue = (round(int(color[k : k + 2], 16) * light) for k in (1, 3, 5))
     return red, green, blue
 
 

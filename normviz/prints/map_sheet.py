@@ -1,4 +1,4 @@
-"""Many small maps of one photo: their colours, their scales, and a sheet of them to print."""
+"""Many small maps of one photo: their colors, their scales, and a sheet of them to print."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ class Printed:
 
 
 def limits(rows: Sequence[Sequence[NDArray[Any] | None]], scale: Scale) -> list[list[tuple[float, float]]]:
-    """The values of the first and the last colour of each map.
+    """The values of the first and the last color of each map.
 
-    A map with values below 0 is centred on 0. On one scale for each method, all maps of a row have the same limits.
+    A map with values below 0 is centered on 0. On one scale for each method, all maps of a row have the same limits.
 
     Args:
         rows: for each method its maps (h, w), None where there is none.
@@ -52,14 +52,14 @@ def _limits(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
     return style.limits(*values, signed=any(float(one.min()) < 0 for one in values))
 
 
-def coloured(values: NDArray[Any], ends: tuple[float, float], colour_map: style.ColourMap) -> NDArray[np.uint8]:
-    """A map (h, w) in colours (h, w, 3), a pixel for each cell; blue-white-orange where its limits reach below 0."""
-    return colors.colorize(values, "blue-white-orange" if ends[0] < 0 else colour_map, *ends)
+def colored(values: NDArray[Any], ends: tuple[float, float], color_map: style.ColorMap) -> NDArray[np.uint8]:
+    """A map (h, w) in colors (h, w, 3), a pixel for each cell; blue-white-orange where its limits reach below 0."""
+    return colors.colorize(values, "blue-white-orange" if ends[0] < 0 else color_map, *ends)
 
 
-def picture(values: NDArray[Any], ends: tuple[float, float], colour_map: style.ColourMap) -> str:
+def picture(values: NDArray[Any], ends: tuple[float, float], color_map: style.ColorMap) -> str:
     """A map as an address: a pixel for each cell, exact up to 64 cells a side."""
-    return maps.data_uri(coloured(values, ends, colour_map), WORST)
+    return maps.data_uri(colored(values, ends, color_map), WORST)
 
 
 def small(photo: NDArray[np.uint8], longest: int = 320) -> NDArray[np.uint8]:
@@ -76,7 +76,7 @@ def print_sheet(
     rows: Sequence[tuple[str, Sequence[Printed]]],
     photo: NDArray[np.uint8],
     opacity: float,
-    colour_map: style.ColourMap,
+    color_map: style.ColorMap,
 ) -> bytes:
     """All maps on one sheet of paper, a row for each method, over the photo as on the screen.
 
@@ -86,7 +86,7 @@ def print_sheet(
         rows: the name of each row and its maps.
         photo: uint8 (H, W, 3).
         opacity: of the maps over the photo, 0 to 1.
-        colour_map: of maps that are not signed.
+        color_map: of maps that are not signed.
 
     Returns:
         A PNG.
@@ -118,7 +118,7 @@ def print_sheet(
                 for k, text in enumerate(wrapped(shown.refused, 16, SIDE)[: under.height // 22]):
                     brush.text((x, place + 22 * k), text, QUIET, font(16))
                 continue
-            cells = Image.fromarray(coloured(shown.values, shown.limits, colour_map))
+            cells = Image.fromarray(colored(shown.values, shown.limits, color_map))
             drawn = cells.resize(under.size, Image.Resampling.NEAREST)
             page.paste(Image.blend(under, drawn, opacity), (x, place))
             brush.text((x, place + under.height + 4), _fitting(shown.caption, 18), QUIET, font(18))

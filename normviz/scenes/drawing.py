@@ -50,11 +50,11 @@ class Placed:
     Attributes:
         shape: its outline.
         texture: the name of its texture.
-        at: x and y of its centre, in pixels.
+        at: x and y of its center, in pixels.
         scale: pixels of one unit of the outline.
         turn: cosine and sine of its rotation.
         period: pixels of one period of the texture.
-        colours: the texture's two colours, (2, 3) levels from 0 to 255.
+        colors: the texture's two colors, (2, 3) levels from 0 to 255.
     """
 
     shape: Shape
@@ -63,7 +63,7 @@ class Placed:
     scale: float
     turn: tuple[float, float]
     period: float
-    colours: Numbers
+    colors: Numbers
 
     def box(self, size: int) -> Box:
         """The pixels round it that lie in the picture."""
@@ -77,7 +77,7 @@ class Placed:
 
     def levels(self, box: Box) -> Levels:
         """Its texture (h, w, 3) on the box's pixels."""
-        return blend(self.colours, TEXTURES[self.texture](*coordinates(box, 1, self.at, self.turn, self.period)))
+        return blend(self.colors, TEXTURES[self.texture](*coordinates(box, 1, self.at, self.turn, self.period)))
 
 
 def coordinates(
@@ -108,8 +108,8 @@ def any_turn(chance: Chance) -> tuple[float, float]:
     return sign * (1 - half * half) / (1 + half * half), sign * 2 * half / (1 + half * half)
 
 
-def two_colours(chance: Chance, apart: float) -> Numbers:
-    """Two colours (2, 3) whose brightness differs by at least `apart` of 255 levels, `apart` at most 128."""
+def two_colors(chance: Chance, apart: float) -> Numbers:
+    """Two colors (2, 3) whose brightness differs by at least `apart` of 255 levels, `apart` at most 128."""
     while True:
         pairs = chance.uniforms(48, 0, 255).reshape(8, 2, 3)  # (8, 2, 3)
         brightness = 0.3 * pairs[..., 0] + 0.59 * pairs[..., 1] + 0.11 * pairs[..., 2]  # (8, 2)
@@ -119,9 +119,9 @@ def two_colours(chance: Chance, apart: float) -> Numbers:
             return first
 
 
-def blend(colours: Numbers, share: Numbers) -> Levels:
-    """Levels (h, w, 3) between two colours (2, 3), by the share (h, w) of the second."""
-    mixed = colours[0] + share[..., None] * (colours[1] - colours[0])  # (h, w, 3)
+def blend(colors: Numbers, share: Numbers) -> Levels:
+    """Levels (h, w, 3) between two colors (2, 3), by the share (h, w) of the second."""
+    mixed = colors[0] + share[..., None] * (colors[1] - colors[0])  # (h, w, 3)
     levels: Levels = (mixed + 0.5).astype(np.uint8)  # (h, w, 3)
     return levels
 
@@ -151,8 +151,8 @@ def smooth(chance: Chance, cells: int, size: int) -> Numbers:
 
 
 def background(chance: Chance, size: int) -> Levels:
-    """Levels (size, size, 3): two colours in patches and grain, in half of the pictures with a broad faint pattern."""
-    colours = two_colours(chance, 20)
+    """Levels (size, size, 3): two colors in patches and grain, in half of the pictures with a broad faint pattern."""
+    colors = two_colors(chance, 20)
     share = 0.75 * smooth(chance, 2 + chance.integer(4), size) + 0.25 * smooth(chance, size // 3, size)  # (size, size)
     if chance.integer(2):
         texture = TEXTURES[sorted(TEXTURES)[chance.integer(len(TEXTURES))]]
@@ -160,4 +160,4 @@ def background(chance: Chance, size: int) -> Levels:
         period = chance.uniform(0.14, 0.3) * size
         pattern = texture(*coordinates(everywhere, 1, (0.0, 0.0), any_turn(chance), period))  # (size, size)
         share = 0.7 * share + 0.3 * pattern
-    return blend(colours, share)
+    return blend(colors, share)

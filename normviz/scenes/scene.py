@@ -21,7 +21,7 @@ from normviz.scenes.drawing import (
     background,
     counted,
     laid_over,
-    two_colours,
+    two_colors,
 )
 from normviz.scenes.shapes import FRAGMENT, HELD_OUT, SHAPES, TEXTURES, Shape
 
@@ -125,7 +125,7 @@ def make_scene(
 ) -> Scene:
     """A generated picture of textured objects on a textured, cluttered background, with exact masks.
 
-    Each class has its own outline and its own texture; colours, rotation, size, place and background are random, and
+    Each class has its own outline and its own texture; colors, rotation, size, place and background are random, and
     the clutter carries the textures of all classes. The same arguments give the same picture on every machine, and
     with a watermark the same picture but for the watermark.
 
@@ -266,7 +266,7 @@ def _place(
     others: Sequence[Placed] = (),
     choices: int = 1,
 ) -> Placed:
-    """A shape of an area, as a share of the picture, in any colours, turned any way, somewhere in the picture.
+    """A shape of an area, as a share of the picture, in any colors, turned any way, somewhere in the picture.
 
     Of so many random places it takes the one that is farthest from others: one leaves it to chance who hides whom.
     """
@@ -279,7 +279,7 @@ def _place(
     ]
     x, y = places[int(np.min(gaps, axis=0).argmax()) if gaps else 0]
     period = chance.uniform(0.075, 0.12) * size
-    return Placed(shape, texture, (float(x), float(y)), scale, any_turn(chance), period, two_colours(chance, 90))
+    return Placed(shape, texture, (float(x), float(y)), scale, any_turn(chance), period, two_colors(chance, 90))
 
 
 def _corner(chance: Chance, size: int) -> Box:

@@ -81,7 +81,7 @@ def _cross(u: Numbers, v: Numbers) -> Truths:
     return ((along <= 1.0) & (across <= ARM)) | ((along <= ARM) & (across <= 1.0))
 
 
-BITE, AWAY = 0.85, 0.55  # the radius of the disc that is missing in a crescent, and how far off its centre is
+BITE, AWAY = 0.85, 0.55  # the radius of the disc that is missing in a crescent, and how far off its center is
 
 
 def _crescent(u: Numbers, v: Numbers) -> Truths:
@@ -113,7 +113,7 @@ def _corner(u: Numbers, v: Numbers) -> Truths:
     return _square(u, v) & ((u <= -0.2) | (v <= -0.2))
 
 
-CUT = 0.25  # how far from the centre the discs of the clutter are cut off
+CUT = 0.25  # how far from the center the discs of the clutter are cut off
 
 
 def _cut_disc(u: Numbers, v: Numbers) -> Truths:
@@ -182,7 +182,7 @@ def _chevrons(x: Numbers, y: Numbers) -> Numbers:
     return _sharp(_zigzag(x + _zigzag(0.6 * y)) - 0.5)
 
 
-Texture = Callable[[Numbers, Numbers], Numbers]  # share (h, w) of the second colour at places, in periods
+Texture = Callable[[Numbers, Numbers], Numbers]  # share (h, w) of the second color at places, in periods
 TEXTURES: dict[str, Texture] = {
     "striped": _stripes, "checked": _checks, "dotted": _dots, "grooved": _grooves, "speckled": _speckles,
     "latticed": _lattice, "shaded": _shading, "zigzag": _chevrons,

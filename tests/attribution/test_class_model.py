@@ -87,8 +87,8 @@ def test_a_function_of_the_output_can_be_raised() -> None:
 def test_mean_and_deviation_are_given_back() -> None:
     net, mean, std = linear_net(), (0.2, 0.5, 0.8), (0.1, 0.2, 0.3)
     found = class_model(net, 1, 4, mean, std, decay=0.1, rate=1.0, steps=50)
-    for colour in range(3):
-        close(found.pixels[0, colour], (found.images[0, colour] * std[colour] + mean[colour]).clamp(0, 1))
+    for color in range(3):
+        close(found.pixels[0, color], (found.images[0, color] * std[color] + mean[color]).clamp(0, 1))
     first: list[ClassModel] = []
     class_model(net, 1, (4, 4), mean, std, steps=1, rate=1e-9, preview=first.append)
     close(first[0].pixels[0], torch.tensor(mean).double().view(3, 1, 1).expand(3, 4, 4), 1e-6)

@@ -121,14 +121,14 @@ def test_the_map_is_the_weighted_sum_of_the_activations() -> None:
         close(get(name).function(probe), (weights(probe) * probe.activations).sum(dim=1))
 
 
-def test_the_linear_kernel_is_eigen_cam_of_the_centred_activations() -> None:
+def test_the_linear_kernel_is_eigen_cam_of_the_centered_activations() -> None:
     activations = relu_activations()
-    centred = activations - activations.mean(dim=(2, 3), keepdim=True)
-    close(kpca_cam(given(activations), "linear"), eigen_cam(given(centred)))
+    centered = activations - activations.mean(dim=(2, 3), keepdim=True)
+    close(kpca_cam(given(activations), "linear"), eigen_cam(given(centered)))
 
 
 def test_a_wide_rbf_kernel_is_the_linear_one() -> None:
-    """For small gamma exp(-gamma d^2) is linear in the inner products once it is centred."""
+    """For small gamma exp(-gamma d^2) is linear in the inner products once it is centered."""
     probe = given(relu_activations())
     wide, linear = kpca_cam(probe, "rbf", 0.001), kpca_cam(probe, "linear")
     close(wide / wide.norm(), linear / linear.norm(), 2e-2)
@@ -149,8 +149,8 @@ def test_the_sign_agrees_with_the_sum_over_the_channels() -> None:
         probe = given(maps)
         assert (eigen_cam(probe) * maps.sum(dim=1)).sum() >= 0
         assert (eigen_grad_cam(probe) * hires_cam(probe)).sum() >= 0
-        centred = maps.sum(dim=1) - maps.sum(dim=1).mean()
-        assert all((kpca_cam(probe, kernel) * centred).sum() >= 0 for kernel in ("sigmoid", "rbf", "linear"))
+        centered = maps.sum(dim=1) - maps.sum(dim=1).mean()
+        assert all((kpca_cam(probe, kernel) * centered).sum() >= 0 for kernel in ("sigmoid", "rbf", "linear"))
 
 
 def test_fem_counts_only_cells_far_above_the_mean() -> None:

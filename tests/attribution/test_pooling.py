@@ -79,7 +79,7 @@ def test_the_order_is_that_of_the_contributions() -> None:
 # The table
 
 
-def test_the_table_shows_each_number_and_one_scale_of_colours() -> None:
+def test_the_table_shows_each_number_and_one_scale_of_colors() -> None:
     maps = [np.full((2, 2), 1.0), np.array([[0.0, 2.0], [0.0, 0.0]])]
     rows = [Channel(7, maps[0], 1.0, 0.5, 0.5), Channel(3, maps[1], 0.5, -0.25, -0.125)]
     html = table(rows, [Line("the 4 other channels", 0.25), Line("the <logit>", 0.625, strong=True)], "logits")

@@ -136,7 +136,7 @@ def test_batch_norms_are_folded_only_where_they_alone_read_the_convolution() -> 
     close(ours[0], reference.score_cam(net.eval(), probe.images[0], 1, "bn"))
 
 
-def test_bfloat16_is_close_and_labelled() -> None:
+def test_bfloat16_is_close_and_labeled() -> None:
     probe = Probe(relu_net(dtype=torch.float32), pictures(dtype=torch.float32), TARGETS, "pool")
     notes: list[str] = []
     full, half = score_cam(probe), score_cam(probe, precision="bfloat16", note=notes.append)

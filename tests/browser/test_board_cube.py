@@ -9,11 +9,11 @@ from tests.support.board_page import block, drag, expect_dark, open_board, plot,
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=30_000)
-COLOURS = """([x, y]) => {
+COLORS = """([x, y]) => {
   const block = document.querySelector('[data-panel=cube] .nv-block'), box = block.getBoundingClientRect();
   const [across, below] = [(x - box.x) * devicePixelRatio, (y - box.y) * devicePixelRatio];
-  const colour = document.querySelector('.nv-line').style.getPropertyValue('--nv-colour');
-  const named = colour.match(/[0-9A-F]{2}/gi).map((part) => parseInt(part, 16));
+  const color = document.querySelector('.nv-line').style.getPropertyValue('--nv-color');
+  const named = color.match(/[0-9A-F]{2}/gi).map((part) => parseInt(part, 16));
   const lit = document.querySelector('.nv-board').querySelectorAll('tr.nv-lit').length;
   return [[...block.getContext('2d').getImageData(across, below, 1, 1).data], named, lit];
 }"""
@@ -69,7 +69,7 @@ def test_in_every_view_a_cell_is_where_it_is_painted(fresh: tuple[Page, list[str
             place = [box["x"] + k * box["width"] / 14, box["y"] + box["height"] * (0.35 + 0.03 * (k * 5 % 11))]
             page.mouse.move(*place)
             page.wait_for_timeout(40)
-            painted, named, lit = page.evaluate(COLOURS, place)
+            painted, named, lit = page.evaluate(COLORS, place)
             if painted[3] == 0:  # beside the block
                 assert lit == 0
                 continue

@@ -11,15 +11,15 @@ from normviz.ui.kit.page_registry import PAGES
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
-COLOURS = {"light": ("rgb(251, 250, 247)", "rgb(29, 39, 51)"), "dark": ("rgb(18, 23, 29)", "rgb(232, 230, 225)")}
+COLORS = {"light": ("rgb(251, 250, 247)", "rgb(29, 39, 51)"), "dark": ("rgb(18, 23, 29)", "rgb(232, 230, 225)")}
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1440, 390])
-def test_home_is_one_screen_wide_in_its_own_colours(open_page: Open, scheme: str, width: int) -> None:
+def test_home_is_one_screen_wide_in_its_own_colors(open_page: Open, scheme: str, width: int) -> None:
     page = open_page("", width=width, scheme=scheme)
     assert page.evaluate("document.documentElement.scrollWidth") == width
-    ground, ink = COLOURS[scheme]
+    ground, ink = COLORS[scheme]
     assert page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor") == ground
     assert page.evaluate("getComputedStyle(document.querySelector('.nv-page p')).color") == ink
     images = page.locator(".nv-door img")

@@ -39,7 +39,7 @@ NAMES = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder with the cat in it, and a random classifier in the catalogue."""
+    """An empty working folder with the cat in it, and a random classifier in the catalog."""
     (tmp_path / "assets").mkdir()
     write_stand_in(tmp_path / "assets", threshold=0.99)
     monkeypatch.setattr(catalog, "ASSETS", tmp_path / "assets")
@@ -129,7 +129,7 @@ def test_cam(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     heat = read_photo("heat.png")
     assert heat.shape == photo.shape
     weight = resize_map(expected, (300, 451)).flatten()
-    added = (heat[0] - (1 - OPACITY) * photo[0]).flatten()  # the colour's red, which rises with the map
+    added = (heat[0] - (1 - OPACITY) * photo[0]).flatten()  # the color's red, which rises with the map
     assert torch.corrcoef(torch.stack([weight, added]))[0, 1] > 0.8
     assert sorted(path.name for path in folder.iterdir()) == ["cat.png", "heat.png", "map.npy"]
 
@@ -165,8 +165,8 @@ def test_one_class_and_not_another(folder: Path, capsys: pytest.CaptureFixture[s
 
 
 def test_a_signed_map_is_white_at_zero(folder: Path) -> None:
-    Path("grey.png").write_bytes(make_grey())
-    assert run("cam grey.png --method cam --target Frenchhorn --out heat.png --raw map.npy") == 0
+    Path("gray.png").write_bytes(make_gray())
+    assert run("cam gray.png --method cam --target Frenchhorn --out heat.png --raw map.npy") == 0
     raw, heat = np.load("map.npy"), read_photo("heat.png").int()
     assert raw.min() < 0 < raw.max()
     high = resize_map(torch.from_numpy(raw), (140, 140))
@@ -175,7 +175,7 @@ def test_a_signed_map_is_white_at_zero(folder: Path) -> None:
     assert (heat[0] > heat[2])[for_it].all() and (heat[0] < heat[2])[against].all()  # orange, blue
 
 
-def make_grey() -> bytes:
+def make_gray() -> bytes:
     from normviz.images import encode_png
 
     pixels = np.full((140, 140, 3), 128, np.uint8)
@@ -187,7 +187,7 @@ def make_grey() -> bytes:
 def test_a_map_is_drawn_as_on_the_page_over_what_the_network_sees(
     method: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """A network that crops its photos: no pixel of the picture lies outside of the crop, and colours are added up."""
+    """A network that crops its photos: no pixel of the picture lies outside of the crop, and colors are added up."""
     write_checkpoint(folder / "net", "resnet")
     Path("wide.png").write_bytes(make_wide())
     assert run(f"cam wide.png --model {folder}/net --method {method} --out heat.png --raw map.npy") == 0
@@ -196,7 +196,7 @@ def test_a_map_is_drawn_as_on_the_page_over_what_the_network_sees(
     _, left, height, width = classifier.box(100, 400)
     assert left > 100 and width < 200 and f"400 x 100 pixels, of which the network sees {width} x {height}" in out
     drawn = raw if raw.ndim == 2 else raw.sum(axis=0)
-    assert drawn.any() and (raw.ndim == 2) == (method == "grad_cam") == ("the sum of the colours" not in out)
+    assert drawn.any() and (raw.ndim == 2) == (method == "grad_cam") == ("the sum of the colors" not in out)
     seen = classifier.view(photo).permute(1, 2, 0).contiguous().numpy()
     page = maps.blend(seen, drawn, OPACITY, "inferno", bool((drawn < 0).any()))
     assert torch.equal(read_photo("heat.png"), torch.from_numpy(page).permute(2, 0, 1))

@@ -1,4 +1,4 @@
-"""How alike the maps of several networks are: over photos, beside the centre and beside maps of other photos."""
+"""How alike the maps of several networks are: over photos, beside the center and beside maps of other photos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import nn
 
 from normviz.attribution import Probe
 from normviz.evaluation.agreement import agreement, markdown
-from normviz.evaluation.baselines import centre_map
+from normviz.evaluation.baselines import center_map
 from normviz.models.catalog import Classifier, alike
 from normviz.registry import get
 from normviz.samples import load_sample
@@ -36,7 +36,7 @@ def photos(count: int) -> list[torch.Tensor]:
 def test_each_number_is_the_correlation_of_two_maps_of_the_class_that_all_think_most_probable() -> None:
     networks, images = [small("a", 0), small("b", 1), small("a again", 0)], photos(3)
     found = agreement(networks, images, get("layer_cam"), "relu")
-    assert found.titles == ("a", "b", "a again", "the picture's centre") and found.same.shape == (3, 4, 4)
+    assert found.titles == ("a", "b", "a again", "the picture's center") and found.same.shape == (3, 4, 4)
     for number, photo in enumerate(images):
         shares = sum(one.probabilities(photo) for one in networks)
         target = int(torch.as_tensor(shares).argmax())
@@ -45,7 +45,7 @@ def test_each_number_is_the_correlation_of_two_maps_of_the_class_that_all_think_
             nn.functional.interpolate(one[None, None].double(), size=(16, 16), mode="bilinear", align_corners=False)
             for one in maps
         ]
-        rows = np.stack([*(one.flatten().numpy() for one in large), centre_map((16, 16)).double().flatten().numpy()])
+        rows = np.stack([*(one.flatten().numpy() for one in large), center_map((16, 16)).double().flatten().numpy()])
         np.testing.assert_allclose(found.same[number], np.corrcoef(rows), atol=1e-6)
     np.testing.assert_allclose(found.same[:, 0, 2], 1.0)  # equal networks, equal maps
     assert np.abs(found.same[:, 0, 1]).max() < 0.999

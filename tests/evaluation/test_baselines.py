@@ -11,7 +11,7 @@ import torch
 from skimage import filters
 from torch import Tensor
 
-from normviz.evaluation.baselines import centre_map, random_map, sobel_map
+from normviz.evaluation.baselines import center_map, random_map, sobel_map
 from normviz.evaluation.faithfulness.judge import black_level
 from normviz.evaluation.faithfulness.replacements import BLUR, FILLS, blurred, replacement
 from normviz.evaluation.pixels import at_pixels
@@ -31,7 +31,7 @@ def test_a_coarse_map_is_enlarged_bilinearly(size: tuple[int, int]) -> None:
     np.testing.assert_allclose(at_pixels(heatmap, size).numpy(), expected, rtol=0, atol=1e-12)
 
 
-def test_colours_of_a_map_at_the_input_are_added_up() -> None:
+def test_colors_of_a_map_at_the_input_are_added_up() -> None:
     heatmap = torch.randn(3, 6, 7)
     assert torch.equal(at_pixels(heatmap, (6, 7)), heatmap[0] + heatmap[1] + heatmap[2])
 
@@ -58,8 +58,8 @@ def test_edges_are_those_of_scikit_image() -> None:
     assert not sobel_map(torch.full((3, 5, 5), 7, dtype=torch.uint8)).any()
 
 
-def test_the_centre_is_the_highest_and_falls_outwards() -> None:
-    heatmap = centre_map((9, 21))
+def test_the_center_is_the_highest_and_falls_outwards() -> None:
+    heatmap = center_map((9, 21))
     assert heatmap.shape == (9, 21) and int(heatmap.argmax()) == 4 * 21 + 10 and float(heatmap[4, 10]) == 1
     assert (heatmap[4, :11].diff() > 0).all() and (heatmap[:5, 10].diff() > 0).all()
     assert torch.allclose(heatmap, heatmap.flip(0, 1), rtol=1e-6) and (heatmap > 0).all()
@@ -84,14 +84,14 @@ def test_blur_is_a_gaussian_mean_with_weights_that_add_up_to_one() -> None:
     torch.testing.assert_close(blurred(torch.ones(1, 5, 5)), torch.ones(1, 5, 5))
 
 
-def test_fills_are_the_mean_colour_and_black() -> None:
+def test_fills_are_the_mean_color_and_black() -> None:
     image = torch.randn(3, 6, 8)
     torch.testing.assert_close(replacement(image, "mean")[:, 2, 3], image.flatten(1).mean(dim=1))
     assert replacement(image, "black", BLACK)[:, 5, 7].tolist() == pytest.approx(BLACK)
     assert torch.equal(replacement(image, "blur"), blurred(image))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     assert [v * s + m for v, s, m in zip(black_level(mean, std), std, mean, strict=True)] == pytest.approx([0, 0, 0])
-    with pytest.raises(ValueError, match="one value for each of the 3 colours"):
+    with pytest.raises(ValueError, match="one value for each of the 3 colors"):
         replacement(image, "black")
     with pytest.raises(ValueError, match="one of mean, blur, black"):
         replacement(image, "pink")  # type: ignore[arg-type]

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from normviz.attribution import Probe, grad_cam, saliency
-from normviz.evaluation.baselines import centre_map, random_map
+from normviz.evaluation.baselines import center_map, random_map
 from normviz.evaluation.faithfulness.judge import Judged, Settings, black_level, judge, judge_all, rivals, verdict
 from normviz.evaluation.faithfulness.measures import (
+    ConfidenceChange,
     Curve,
-    Kept,
     counts,
     deletion,
     insertion,
@@ -23,7 +23,7 @@ from normviz.evaluation.faithfulness.measures import (
     seen_through,
 )
 from normviz.evaluation.faithfulness.replacements import blurred, replacement
-from normviz.evaluation.faithfulness.road import NEIGHBOURS, Road, impute, road
+from normviz.evaluation.faithfulness.road import NEIGHBORS, Road, impute, road
 from normviz.evaluation.pixels import at_pixels
 from tests.reference import evaluation as slow
 from tests.support.nets import pictures, relu_net
@@ -242,9 +242,9 @@ def test_a_bright_map_keeps_everything_and_an_empty_one_nothing() -> None:
 
 
 def test_drop_and_increase_by_hand() -> None:
-    assert Kept(0.8, 0.2).drop == pytest.approx(0.75) and not Kept(0.8, 0.2).increased
-    assert Kept(0.2, 0.8).drop == 0 and Kept(0.2, 0.8).increased
-    assert Kept(0.0, 0.0).drop == 0 and not Kept(0.5, 0.5).increased
+    assert ConfidenceChange(0.8, 0.2).drop == pytest.approx(0.75) and not ConfidenceChange(0.8, 0.2).increased
+    assert ConfidenceChange(0.2, 0.8).drop == 0 and ConfidenceChange(0.2, 0.8).increased
+    assert ConfidenceChange(0.0, 0.0).drop == 0 and not ConfidenceChange(0.5, 0.5).increased
 
 
 # --- ROAD ---------------------------------------------------------------------------------------------------------
@@ -259,12 +259,12 @@ def test_imputed_pixels_are_those_of_the_dense_system(share: float) -> None:
     assert torch.equal(found[:, ~hole], image[:, ~hole])
 
 
-def test_one_pixel_becomes_the_weighted_mean_of_its_neighbours() -> None:
+def test_one_pixel_becomes_the_weighted_mean_of_its_neighbors() -> None:
     image, hole = torch.randn(1, 3, 3, dtype=torch.float64), torch.zeros(3, 3, dtype=torch.bool)
     hole[1, 1] = True
-    expected = sum(weight * image[0, 1 + i, 1 + j] for (i, j), weight in NEIGHBOURS.items())
+    expected = sum(weight * image[0, 1 + i, 1 + j] for (i, j), weight in NEIGHBORS.items())
     torch.testing.assert_close(impute(image, hole, noise=0)[0, 1, 1], expected, rtol=0, atol=1e-12)
-    assert sum(NEIGHBOURS.values()) == pytest.approx(1)
+    assert sum(NEIGHBORS.values()) == pytest.approx(1)
 
 
 def test_a_plain_or_evenly_rising_picture_is_found_again() -> None:
@@ -278,7 +278,7 @@ def test_a_plain_or_evenly_rising_picture_is_found_again() -> None:
 
 
 def test_noise_follows_from_its_seed_and_touches_removed_pixels_only() -> None:
-    image, hole = torch.zeros(3, 40, 40, dtype=torch.float64), centre_map((40, 40)) > 0.3
+    image, hole = torch.zeros(3, 40, 40, dtype=torch.float64), center_map((40, 40)) > 0.3
     one, same, other = (impute(image, hole, 0.1, seed) for seed in (1, 1, 2))
     assert torch.equal(one, same) and not torch.equal(one, other)
     assert not one[:, ~hole].any()
@@ -311,40 +311,45 @@ def test_maps_are_judged_one_by_one_and_together_alike() -> None:
     how = Settings(fill="black", steps=4, seed=2, chunk=5)
     maps = {"Grad-CAM": grad_cam(probe)[1], "Saliency": saliency(probe)[1]} | rivals(probe.images[1], (6, 6), 2)
     found = judge_all(probe, maps, BLACK, how, index=1, progress=shares.append)
-    assert list(found) == ["Grad-CAM", "Saliency", "random", "centre", "edges"]
+    assert list(found) == ["Grad-CAM", "Saliency", "random", "center", "edges"]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
     alone = judge(probe, maps["Saliency"], BLACK, how, index=1)
     np.testing.assert_array_equal(alone.insertion.scores, found["Saliency"].insertion.scores)
     np.testing.assert_array_equal(alone.road.most, found["Saliency"].road.most)
     dark = replacement(probe.images[1], "black", BLACK)
-    expected = deletion(probe, maps["centre"], dark, index=1, steps=4, seed=2)
-    np.testing.assert_allclose(found["centre"].deletion.scores, expected.scores, rtol=0, atol=1e-12)
+    expected = deletion(probe, maps["center"], dark, index=1, steps=4, seed=2)
+    np.testing.assert_allclose(found["center"].deletion.scores, expected.scores, rtol=0, atol=1e-12)
 
 
 def _judged(removed: float, put_back: float) -> Judged:
     x = np.array([0.0, 1.0])
     flat = np.zeros(1)
-    return Judged(Curve(x, np.full(2, removed)), Curve(x, np.full(2, put_back)), Kept(1.0, 1.0), Road(flat, flat, flat))
+    return Judged(
+        Curve(x, np.full(2, removed)),
+        Curve(x, np.full(2, put_back)),
+        ConfidenceChange(1.0, 1.0),
+        Road(flat, flat, flat),
+    )
 
 
 def test_the_verdict_names_who_is_beaten_and_who_is_not() -> None:
-    beside = {"random": _judged(0.5, 0.5), "centre": _judged(0.4, 0.6), "edges": _judged(0.45, 0.4)}
+    beside = {"random": _judged(0.5, 0.5), "center": _judged(0.4, 0.6), "edges": _judged(0.45, 0.4)}
     best = verdict(_judged(0.2, 0.9), beside)
     assert best.good
     assert best.text == (
-        "Removing what the map marks lowers the probability faster than with a random map, the image's centre and "
-        "the edges (Sobel). Putting it back raises the probability faster than with a random map, the image's centre "
+        "Removing what the map marks lowers the probability faster than with a random map, the image's center and "
+        "the edges (Sobel). Putting it back raises the probability faster than with a random map, the image's center "
         "and the edges (Sobel). On this photo the map says more than all three."
     )
-    centre = verdict(_judged(0.4, 0.55), beside, "logit")
-    assert not centre.good
-    assert "about as fast as with the image's centre" in centre.text and "lowers the logit" in centre.text
-    assert "slower than with the image's centre" in centre.text and "object at a side" in centre.text
+    center = verdict(_judged(0.4, 0.55), beside, "logit")
+    assert not center.good
+    assert "about as fast as with the image's center" in center.text and "lowers the logit" in center.text
+    assert "slower than with the image's center" in center.text and "object at a side" in center.text
     assert "no evidence" in verdict(_judged(0.6, 0.3), beside).text
     assert "no better guide than the edges" in verdict(_judged(0.2, 0.9), beside | {"edges": _judged(0.1, 0.9)}).text
-    mixed = verdict(_judged(0.2, 0.9), beside | {"centre": _judged(0.4, 0.95), "edges": _judged(0.1, 0.5)})
+    mixed = verdict(_judged(0.2, 0.9), beside | {"center": _judged(0.4, 0.95), "edges": _judged(0.1, 0.5)})
     assert not mixed.good
     assert mixed.text.endswith(
-        "The two curves disagree about the image's centre and the edges (Sobel), so this photo does not show that the "
+        "The two curves disagree about the image's center and the edges (Sobel), so this photo does not show that the "
         "map says more."
     )

@@ -18,9 +18,9 @@ from torch import Tensor
 from normviz.attribution import Probe, grad_cam
 from normviz.commands import faithfulness
 from normviz.commands.common import Parser
-from normviz.evaluation.baselines import centre_map
+from normviz.evaluation.baselines import center_map
 from normviz.evaluation.faithfulness.judge import Judged, Settings, black_level
-from normviz.evaluation.faithfulness.measures import Curve, Kept, deletion
+from normviz.evaluation.faithfulness.measures import ConfidenceChange, Curve, deletion
 from normviz.evaluation.faithfulness.replacements import replacement
 from normviz.evaluation.faithfulness.road import Road
 from normviz.evaluation.faithfulness.study import BASELINES, MEASURES, Row, markdown, study
@@ -72,7 +72,7 @@ def test_a_study_holds_what_the_measures_say_of_each_photo(classifier: Classifie
     for number, photo in enumerate(_photos()):
         probe = Probe(classifier.model, classifier.prepare(photo))
         fill = replacement(probe.images[0], "mean")
-        for name, heatmap in (("grad_cam", grad_cam(probe)[0]), ("centre", centre_map((SMALL, SMALL)))):
+        for name, heatmap in (("grad_cam", grad_cam(probe)[0]), ("center", center_map((SMALL, SMALL)))):
             area = deletion(probe, heatmap, fill, steps=3).area
             assert by_name[name].values["deletion"][number] == pytest.approx(area, abs=1e-6)
     assert all(set(row.values) == set(MEASURES) for row in rows if row.values)
@@ -169,12 +169,12 @@ def test_the_command_prints_areas_beside_the_baselines(folder: Path, capsys: pyt
     _run("faithful cat.png --method layer_cam --target cat --steps 4 --fill black --seed 3")
     out = capsys.readouterr().out
     lines = {line[:20].strip(): line[20:].split() for line in out.splitlines() if "0." in line[20:]}
-    assert list(lines)[-4:] == ["LayerCAM", "a random map", "the image's centre", "the edges (Sobel)"]
+    assert list(lines)[-4:] == ["LayerCAM", "a random map", "the image's center", "the edges (Sobel)"]
     classifier = load_classifier()
     probe = Probe(classifier.model, classifier.prepare(decode(load_sample("chelsea"))), classifier.index("cat"))
     dark = replacement(probe.images[0], "black", black_level(classifier.mean, classifier.std))
-    expected = deletion(probe, centre_map((SIZE, SIZE)), dark, steps=4, seed=3).area
-    assert float(lines["the image's centre"][0]) == pytest.approx(expected, abs=6e-4)
+    expected = deletion(probe, center_map((SIZE, SIZE)), dark, steps=4, seed=3).area
+    assert float(lines["the image's center"][0]) == pytest.approx(expected, abs=6e-4)
     assert "removed pixels become black" in out and "Removing what the map marks lowers the probability" in out
 
 
@@ -193,7 +193,9 @@ def test_the_command_refuses_what_it_does_not_know(folder: Path, capsys: pytest.
 def _judged(level: float, rose: bool = False) -> Judged:
     x, y = np.linspace(0, 1, 5), np.linspace(level, 0.1, 5)
     shares = np.array([0.25, 0.5, 0.75])
-    return Judged(Curve(x, y), Curve(x, y), Kept(0.4, 0.6 if rose else 0.3), Road(shares, shares * level, shares))
+    return Judged(
+        Curve(x, y), Curve(x, y), ConfidenceChange(0.4, 0.6 if rose else 0.3), Road(shares, shares * level, shares)
+    )
 
 
 def test_curves_show_every_map_and_the_share() -> None:
@@ -208,8 +210,8 @@ def test_curves_show_every_map_and_the_share() -> None:
 def test_road_is_drawn_as_two_curves_and_as_gaps() -> None:
     curves = figures.road_curves(_judged(0.5).road, "probability", (0, 1))
     assert [trace.name for trace in curves.data] == ["least first", "most first"]
-    gaps = figures.road_gaps({MAP: _judged(0.5), "centre": _judged(0.9)})
-    assert list(gaps.data[0].x) == ["this map", "centre"] and gaps.data[0].y[0] == pytest.approx(0.25)
+    gaps = figures.road_gaps({MAP: _judged(0.5), "center": _judged(0.9)})
+    assert list(gaps.data[0].x) == ["this map", "center"] and gaps.data[0].y[0] == pytest.approx(0.25)
 
 
 def test_the_table_marks_the_best_of_each_column() -> None:

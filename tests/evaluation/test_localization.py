@@ -1,4 +1,4 @@
-"""Measures of localisation: against loops over pixels, and their closed forms."""
+"""Measures of localization: against loops over pixels, and their closed forms."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from normviz.evaluation.baselines import centre_map
+from normviz.evaluation.baselines import center_map
 from normviz.evaluation.localization.measures import best_iou, energy_inside, grid_pointing, pointing
 from tests.reference import localization as reference
 
@@ -130,8 +130,8 @@ def test_a_single_bright_pixel_reaches_its_share_of_the_object() -> None:
     assert tuple(map(float, best_iou(heatmap, mask))) == pytest.approx((2 / 30, 0.4))
 
 
-def test_the_centre_map_finds_what_is_in_the_centre() -> None:
-    heatmap = centre_map(SIZE)
+def test_the_center_map_finds_what_is_in_the_center() -> None:
+    heatmap = center_map(SIZE)
     assert pointing(heatmap, box(4, 6, 8, 10)) == 1 and pointing(heatmap, box(0, 0, 4, 6)) == 0
     assert energy_inside(heatmap, box(4, 6, 8, 10)) > 16 / 192
 

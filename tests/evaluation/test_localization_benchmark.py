@@ -1,4 +1,4 @@
-"""The localisation benchmark: its questions, its runs, its file, its tables, its command and its page."""
+"""The localization benchmark: its questions, its runs, its file, its tables, its command and its page."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_baselines_know_nothing_and_score_so() -> None:
     share = float(asked["one"].masks.float().mean())
     random = {row.measure: row for row in results["random", "one"].rows}
     assert random["energy"].low < share < random["energy"].high
-    for name in ("centre", "sobel"):  # the same map for all four cells, whose shares add up to 1
+    for name in ("center", "sobel"):  # the same map for all four cells, whose shares add up to 1
         assert results[name, "grid"].rows[0].mean == pytest.approx(0.25)
 
 
@@ -201,7 +201,7 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
     assert read(path) == made()
     assert len(path.read_text().splitlines()) < 30 and sorted(tmp_path.iterdir()) == [path]
     path.write_text("[1, 2]")
-    with pytest.raises(ValueError, match="is no report of the localisation benchmark"):
+    with pytest.raises(ValueError, match="is no report of the localization benchmark"):
         read(path)
 
 
@@ -209,7 +209,7 @@ def test_the_ranking_in_words() -> None:
     said = in_words(made(), "one", "pointing", TITLES)
     assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74 %, Saliency 45 %."
     assert said[1] == (
-        "A spot at the centre of the picture reaches 50 %. Clearly better on every network: no method. "
+        "A spot at the center of the picture reaches 50 %. Clearly better on every network: no method. "
         "Clearly better on none: Saliency."
     )
     assert "best with batch norm (70 %) and worst with no normalization (49 %)" in said[2]
@@ -220,7 +220,7 @@ def test_the_table_in_markdown() -> None:
     text = markdown(made(), TITLES)
     assert "### Pointing game, one object" in text and "mosaics of four" not in text
     assert "| Grad-CAM | 40 | **90** (85–95) | 58 (53–63) |" in text
-    assert "| Centre of the picture | 40 | 50 (45–55) | 50 (45–55) |" in text
+    assert "| Center of the picture | 40 | 50 (45–55) | 50 (45–55) |" in text
     assert all(line.count("|") == 5 for line in text.splitlines() if line.startswith("|"))
 
 
@@ -229,7 +229,7 @@ def test_the_shipped_report_is_one_of_the_installed_networks_and_methods() -> No
         pytest.skip("no report is shipped yet: normviz localization --out assets/localization.json")
     shipped = read(report.SHIPPED)
     assert set(shipped.methods) <= {method.name for method in methods("attribution")}
-    assert {"centre", "random", "sobel"} <= {result.method for result in shipped.results}
+    assert {"center", "random", "sobel"} <= {result.method for result in shipped.results}
     for name, weights in shipped.networks.items():
         assert benchmark.fingerprint(load_classifier(name)) == weights, "measured with other weights: measure again"
 

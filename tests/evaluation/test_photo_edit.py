@@ -71,14 +71,14 @@ def test_inpainting_at_the_border_has_no_flow_through_it() -> None:
     assert torch.equal(fill(image, corner, "inpaint")[:, :, :10], expected)
 
 
-def test_each_inpainted_pixel_is_the_mean_of_its_neighbours() -> None:
+def test_each_inpainted_pixel_is_the_mean_of_its_neighbors() -> None:
     image = picture(20, 20)
     mask = torch.rand(20, 20, generator=torch.Generator().manual_seed(2)) < 0.6
     mask[[0, -1]] = mask[:, [0, -1]] = False
     filled = fill(image, mask, "inpaint").double()
     around = (filled[:, :-2, 1:-1] + filled[:, 2:, 1:-1] + filled[:, 1:-1, :-2] + filled[:, 1:-1, 2:]) / 4
     off = (filled[:, 1:-1, 1:-1] - around)[:, mask[1:-1, 1:-1]].abs()
-    assert off.max() <= 1  # half a level of rounding here, and at most half in the mean of the neighbours
+    assert off.max() <= 1  # half a level of rounding here, and at most half in the mean of the neighbors
 
 
 def test_the_blur_of_a_point_is_a_gaussian() -> None:

@@ -32,7 +32,7 @@ def test_the_answer_of_the_student_is_judged() -> None:
     wrong = open_page("clever_hans", culprit="the object")
     assert "Look at the brightest cells once more" in words(wrong)
     right = open_page("clever_hans", culprit="something in a corner")
-    assert "of the evidence lies on a grey mark" in words(right)
+    assert "of the evidence lies on a gray mark" in words(right)
 
 
 def test_the_network_has_learned_the_mark_and_not_the_object() -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from normviz.experiments.demonstrations import experiments
 from normviz.experiments.demonstrations.demonstration import Demonstration
-from normviz.experiments.results import Curves, Fact, Heights, Matrix
+from normviz.experiments.results import BarChart, Curves, Fact, Matrix
 from normviz.registry import Knob, Value, methods
 
 EXPERIMENTS = experiments()
@@ -134,7 +134,7 @@ def test_the_gradients_of_the_last_blocks_part_as_the_stack_grows() -> None:
 
 def test_clipping_only_ever_shortens() -> None:
     picture = EXPERIMENTS["adaptive_gradient_clipping"].demonstrate().pictures[0]
-    assert isinstance(picture, Heights) and picture.expected is not None
+    assert isinstance(picture, BarChart) and picture.expected is not None
     assert (picture.groups["after"] <= picture.groups["before"] + 1e-12).all()
     assert (picture.groups["after"] <= picture.expected + 1e-12).all()
 

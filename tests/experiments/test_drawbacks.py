@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, grad_cam
 from normviz.attribution.compare import make_map
-from normviz.experiments.drawbacks import Limit, Setting, drawbacks, gradients
+from normviz.experiments.drawbacks import DrawbackResult, Setting, drawbacks, gradients
 from normviz.experiments.drawbacks.drawback import alike, lit, seen, stages
 from normviz.experiments.drawbacks.gradients import (
     evidence_inside,
@@ -21,7 +21,7 @@ from normviz.experiments.drawbacks.gradients import (
 )
 from normviz.experiments.drawbacks.score_cam import masked
 from normviz.experiments.drawbacks.taylor import Path, along, directions
-from normviz.experiments.results import Heights
+from normviz.experiments.results import BarChart
 from normviz.models.catalog import Classifier
 from normviz.registry import get
 from tests.support.nets import pictures, pooled_net, relu_net
@@ -54,7 +54,7 @@ def setting(monkeypatch: pytest.MonkeyPatch) -> Setting:
     return Setting(classifier, image, int(model(classifier.prepare(image)).argmax()), "second")
 
 
-def measured(limit: Limit, holds: str) -> float:
+def measured(limit: DrawbackResult, holds: str) -> float:
     """The one fact whose label holds a text."""
     (fact,) = [fact for fact in limit.facts if holds in fact.label]
     return fact.measured
@@ -131,7 +131,7 @@ def test_all_ways_lead_away() -> None:
     length = float(probe.images.norm())
     lengths = [float(way.norm()) / length for way in ways.values()]
     assert lengths == pytest.approx([1, 1, 0.1], rel=1e-5)
-    assert not (probe.images + ways["fading to grey"]).any()
+    assert not (probe.images + ways["fading to gray"]).any()
 
 
 # Gradients
@@ -250,7 +250,7 @@ def test_score_cams_conventions_are_compared(setting: Setting) -> None:
     found = drawbacks()["score_cam_cost"].run(setting, lambda share: None)
     assert found.tiles[0][0].title == "Grad-CAM" and len(found.tiles[0]) == 4
     (bars,) = found.pictures
-    assert isinstance(bars, Heights)
+    assert isinstance(bars, BarChart)
     activations = setting.probe().activations[0]
     assert measured(found, "masked pictures") == int(
         (activations.amax(dim=(1, 2)) > activations.amin(dim=(1, 2))).sum()

@@ -85,7 +85,7 @@ def test_an_outcome_is_the_same_each_time(name: str) -> None:
 RESIDUALS = {
     "spatial-deviation": (2.0, 3.5), "recurrent-sum": (0.05, 1.0), "padding-counted": (1.5, 3.0),
     "training-average": (6.0, 7.0), "weighing-square": (3.99, 4.01), "layer-norm-undivided": (10.0, 20.0),
-    "rms-norm-centred": (2.0, 5.0), "rms-norm-is-not-l2": (2.0, 5.0), "adain-square": (5.0, 7.0),
+    "rms-norm-centered": (2.0, 5.0), "rms-norm-is-not-l2": (2.0, 5.0), "adain-square": (5.0, 7.0),
     "adain-exchanged": (3.0, 3.5), "gpt-batch-norm": (0.2, 1.0), "power-iteration-shape": (2.0, 4.0),
     "power-iteration-shear": (9.09, 9.11), "power-iteration-nilpotent": (0.999, 1.001),
     "spectral-radius": (9.09, 9.11), "scale-norm-shared": (4.9, 5.1), "fix-norm-activations": (0.1, 0.3),
@@ -140,7 +140,7 @@ RIGHT: dict[str, Callable[[], Tensor]] = {
     "training-average": lambda: torch.zeros(50, dtype=torch.float64),
     "weighing-square": lambda: torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0]).double(),  # without what the example adds
     "layer-norm-undivided": lambda: registered("layer_norm", normal(256, 32, seed=6, mean=2, std=5)).flatten(),
-    "rms-norm-centred": lambda: registered("rms_norm", normal(256, 32, seed=7, mean=3), eps=1e-5).flatten(),
+    "rms-norm-centered": lambda: registered("rms_norm", normal(256, 32, seed=7, mean=3), eps=1e-5).flatten(),
     "rms-norm-is-not-l2": lambda: registered("rms_norm", normal(64, 64, seed=8, std=2), eps=1e-5).flatten(),
     "adain-square": lambda: _adain(lambda y: y.std(1, correction=0)),
     "adain-exchanged": lambda: _adain(lambda y: y.mean(1)),
@@ -201,7 +201,7 @@ def test_the_known_numbers_of_activations() -> None:
         assert fact("training-average", f"mean after normalization, step {step}")[0] == pytest.approx(lags, abs=0.1)
         assert lags == pytest.approx(mean, abs=0.06)
     assert fact("weighing-square", "variance at") == pytest.approx((0, 4), abs=1e-9)
-    assert fact("rms-norm-centred", "mean") == pytest.approx((0, 3 / math.sqrt(10)), abs=0.01)
+    assert fact("rms-norm-centered", "mean") == pytest.approx((0, 3 / math.sqrt(10)), abs=0.01)
     assert fact("rms-norm-is-not-l2", "right over printed")[1] == pytest.approx(8, abs=1e-4)
     assert fact("adain-exchanged", "how alike") == pytest.approx((0, 1), abs=0.05)
     assert fact("gpt-batch-norm", "change")[1] == 0 < 0.1 < fact("gpt-batch-norm", "change")[0]

@@ -33,11 +33,11 @@ def test_each_group_leaves_with_mean_0_and_variance_v_over_v_plus_eps(case: Case
     groups = groups_of(case, x.shape)
     y = apply_case(case, x, eps)
     eps = eps if "eps" in with_eps(case, eps) else 0.0
-    centred = case.method.scale == "std"
-    mean = per_group(x, groups) if centred else torch.zeros(int(groups.max()) + 1, dtype=x.dtype)
+    centered = case.method.scale == "std"
+    mean = per_group(x, groups) if centered else torch.zeros(int(groups.max()) + 1, dtype=x.dtype)
     variance = per_group((x - mean[groups]).square(), groups)
     torch.testing.assert_close(per_group(y.square(), groups), variance / (variance + eps), rtol=1e-9, atol=1e-9)
-    if centred:
+    if centered:
         torch.testing.assert_close(per_group(y, groups), torch.zeros_like(variance), rtol=0, atol=1e-9)
 
 

@@ -121,7 +121,7 @@ def test_without_style_the_picture_is_the_content(classifier: Classifier) -> Non
     assert np.abs(other.pixels - content).mean() > 25
 
 
-def test_colours_alone_need_no_search(classifier: Classifier) -> None:
+def test_colors_alone_need_no_search(classifier: Classifier) -> None:
     tinted = paint(classifier, _content(), _style(), "pixels", steps=500)
     assert not len(tinted.map_errors)
     expected = exchange(classifier, _content(), _style(), "pixels").after.clip(0.02, 0.98)
@@ -205,8 +205,8 @@ def _table(test: AppTest) -> str:
     return " ".join(box.value for box in test.markdown)
 
 
-def test_the_page_shows_the_colours_exchanged() -> None:
-    test = _open(layer="the three colours")
+def test_the_page_shows_the_colors_exchanged() -> None:
+    test = _open(layer="the three colors")
     assert not test.exception and "off the style's means" in _table(test)
     assert test.selectbox(key="style-sample").value == "retina" and test.selectbox(key="sample").value == "chelsea"
     pictures = [box.proto.body for box in test.get("html") if "Content: Chelsea the cat" in box.proto.body]
@@ -215,7 +215,7 @@ def test_the_page_shows_the_colours_exchanged() -> None:
 
 def test_an_uploaded_photo_stays_in_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its results are kept, but not where other visitors could meet them."""
-    test = _open(layer="the three colours")
+    test = _open(layer="the three colors")
     keys: list[object] = []
     memo = shared.memo
 

@@ -201,7 +201,7 @@ def test_the_shipped_networks(name: str) -> None:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-def test_the_shipped_networks_recognise_what_their_cards_say(norm: Norm) -> None:
+def test_the_shipped_networks_recognize_what_their_cards_say(norm: Norm) -> None:
     model, _ = read_weights(_file(f"scenes_{norm}"))
     measured = read_measured(_file(f"scenes_{norm}"))[0]
     scenes = make_scenes(300, TESTS)

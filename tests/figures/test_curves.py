@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import pytest
 
 from normviz.figures import style
-from normviz.figures.curves import COLOURS, EXPECTED, Bars, Line, bars, lines, power_ticks, spread
+from normviz.figures.curves import COLORS, EXPECTED, Bars, Line, bars, lines, power_ticks, spread
 from tests.figures.test_figures import decode
 
 X = np.arange(1, 6)
@@ -42,7 +42,7 @@ def test_few_short_names_stand_at_the_ends_and_many_or_long_ones_in_a_legend() -
         "plain", "normalized",
     ]  # fmt: skip
     assert direct["margin"]["r"] > 8 * len("normalized")
-    assert COLOURS[0] in direct["annotations"][0]["text"] and "color" not in direct["annotations"][0]["font"]
+    assert COLORS[0] in direct["annotations"][0]["text"] and "color" not in direct["annotations"][0]["font"]
     for curves in ([*two, Line("a name that is far too long", X, X)], [Line(f"row {i}", X, X + i) for i in range(9)]):
         legend = spec(lines(curves, "x", "y"))["layout"]
         assert legend["showlegend"] and "annotations" not in legend

@@ -55,7 +55,7 @@ def test_a_heatmap_keeps_its_values(size: int, digits: float) -> None:
     assert np.abs(read - values).max() <= np.ptp(values) * digits / 2 * 1.01
 
 
-def test_before_and_after_share_one_colour_scale_in_real_units() -> None:
+def test_before_and_after_share_one_color_scale_in_real_units() -> None:
     before, after = RANDOM.normal(20, 30, (8, 8)), RANDOM.normal(0, 1, (8, 8))
     low, high = style.limits(before, after)
     assert low == -high == -max(abs(before).max(), abs(after).max())
@@ -111,7 +111,7 @@ def test_the_payload_is_small() -> None:
         (lambda: distributions.before_after(np.ones(3), np.ones(3), 1, 1), "1 to 1"),
         (lambda: maps.photo(np.zeros((4, 4, 4), np.uint8)), r"received \(4, 4, 4\) of uint8"),
         (lambda: maps.heat(np.zeros((4, 4, 4))), r"received shape \(4, 4, 4\)"),
-        (lambda: style.colour_scale("jet"), "received 'jet'"),
+        (lambda: style.color_scale("jet"), "received 'jet'"),
     ],
 )
 def test_refusals_are_one_clear_sentence(call: Any, words: str) -> None:
@@ -120,7 +120,7 @@ def test_refusals_are_one_clear_sentence(call: Any, words: str) -> None:
 
 
 def areas(figure: go.Figure) -> dict[str, float]:
-    """The area that each colour covers in the drawing, by the shoelace formula."""
+    """The area that each color covers in the drawing, by the shoelace formula."""
     covered: dict[str, float] = {}
     for shape in figure.layout.shapes:
         if not shape.fillcolor.startswith("#"):
@@ -158,7 +158,7 @@ def test_the_cube_paints_each_statistic_in_its_own_share() -> None:
     batch = np.arange(4)[None, :, None].repeat(3, 0).repeat(5, 2)  # a statistic per channel
     covered = areas(cube.shared_axes_cube(batch, ("N", "C", "H, W"), (3, 4, 5)))
     # Per channel 5 cells of the front and 3 of the top, each of area 2; the last one owns the side of 15 as well.
-    assert [covered[style.GROUP_COLOURS[k]] for k in range(4)] == [16, 16, 16, 46]
+    assert [covered[style.GROUP_COLORS[k]] for k in range(4)] == [16, 16, 16, 46]
     labels = [a.text for a in cube.shared_axes_cube(batch, ("N", "C", "H, W"), (3, 64, 3136)).layout.annotations]
     assert labels == ["N = 3", "C: 4 of 64", "H, W: 5 of 3,136"]
     sheet = cube.shared_axes_cube(np.arange(6).reshape(2, 3, 1), ("N", "C", ""), (2, 3, 1))
@@ -167,17 +167,17 @@ def test_the_cube_paints_each_statistic_in_its_own_share() -> None:
     np.testing.assert_array_equal(groups_of(face), np.arange(6).reshape(2, 3))
 
 
-def test_padded_cells_are_grey_in_the_block_and_hatched_in_the_slice() -> None:
+def test_padded_cells_are_gray_in_the_block_and_hatched_in_the_slice() -> None:
     groups = np.arange(4)[None, :, None].repeat(3, 0).repeat(5, 2)
     groups[0, :, 3:] = groups[1:, :, 4] = 4
     figure = cube.shared_axes_cube(groups, ("N", "C", "T"), (3, 4, 5), padding=4)
     covered = areas(figure)
     assert covered[link.PADDING] == 2 * (4 * 2 + 2 + 1 + 1)  # of the front, and of the side
     own = spec(figure)["layout"]["meta"]["link"]
-    palette = [cube.COLOURS[k] for k in decode(own["colours"])]
+    palette = [cube.COLORS[k] for k in decode(own["colors"])]
     assert own["said"] == "padding: not counted"
     assert own["padding"] == 4 and palette[decode(own["ids"]).tolist().index(4)] == link.PADDING
-    assert palette.count(link.PADDING) == 1 and link.PADDING not in style.GROUP_COLOURS
+    assert palette.count(link.PADDING) == 1 and link.PADDING not in style.GROUP_COLORS
 
     sheet = np.zeros((6, 5), int)
     sheet[4:], sheet[1, 2:4] = 9, 9
@@ -200,12 +200,12 @@ def test_padded_cells_are_grey_in_the_block_and_hatched_in_the_slice() -> None:
 
 
 @pytest.mark.parametrize("stride", [3, 7, 20, 21, 42, 64])
-def test_touching_groups_have_different_colours(stride: int) -> None:
+def test_touching_groups_have_different_colors(stride: int) -> None:
     groups = np.arange(6)[:, None, None] * stride + np.arange(3)[None, :, None] + np.zeros((1, 1, 2), int)
-    colour = np.vectorize(cube.group_colours(groups).__getitem__)(groups)
+    color = np.vectorize(cube.group_colors(groups).__getitem__)(groups)
     for axis in range(3):
         different = np.diff(groups, axis=axis) != 0
-        assert (np.diff(colour, axis=axis) != 0)[different].all()
+        assert (np.diff(color, axis=axis) != 0)[different].all()
 
 
 def test_histograms_are_shares_and_groups_keep_their_heights() -> None:
@@ -254,7 +254,7 @@ def test_a_map_is_laid_over_the_photo_at_its_place() -> None:
     row, column = np.unravel_index(over.argmax(), over.shape)
     assert row < 10 and column >= 30
     assert over[0, 39] > 10 * max(over[39, 0], 1)
-    flat = maps.blend(image, np.zeros((4, 4)), opacity=1)  # an empty map is the colour of 0, not an error
+    flat = maps.blend(image, np.zeros((4, 4)), opacity=1)  # an empty map is the color of 0, not an error
     assert (flat == colors.palette("inferno")[0]).all()
 
 
@@ -265,12 +265,12 @@ def test_class_bars_name_their_rows() -> None:
     assert list(figure.data[0].text) == ["0.900", "< 0.001"]
 
 
-def test_figures_and_pictures_offer_the_same_colour_maps() -> None:
-    assert set(style.COLOUR_MAPS) == set(colors.NAMES)
+def test_figures_and_pictures_offer_the_same_color_maps() -> None:
+    assert set(style.COLOR_MAPS) == set(colors.NAMES)
 
 
-@pytest.mark.parametrize("name", style.COLOUR_MAPS)
-def test_colour_maps_are_perceptual(name: style.ColourMap) -> None:
+@pytest.mark.parametrize("name", style.COLOR_MAPS)
+def test_color_maps_are_perceptual(name: style.ColorMap) -> None:
     levels = colors.palette(name)[:255:5].astype(float) @ [0.2126, 0.7152, 0.0722]
     if name == "blue-white-orange":
         top = int(levels.argmax())
@@ -310,7 +310,7 @@ def statistics(size: int = 3) -> formula.GroupStatistics:
     return formula.GroupStatistics(np.arange(size), [f"group {g}" for g in range(size)], *columns)
 
 
-FORMULAS = [  # centre, scale, and the text of the formula in letters
+FORMULAS = [  # center, scale, and the text of the formula in letters
     ("mean", "std", "y=γ\u2062x−μσ2+ε+β"),
     ("", "rms", "y=γ\u2062xmean(x2)+ε+β"),
     ("", "norm", "y=γ\u2062x‖x‖2+β"),
@@ -325,15 +325,15 @@ FORMULAS = [  # centre, scale, and the text of the formula in letters
 
 @pytest.mark.parametrize("scaled", [True, False])
 @pytest.mark.parametrize("shifted", [True, False])
-@pytest.mark.parametrize(("centre", "scale", "text"), FORMULAS)
-def test_each_norm_has_its_formula(centre: Any, scale: Any, text: str, shifted: bool, scaled: bool) -> None:
-    table = dataclasses.replace(statistics(), centre=np.ones(3), spread=np.ones(3))
+@pytest.mark.parametrize(("center", "scale", "text"), FORMULAS)
+def test_each_norm_has_its_formula(center: Any, scale: Any, text: str, shifted: bool, scaled: bool) -> None:
+    table = dataclasses.replace(statistics(), center=np.ones(3), spread=np.ones(3))
     readout = formula.normalization(
-        table, 1e-5, centre=centre, scale=scale, shifted=shifted, scaled=scaled, power=3.0
+        table, 1e-5, center=center, scale=scale, shifted=shifted, scaled=scaled, power=3.0
     )  # fmt: skip
     places = re.findall(r'<mn data-term="(\w+)">', readout.numbers)
-    whole = bool(centre or scale)
-    parts = {"mu": centre, "var": scale, "eps": scale in ("std", "rms")}
+    whole = bool(center or scale)
+    parts = {"mu": center, "var": scale, "eps": scale in ("std", "rms")}
     parts |= {"gamma": scaled and whole, "beta": shifted and whole}
     assert sorted(places) == sorted({"x", "y"} | {name for name, present in parts.items() if present})
     assert set(places) == set(re.findall(r'data-term="(\w+)"', readout.symbols))
@@ -356,27 +356,27 @@ def test_a_gain_that_is_not_one_is_shown_though_the_method_has_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("centre", "scale", "words"),
+    ("center", "scale", "words"),
     [
         ("mode", "", "min, median, or empty; received 'mode'"),
         ("", "mad", "largest, range, iqr, or empty; received 'mad'"),
         ("", "range", "'range' needs .* column spread"),
-        ("min", "std", "'min' needs .* column centre"),
+        ("min", "std", "'min' needs .* column center"),
     ],
 )
-def test_a_formula_without_its_numbers_is_refused(centre: Any, scale: Any, words: str) -> None:
+def test_a_formula_without_its_numbers_is_refused(center: Any, scale: Any, words: str) -> None:
     with pytest.raises(ValueError, match=words):
-        formula.normalization(statistics(), 0.0, centre=centre, scale=scale)
-    assert formula.normalization(None, 0.0, centre="", scale="").symbols
+        formula.normalization(statistics(), 0.0, center=center, scale=scale)
+    assert formula.normalization(None, 0.0, center="", scale="").symbols
     with pytest.raises(ValueError, match="'norm' needs"):
-        formula.normalization(None, 0.0, centre="", scale="norm")
+        formula.normalization(None, 0.0, center="", scale="norm")
 
 
 def test_the_readout_sends_its_numbers() -> None:
     table = statistics(300)
     sent = formula.payload(formula.normalization(table, 0.5, gamma=np.arange(4.0)[None], beta=2.0))
     assert sent["eps"] == 0.5 and sent["beta"] == 2.0 and sent["cell"] is None
-    assert formula.payload(formula.normalization(None, 0.0, centre="", scale="", cell=(3, 0)))["cell"] == [3, 0]
+    assert formula.payload(formula.normalization(None, 0.0, center="", scale="", cell=(3, 0)))["cell"] == [3, 0]
     none = formula.payload(formula.normalization(dataclasses.replace(table, total=0), 0.5))
     assert none["statistics"]["total"] == 0
     assert decode(sent["gamma"]).tolist() == [[0, 1, 2, 3]]

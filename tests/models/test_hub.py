@@ -100,11 +100,11 @@ def test_its_facts(classifier: Classifier, photo: Tensor) -> None:
 
 
 def test_mean_and_std_turn_its_input_back_into_the_photo(classifier: Classifier) -> None:
-    colours = torch.tensor([200, 120, 40], dtype=torch.uint8)
-    plain = colours.view(3, 1, 1).expand(3, 90, 90)
+    colors = torch.tensor([200, 120, 40], dtype=torch.uint8)
+    plain = colors.view(3, 1, 1).expand(3, 90, 90)
     mean, std = torch.tensor(classifier.mean).view(3, 1, 1), torch.tensor(classifier.std).view(3, 1, 1)
     shown = classifier.prepare(plain)[0].cpu() * std + mean  # (3, h, w)
-    assert torch.allclose(shown, colours.view(3, 1, 1) / 255, atol=2e-3)
+    assert torch.allclose(shown, colors.view(3, 1, 1) / 255, atol=2e-3)
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 451), (451, 300), (90, 90), (1024, 700), (40, 333)])

@@ -1,4 +1,4 @@
-"""The residual network, its file, the catalogue, and the classifier that comes with the project."""
+"""The residual network, its file, the catalog, and the classifier that comes with the project."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_weights_survive_the_file(norm: Norm, tmp_path: Path) -> None:
         assert torch.equal(read_weights(path)[0].state_dict()[key], value)
 
 
-# ---------------------------------------------------------------------------------------- the catalogue
+# ---------------------------------------------------------------------------------------- the catalog
 def test_only_what_is_installed_is_offered(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(catalog, "ASSETS", tmp_path)
     assert models() == ()

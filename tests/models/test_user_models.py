@@ -84,8 +84,8 @@ def test_nothing_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPa
         ("x=tests.support.user_models:few_names", "gives 3 logits, so its classes must be 3 different names; it has 3"),
         ("x=tests.support.user_models:flat", r"std of the network 'x' must be above 0; it is \(0.0, 1.0, 1.0\)"),
         (
-            "x=tests.support.user_models:grey",
-            r"std of the network 'x' must be three numbers, one a colour; it is \(1.0,\)",
+            "x=tests.support.user_models:gray",
+            r"std of the network 'x' must be three numbers, one a color; it is \(1.0,\)",
         ),
         (
             "x=tests.support.user_models:sizeless",

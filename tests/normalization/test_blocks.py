@@ -175,7 +175,7 @@ def test_the_bias_before_batch_norm_cancels_and_gets_no_gradient() -> None:
     assert gradient.abs().max() > 1e-3
 
 
-def test_what_leaves_is_positive_or_centred() -> None:
+def test_what_leaves_is_positive_or_centered() -> None:
     x, weight = random(64, 3), random(4, 3, seed=1)
     assert norm_placement(x, weight).min() == 0 and norm_placement(x, weight).mean() > 0.1
     _same(norm_placement(x, weight, before=False).mean(0), torch.zeros(4, dtype=torch.float64))

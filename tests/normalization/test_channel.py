@@ -77,10 +77,10 @@ def test_bfloat16_is_right_to_its_own_precision(name: str) -> None:
 
 
 @each_shape
-def test_filter_response_norm_of_centred_maps_is_instance_norm(shape: tuple[int, ...]) -> None:
+def test_filter_response_norm_of_centered_maps_is_instance_norm(shape: tuple[int, ...]) -> None:
     x, weight, bias = random(*shape), random(4, seed=1), random(4, seed=2)
-    centred = x - x.mean(tuple(range(2, x.ndim)), keepdim=True)
-    _same(filter_response_norm(centred, weight, bias, eps=0.5), instance_norm(centred, weight, bias, eps=0.5))
+    centered = x - x.mean(tuple(range(2, x.ndim)), keepdim=True)
+    _same(filter_response_norm(centered, weight, bias, eps=0.5), instance_norm(centered, weight, bias, eps=0.5))
     assert (filter_response_norm(x + 1) - instance_norm(x + 1)).abs().max() > 0.1
 
 

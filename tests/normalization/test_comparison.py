@@ -203,20 +203,20 @@ def test_other_threads_are_not_counted() -> None:
 # --- pictures -----------------------------------------------------------------------------------------------------
 
 
-def test_a_cube_has_a_colour_for_each_statistic() -> None:
+def test_a_cube_has_a_color_for_each_statistic() -> None:
     groups = np.broadcast_to(np.arange(6)[None, :, None], BLOCK)
     picture = np.asarray(opened(contact_sheet.cube(groups)))
     assert picture.shape == (*contact_sheet.CUBE, 4)
     assert picture[0, 0, 3] == 0  # the ground is transparent
 
-    def shown(colour: str) -> bool:
-        wanted = [int(colour[k : k + 2], 16) for k in (1, 3, 5)]
+    def shown(color: str) -> bool:
+        wanted = [int(color[k : k + 2], 16) for k in (1, 3, 5)]
         return bool((np.abs(picture[..., :3].astype(int) - wanted).max(axis=-1) <= 12).any())
 
-    assert all(shown(colour) for colour in style.GROUP_COLOURS[:6])
+    assert all(shown(color) for color in style.GROUP_COLORS[:6])
     assert contact_sheet.cube(None) != contact_sheet.cube(groups)
     flat = np.asarray(opened(contact_sheet.cube(None))).astype(int)
-    assert np.ptp(flat[flat[..., 3] == 255][:, :3], axis=1).max() < 30  # grey
+    assert np.ptp(flat[flat[..., 3] == 255][:, :3], axis=1).max() < 30  # gray
 
 
 def test_bars_are_as_high_as_the_share_of_values() -> None:
@@ -233,7 +233,7 @@ def test_bars_are_as_high_as_the_share_of_values() -> None:
         contact_sheet.bars(after * 0, after)
 
 
-def test_values_have_the_colours_of_one_scale() -> None:
+def test_values_have_the_colors_of_one_scale() -> None:
     numbers = np.array([[-9.0, -3.0, 0.0], [1.5, 3.0, 9.0]])
     picture = np.asarray(opened(contact_sheet.values(numbers, 3.0)))[..., :3].astype(int)
     assert picture.shape == (2, 3, 3)

@@ -45,17 +45,17 @@ def data(layout: Layout, seed: int = 0) -> Tensor:
 def slow(x: Tensor, choice: Choice) -> Tensor:
     """Group by group, from the pattern alone; a running average step by step."""
     groups = group_index(choice.pattern, x.shape, choice.layout, (), **choice.sizes)  # shape of x
-    centre = per_group(x, groups)[groups] if choice.centred else torch.zeros_like(x)  # shape of x
-    spread = per_group((x - centre).abs() ** choice.power, groups)[groups]  # shape of x
+    center = per_group(x, groups)[groups] if choice.centered else torch.zeros_like(x)  # shape of x
+    spread = per_group((x - center).abs() ** choice.power, groups)[groups]  # shape of x
     if choice.running:
         m = float(groups.flatten().bincount()[0])
         mean, stored = torch.zeros_like(x[0]), torch.ones_like(x[0])  # the shape of one example
         for _ in range(STEPS):
-            unbiased = m / (m - 1) if choice.centred and choice.power == 2 else 1
-            mean = (1 - MOMENTUM) * mean + MOMENTUM * centre.mean(0)
+            unbiased = m / (m - 1) if choice.centered and choice.power == 2 else 1
+            mean = (1 - MOMENTUM) * mean + MOMENTUM * center.mean(0)
             stored = (1 - MOMENTUM) * stored + MOMENTUM * spread.mean(0) * unbiased
-        centre, spread = mean, stored
-    return (x - centre) / (spread + choice.eps) ** (1 / choice.power)
+        center, spread = mean, stored
+    return (x - center) / (spread + choice.eps) ** (1 / choice.power)
 
 
 def run(text: str) -> dict[str, Any]:
@@ -91,7 +91,7 @@ def _pair(match: Match, choice: Choice, x: Tensor) -> tuple[Tensor, Tensor]:
     """The composed and the method's result, with one epsilon where both have it in one place, else with hardly any."""
     under_the_root = match.method.scale in ("std", "rms") and any(knob.name == "eps" for knob in match.method.knobs)
     eps = 0.5 if under_the_root else 1e-14
-    choice = Choice(choice.layout, choice.axes, choice.groups, choice.centred, choice.power, choice.running, eps)
+    choice = Choice(choice.layout, choice.axes, choice.groups, choice.centered, choice.power, choice.running, eps)
     channels = x.shape[2 if choice.layout == "ntd" else 1]
     stored = None
     if choice.running:
@@ -113,8 +113,8 @@ KNOWN = [
     (Choice("ntd", "d"), "Layer Normalization"),
     (Choice("nchw", "hw"), "Instance Normalization"),
     (Choice("nchw", "chw", 3), "Group Normalization (G = 3)"),
-    (Choice("nc", "c", centred=False), "RMS Normalization"),
-    (Choice("nc", "c", centred=False, power=3), "Lp Normalization (p = 3)"),
+    (Choice("nc", "c", centered=False), "RMS Normalization"),
+    (Choice("nc", "c", centered=False, power=3), "Lp Normalization (p = 3)"),
     (Choice("ntd", "n"), "Recurrent Batch Normalization, per step"),
     (Choice("ncdhw", "ndhw"), "Batch Normalization"),
 ]
@@ -129,7 +129,7 @@ def test_several_may_fit() -> None:
     titles = {match.title: match for match in matches(Choice("nc", "c"), SHAPES["nc"])}
     assert {"Layer Normalization", "Group Normalization (G = 1)"} <= set(titles)
     assert titles["Group Normalization (G = 1)"].special and not titles["Layer Normalization"].special
-    lengths = {match.title: match.factor for match in matches(Choice("ntd", "d", centred=False), SHAPES["ntd"])}
+    lengths = {match.title: match.factor for match in matches(Choice("ntd", "d", centered=False), SHAPES["ntd"])}
     assert lengths["RMS Normalization"] == lengths["ScaleNorm"] == 1
     assert lengths["L2 Normalization"] == pytest.approx(6**-0.5)
 
@@ -138,7 +138,7 @@ def test_several_may_fit() -> None:
     "choice",
     [
         Choice("nchw", ""), Choice("nchw", "h"), Choice("nchw", "nhw", power=3), Choice("nchw", "hw", running=True),
-        Choice("nchw", "nhw", centred=False), Choice("nchw", "cw"), Choice("ntd", "nd", 2),
+        Choice("nchw", "nhw", centered=False), Choice("nchw", "cw"), Choice("ntd", "nd", 2),
     ],
     ids=str,
 )  # fmt: skip
@@ -182,7 +182,7 @@ def test_formula(layout: Layout, axes: str) -> None:
         text = formula(choice, x.shape)
         assert text.count("{") == text.count("}")
         assert text.endswith(rf"{together} \end{{aligned}}")
-        assert (r"\mu" in text) == choice.centred
+        assert (r"\mu" in text) == choice.centered
         assert (r"\leftarrow" in text) == choice.running
 
 

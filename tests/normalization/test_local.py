@@ -24,7 +24,7 @@ CALLS: dict[str, tuple[Callable[..., Tensor], dict[str, object]]] = {
     "response, another power": (local_response_norm, {"size": 5, "alpha": 0.3, "beta": 1.5, "k": 0.5}),
     "contrast": (local_contrast_norm, {"size": 3}),
     "contrast, a window wider than the map": (local_contrast_norm, {"size": 9, "eps": 0.5}),
-    "centred": (local_contrast_norm, {"form": "centred", "size": 3, "channels": 3, "alpha": 0.2}),
+    "centered": (local_contrast_norm, {"form": "centered", "size": 3, "channels": 3, "alpha": 0.2}),
     "divisive": (divisive_norm, {}),
     "divisive, another power": (divisive_norm, {"power": 1.5, "s": 0.3}),
 }
@@ -122,14 +122,14 @@ def test_local_contrast_norm_evens_out_the_light() -> None:
     assert abs(float(bright.mean() - dark.mean())) < 0.2
 
 
-def test_the_centred_form_is_local_response_norm_where_local_means_are_0() -> None:
+def test_the_centered_form_is_local_response_norm_where_local_means_are_0() -> None:
     board = (torch.arange(6)[:, None] + torch.arange(6)) % 2 * 2.0 - 1  # windows of 3 x 3 hold four or five of a sign
     x = random(1, 5, 1, 1).abs() * board.double()
     inner = (slice(None), slice(None), slice(1, -1), slice(1, -1))
-    centred = local_contrast_norm(x, 3, "centred", 3, 0.5)[inner]
-    _same(centred, x[inner] / (2 + 0.5 * F.conv3d((x * 8 / 9).square()[:, None], torch.ones(1, 1, 3, 1, 1).double(),
+    centered = local_contrast_norm(x, 3, "centered", 3, 0.5)[inner]
+    _same(centered, x[inner] / (2 + 0.5 * F.conv3d((x * 8 / 9).square()[:, None], torch.ones(1, 1, 3, 1, 1).double(),
           padding=(1, 0, 0))[:, 0][inner]) ** 0.75)  # fmt: skip
-    assert (local_contrast_norm(x, 3, "centred", 3, 0.5) - local_response_norm(x, 3, 0.5)).abs().max() > 1e-3
+    assert (local_contrast_norm(x, 3, "centered", 3, 0.5) - local_response_norm(x, 3, 0.5)).abs().max() > 1e-3
 
 
 # --- divisive normalization ---------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: local_response_norm(torch.ones(1, 4)), "local_response_norm needs an input of at least 3 axes"),
     (lambda: local_response_norm(torch.ones(1, 4, 2, 2), k=0.0), "k above 0; received 0.0001 and 0"),
     (lambda: local_contrast_norm(torch.ones(1, 4, 2, 2), 8), "odd size, .* received 8: choose 7 or 9"),
-    (lambda: local_contrast_norm(torch.ones(1, 4, 2, 2), 9, "centred", 2), "odd number of channels"),
+    (lambda: local_contrast_norm(torch.ones(1, 4, 2, 2), 9, "centered", 2), "odd number of channels"),
     (lambda: local_contrast_norm(torch.ones(1, 4, 2, 2, 2)), r"maps \(N, C, H, W\); received shape \(1, 4, 2, 2, 2\)"),
     (lambda: divisive_norm(torch.ones(2, 4), power=0.5), "power of at least 1 and s above 0; received 0.5 and 1"),
     (lambda: divisive_norm(torch.ones(2, 4), s=0.0), "received 2 and 0"),

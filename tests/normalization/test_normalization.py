@@ -149,8 +149,8 @@ def test_batch_norm_of_one_example_is_instance_norm() -> None:
 
 def test_rms_norm_is_layer_norm_where_the_mean_is_zero() -> None:
     x = random(4, 3, 8)
-    centred = x - x.mean(-1, keepdim=True)
-    _same(rms_norm(centred, eps=0.5), layer_norm(centred, eps=0.5))
+    centered = x - x.mean(-1, keepdim=True)
+    _same(rms_norm(centered, eps=0.5), layer_norm(centered, eps=0.5))
     assert (rms_norm(x) - layer_norm(x)).abs().max() > 0.1
 
 

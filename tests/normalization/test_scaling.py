@@ -157,8 +157,8 @@ def test_zca_makes_the_covariance_the_identity_and_changes_least() -> None:
     _same(y.mean(0), torch.zeros(5, dtype=x.dtype))
     _same(y.T @ y / len(y), identity, 1e-7)
     rotation = torch.linalg.qr(random(5, 5, seed=2)).Q
-    centred = x - x.mean(0)
-    assert (y - centred).square().sum() < (y @ rotation - centred).square().sum()  # any other whitening is farther
+    centered = x - x.mean(0)
+    assert (y - centered).square().sum() < (y @ rotation - centered).square().sum()  # any other whitening is farther
     _same(zca_whitening(y, eps=1e-12), y, 1e-6)  # what is white stays as it is
 
 
@@ -269,6 +269,6 @@ def test_what_cannot_be_scaled_is_refused_in_words(call: Callable[[], object], s
 
 
 def test_quartiles_lie_between_two_values() -> None:
-    """Linear between its neighbours, as in numpy and pandas."""
+    """Linear between its neighbors, as in numpy and pandas."""
     x = torch.tensor([[1.0], [2.0], [4.0], [8.0]])
     _same(robust_scaling(x), (x - 3.0) / (5.0 - 1.75), 1e-6)

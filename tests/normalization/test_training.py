@@ -107,7 +107,7 @@ def test_an_optimizers_weight_decay_is_the_second_form() -> None:
     _same(module.weight.detach(), 2.0 - 0.5 * slope)
 
 
-def test_grad_norm_keeps_the_sum_and_favours_who_lags_behind() -> None:
+def test_grad_norm_keeps_the_sum_and_favors_who_lags_behind() -> None:
     w, norms, start = _tasks(1, 1, 1), _tasks(2, 2, 2), _tasks(4, 4, 4)
     updated = grad_norm(w, norms, _tasks(1, 2, 3.9), start, lr=0.01)
     assert float(updated.sum()) == pytest.approx(3)

@@ -48,8 +48,8 @@ def test_every_method_can_be_viewed_in_every_layout(case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", with_groups(CASES), ids=str)
-def test_the_words_for_centre_and_scale_tell_what_the_method_does(case: Case) -> None:
-    """Within a group the result is gain (x - centre) / scale + offset, with the registry's words for both."""
+def test_the_words_for_center_and_scale_tell_what_the_method_does(case: Case) -> None:
+    """Within a group the result is gain (x - center) / scale + offset, with the registry's words for both."""
     x, settings = random(*SHAPES[case.layout]) * 2 + 1, case.method.settings(case.settings)
     if not case.method.scale:
         return
@@ -57,10 +57,10 @@ def test_the_words_for_centre_and_scale_tell_what_the_method_does(case: Case) ->
     order = case.method.batch_order(len(x), **settings) if case.method.batch_order else torch.arange(len(x))
     eps, power = float(settings.get("eps", 0)), float(settings.get("p", 2))
     method, given = case.method, sizes(case.method, settings)
-    centre, spread = group_terms(x[order], case.pattern, case.layout, method.centre, method.scale, eps, power, **given)
+    center, spread = group_terms(x[order], case.pattern, case.layout, method.center, method.scale, eps, power, **given)
     groups = groups_of(case, SHAPES[case.layout])
     divisor = (spread + eps).sqrt() if method.scale in ("std", "rms") else spread
-    z = (x - centre[groups]) / divisor[groups]
+    z = (x - center[groups]) / divisor[groups]
     y = apply(method, x, case.layout, running=None, sides=make_sides(method, x, strength=0), **settings)
     for group in range(int(groups.max()) + 1):
         mine = groups == group

@@ -15,7 +15,7 @@ from normviz.registry import Method, get, methods
 from normviz.samples import SAMPLES, load_sample
 from normviz.ui.inputs import target_picker
 from normviz.ui.inputs.photo import Photo, decoded
-from normviz.ui.maps.map_request import Question, explain
+from normviz.ui.maps.map_request import MapRequest, explain
 from normviz.ui.pages.cam import stage
 from tests.pages.test_pages import errors, open_page, words
 
@@ -133,15 +133,15 @@ def photo(name: str) -> Photo:
     return Photo(SAMPLES[name], decoded(load_sample(name)), name, name)
 
 
-def question(method: str, **asked: Any) -> Question:
+def question(method: str, **asked: Any) -> MapRequest:
     """A question about the cat."""
     classifier = load_classifier()
     layer = asked.pop("layer", "stage4")
     settings = get(method).settings(asked.pop("settings", {}))
-    return Question(photo("chelsea"), classifier, get(method), classifier.index("cat"), layer, settings, **asked)
+    return MapRequest(photo("chelsea"), classifier, get(method), classifier.index("cat"), layer, settings, **asked)
 
 
-def run_script(asked: Question, folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float32]:
+def run_script(asked: MapRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float32]:
     """What the script's `heatmap` is, run where the photos lie."""
     monkeypatch.chdir(folder)
     (folder / "photo.jpg").write_bytes(load_sample("chelsea"))

@@ -16,7 +16,7 @@ from normviz.images import read_photo
 from normviz.models import catalog
 from normviz.models.catalog import load_classifier
 from normviz.ui.pages import class_model as page
-from normviz.ui.pages.class_model import Found, Wish
+from normviz.ui.pages.class_model import ClassModelRequest, Found
 from tests.pages.test_pages import errors, open_page, words
 from tests.support.stand_in import write_stand_in
 
@@ -42,7 +42,7 @@ def test_two_classes_and_several_starts_stand_side_by_side() -> None:
 def test_a_search_that_was_stopped_keeps_what_it_has_and_can_go_on() -> None:
     test = open_page(PAGE, steps="10", decay="0.003")
     found = test.latex[-1].value
-    wish = Wish(load_classifier(), (load_classifier().classes.index("cat"),), 0.01, 10.0, 10)
+    wish = ClassModelRequest(load_classifier(), (load_classifier().classes.index("cat"),), 0.01, 10.0, 10)
     so_far = Found(np.zeros((1, 4, 4, 3), np.uint8), *(np.full((4, 1), 1.5, np.float32) for _ in range(2)))
     test.session_state["search stopped"] = wish.key
     test.session_state["search so far"] = (wish.key, so_far, 0.3)
@@ -51,14 +51,14 @@ def test_a_search_that_was_stopped_keeps_what_it_has_and_can_go_on() -> None:
     test.button(key="go-on").click().run()
     assert "Stopped" not in words(test) and not errors(test)
     assert test.latex[-1].value != found
-    test.session_state["search stopped"] = Wish(load_classifier(), wish.targets, 0.0, 10.0, 10).key
+    test.session_state["search stopped"] = ClassModelRequest(load_classifier(), wish.targets, 0.0, 10.0, 10).key
     test.select_slider(key="decay").set_value(0.0).run()
     assert "stopped before its first step" in " ".join(errors(test))
 
 
 @pytest.fixture
 def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A random classifier in the catalogue, in an empty folder."""
+    """A random classifier in the catalog, in an empty folder."""
     write_stand_in(tmp_path)
     monkeypatch.setattr(catalog, "ASSETS", tmp_path)
     monkeypatch.chdir(tmp_path)
@@ -67,7 +67,7 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_the_worker_makes_is_what_is_shown(assets: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     classifier = load_classifier()
-    wish = Wish(classifier, (2, 0), 0.001, 1.0, 3, starts=2)
+    wish = ClassModelRequest(classifier, (2, 0), 0.001, 1.0, 3, starts=2)
     made: list[ClassModel] = []
 
     def search(*given: Any, **settings: Any) -> ClassModel:

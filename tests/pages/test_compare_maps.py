@@ -27,7 +27,7 @@ from normviz.ui.components.map_sheet import Place, Row, Shown, payload, place_of
 from normviz.ui.inputs.photo import Photo, decoded
 from normviz.ui.kit import cache
 from normviz.ui.pages.compare_maps import comparison
-from normviz.ui.pages.compare_maps.comparison import Asked
+from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 from tests.pages.test_pages import errors, open_page, words
 from tests.support.nets import pictures, pooled_net
 
@@ -149,29 +149,29 @@ class Counted(nn.Module):
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
+def asked(monkeypatch: pytest.MonkeyPatch) -> ComparisonRequest:
     """Two methods beside two classes of a small network that counts."""
     monkeypatch.setenv("NORMVIZ_DEVICE", "cpu")
     monkeypatch.setattr(comparison, "_SAMPLES", cache.Shared(2**24))
     model = Counted(pooled_net(torch.float32).eval().requires_grad_(False))
     classifier = Classifier("small", "a small network", model, ("ant", "bee", "cat", "dog"), None, size=16)
     photo = Photo("a cat", decoded(load_sample("chelsea")), "chelsea", "chelsea")
-    return Asked(photo, (classifier,), (get("grad_cam"), get("cam")), "classes", (2, 0), ("net.relu",))
+    return ComparisonRequest(photo, (classifier,), (get("grad_cam"), get("cam")), "classes", (2, 0), ("net.relu",))
 
 
 def quiet(name: str, share: float) -> None:
     pass
 
 
-def test_another_method_and_another_class_need_no_forward_pass(asked: Asked) -> None:
+def test_another_method_and_another_class_need_no_forward_pass(asked: ComparisonRequest) -> None:
     assert isinstance(asked.classifier.model, Counted)
     passes = asked.classifier.model.passes
     comparison.maps(asked, quiet)
     first = passes[0]
-    more = Asked(asked.photo, asked.networks, (get("grad_cam"), get("layer_cam"), get("grad_cam_pp")), "classes",
-                 (2, 0), asked.layers)  # fmt: skip
+    methods = (get("grad_cam"), get("layer_cam"), get("grad_cam_pp"))
+    more = ComparisonRequest(asked.photo, asked.networks, methods, "classes", (2, 0), asked.layers)
     found = comparison.maps(more, quiet)
-    other = Asked(asked.photo, asked.networks, more.methods, "classes", (3, 1, 2), asked.layers)
+    other = ComparisonRequest(asked.photo, asked.networks, more.methods, "classes", (3, 1, 2), asked.layers)
     comparison.maps(other, quiet)
     assert passes[0] == first
     probe = Probe(asked.classifier.model, asked.classifier.prepare(asked.photo.image), 0, "net.relu")
@@ -180,27 +180,27 @@ def test_another_method_and_another_class_need_no_forward_pass(asked: Asked) -> 
         np.testing.assert_allclose(line[1].raw, method.function(probe)[0].numpy(), rtol=1e-5, atol=1e-8)
 
 
-def test_a_heavy_probe_is_not_kept(asked: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heavy_probe_is_not_kept(asked: ComparisonRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "HELD", 0)
     comparison.maps(asked, quiet)
     assert all(key[0] == "map" for key in comparison._SAMPLES._entries)  # type: ignore[index]
 
 
-def test_a_slow_method_says_its_name_and_how_far_it_is(asked: Asked) -> None:
+def test_a_slow_method_says_its_name_and_how_far_it_is(asked: ComparisonRequest) -> None:
     seen: list[tuple[str, float]] = []
-    slow = Asked(asked.photo, asked.networks, (get("score_cam"),), "classes", (2,), asked.layers)
+    slow = ComparisonRequest(asked.photo, asked.networks, (get("score_cam"),), "classes", (2,), asked.layers)
     ((one,),) = comparison.maps(slow, lambda name, share: seen.append((name, share)))
     assert one.raw is not None and all(name == "Score-CAM of cat at net.relu" for name, _ in seen)
 
 
-def test_the_download_holds_the_raw_maps(asked: Asked) -> None:
+def test_the_download_holds_the_raw_maps(asked: ComparisonRequest) -> None:
     found = comparison.maps(asked, quiet)
     held = np.load(io.BytesIO(comparison.archive(asked, found)))
     assert sorted(held) == ["cam-ant", "cam-cat", "grad_cam-ant", "grad_cam-cat"]
     np.testing.assert_array_equal(held["cam-ant"], found[1][1].raw)
 
 
-def test_the_sheet_is_printed(asked: Asked) -> None:
+def test_the_sheet_is_printed(asked: ComparisonRequest) -> None:
     found = comparison.maps(asked, quiet)
     refused = [(*line[:1], Map("cam", 0, "x", None, "it needs another head")) for line in found]
     pixels = asked.photo.pixels
@@ -223,7 +223,7 @@ def test_a_click_is_a_cell() -> None:
     assert place_of("0,1,-1,-1", rows) == Place(0, 1, 1, 1)
 
 
-def test_a_cell_is_read_as_it_was_written(asked: Asked) -> None:
+def test_a_cell_is_read_as_it_was_written(asked: ComparisonRequest) -> None:
     found = comparison.maps(asked, quiet)
     for place in (Place(0, 0, 2, 3), Place(1, 1, 15, 0)):
         assert comparison.chosen(comparison.written(place), found, asked.methods) == place

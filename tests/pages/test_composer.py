@@ -62,7 +62,7 @@ def test_ticks_rename_the_norm_and_presets_set_them_again() -> None:
     assert "This is Group Normalization (G = 4)" in verdict(test)
     assert test.selectbox("known").value == "Group Normalization"
     test.selectbox("known").set_value("RMS Normalization, per position").run()
-    assert (ticked(test), test.toggle("centred").value) == ("c", False)
+    assert (ticked(test), test.toggle("centered").value) == ("c", False)
     test.selectbox("known").set_value("Batch Normalization, at inference").run()
     assert (ticked(test), test.toggle("running").value) == ("nhw", True)
     assert "def update(x)" in test.code[0].value
@@ -107,7 +107,7 @@ def test_what_should_be_known_is_said(link: dict[str, str], said: str) -> None:
 def test_no_axis_at_all_is_said() -> None:
     test = open_page("composer", shape="N, C", **{"over-N": "false"})
     assert "nothing is shared" in verdict(test)
-    test.toggle("centred").set_value(False).run()
+    test.toggle("centered").set_value(False).run()
     assert "only the sign" in verdict(test)
 
 

@@ -109,7 +109,7 @@ def test_changing_the_table_keeps_the_page() -> None:
 def test_patches_of_a_photo_are_rows() -> None:
     test = open_page("data_scaling", data="a photo", method="ZCA Whitening", row="a patch", patch="8")
     assert not test.exception and not errors(test), words(test)
-    assert "a patch of 8 × 8 pixels, its columns are the 192 colour values in it" in said(test)
+    assert "a patch of 8 × 8 pixels, its columns are the 192 color values in it" in said(test)
     assert "From this photo's own 1,305 patches come the means and covariances of the columns." in said(test)
 
 
@@ -170,9 +170,9 @@ def test_histogram_counts_each_kind_of_rows_by_itself() -> None:
     assert data_scaling.histogram(np.ones(4), "a", TRAIN, style.AFTER).layout.xaxis.range == (0.5, 1.5)
 
 
-def test_colours_of_a_photo_have_a_line_each() -> None:
+def test_colors_of_a_photo_have_a_line_each() -> None:
     values = np.random.default_rng(0).random((500, 3))
-    figure = data_scaling.colour_histogram(values)
+    figure = data_scaling.color_histogram(values)
     assert [trace.name for trace in figure.data] == ["red", "green", "blue"]
     assert all(trace.y.sum() == pytest.approx(100, abs=1e-3) for trace in figure.data)
 

@@ -14,7 +14,7 @@ LAYOUTS = ("nc", "ntd", "nchw")
 SEEDS = (0, 1)
 NAMES = [
     "weights_times", "weights_plus", "row_times", "row_plus", "data_times", "data_plus", "case_times", "permute",
-    "neighbour",
+    "neighbor",
 ]  # fmt: skip
 # y = norm(W x): which outputs stay as they are (1) under the changes in NAMES, for methods, layouts and settings.
 TABLE: list[tuple[str, str, str, dict[str, Value]]] = [

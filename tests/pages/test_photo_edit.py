@@ -20,7 +20,7 @@ from normviz.samples import load_sample
 from normviz.ui.components import paint
 from normviz.ui.kit import jobs
 from normviz.ui.kit.jobs import Waiting
-from normviz.ui.maps.map_request import Question
+from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages import photo_edit
 from normviz.ui.pages.photo_edit import Answer
 from tests.pages.test_pages import errors, open_page, words
@@ -76,13 +76,13 @@ def said(test: AppTest) -> str:
 def test_the_strongest_part_of_the_map_goes_first() -> None:
     test = open_page("photo_edit")
     assert not test.exception and not errors(test), words(test)
-    assert "falls from" in said(test) and "The region filled with one colour" in words(test)
+    assert "falls from" in said(test) and "The region filled with one color" in words(test)
     for where in ("strongest 50 %", "all but the strongest 30 %", "strongest 10 %"):
         test.selectbox(key="area").select(where).run()
         assert not test.exception and not errors(test), words(test)
 
 
-@pytest.mark.parametrize("filling", ["one colour", "blur", "the surroundings"])
+@pytest.mark.parametrize("filling", ["one color", "blur", "the surroundings"])
 def test_a_painted_region_stands_in_the_link(filling: str) -> None:
     region = "0.140"  # the first 1,440 of 32 x 48 cells: only 2 rows are left
     test = open_page("photo_edit", area="what I paint", paint=region, filling=filling)
@@ -111,7 +111,7 @@ def test_nothing_painted_is_a_hint_and_a_bad_region_a_sentence_beside_the_photo(
 def test_a_map_without_evidence_says_to_paint_and_gives_the_photo_to_paint_on(monkeypatch: pytest.MonkeyPatch) -> None:
     made = photo_edit.answer
 
-    def blank(name: str, asked: Question, show: Callable[[float], object]) -> Answer:
+    def blank(name: str, asked: MapRequest, show: Callable[[float], object]) -> Answer:
         found = made(name, asked, show)
         return replace(found, seen=replace(found.seen, raw=np.zeros_like(found.seen.raw)))
 
@@ -124,8 +124,8 @@ def test_a_map_without_evidence_says_to_paint_and_gives_the_photo_to_paint_on(mo
 @pytest.mark.parametrize("size", [(1, 5000), (5000, 1)])
 def test_a_thin_photo_is_reduced_to_one_pixel_and_not_to_none(size: tuple[int, int]) -> None:
     test = open_page("photo_edit")
-    grey = encode_png(np.full((*size, 3), 90, np.uint8))
-    test.file_uploader(key="photo-file").set_value(("grey.png", grey, "image/png")).run()
+    gray = encode_png(np.full((*size, 3), 90, np.uint8))
+    test.file_uploader(key="photo-file").set_value(("gray.png", gray, "image/png")).run()
     assert not test.exception and "must be > 0" not in words(test)
     assert "Before: Grad-CAM of" in words(test) and test.get("bidi_component")
 

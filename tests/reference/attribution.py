@@ -30,7 +30,7 @@ def read_layer(model: nn.Module, image: Tensor, target: int, layer: str) -> tupl
 
 
 def saliency(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor:
-    """Simonyan et al. 2013, section 3.1: the largest magnitude of w = dS_c/dI over the colours."""
+    """Simonyan et al. 2013, section 3.1: the largest magnitude of w = dS_c/dI over the colors."""
     leaf = image.clone().requires_grad_()
     (w,) = torch.autograd.grad(model(leaf[None])[0, target], leaf)
     heatmap = torch.zeros(image.shape[1:], dtype=torch.float64)
@@ -94,7 +94,7 @@ def layer_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tenso
 
 
 def enlarge(cells: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear enlargement of (h, w) with pixel centres aligned, edges repeated, cell by cell."""
+    """Bilinear enlargement of (h, w) with pixel centers aligned, edges repeated, cell by cell."""
     h, w = cells.shape
     rows: list[list[float]] = cells.tolist()
     out = [[0.0] * width for _ in range(height)]

@@ -135,7 +135,7 @@ def noisy(image: Tensor, sigma: float, seed: int, sample: int) -> Tensor:
 def smooth_grad(
     model: nn.Module, image: Tensor, target: int, layer: str, sigma: float = 0.15, samples: int = 25, seed: int = 0
 ) -> Tensor:
-    """Smilkov et al. 2017, section 3.1: M_c averaged over x + N(0, sigma^2); then the largest magnitude of colours."""
+    """Smilkov et al. 2017, section 3.1: M_c averaged over x + N(0, sigma^2); then the largest magnitude of colors."""
     total = torch.zeros_like(image)
     for sample in range(samples):
         leaf = noisy(image, sigma, seed, sample).requires_grad_()

@@ -78,7 +78,7 @@ def eigen_grad_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> 
 def kpca_cam(
     model: nn.Module, image: Tensor, target: int, layer: str, kernel: str = "sigmoid", gamma: float = 1.0
 ) -> Tensor:
-    """Karmani et al. 2024: kernel PCA over the cells, centred before; Schoelkopf et al. 1998 for the centring."""
+    """Karmani et al. 2024: kernel PCA over the cells, centered before; Schoelkopf et al. 1998 for the centering."""
     a, _, _ = read_layer(model, image, target, layer)
     channels, height, width = a.shape
     cells = [a[:, i, j] - a.mean(dim=(1, 2)) for i in range(height) for j in range(width)]
@@ -93,8 +93,8 @@ def kpca_cam(
 
     matrix = torch.tensor([[alike(x, y) for y in cells] for x in cells], dtype=torch.float64)
     ones = torch.full((count, count), 1 / count, dtype=torch.float64)
-    centred = matrix - ones @ matrix - matrix @ ones + ones @ matrix @ ones
-    values, vectors = torch.linalg.eig(centred)
+    centered = matrix - ones @ matrix - matrix @ ones + ones @ matrix @ ones
+    values, vectors = torch.linalg.eig(centered)
     first = int(values.real.argmax())
     largest, vector = float(values[first].real), vectors[:, first].real
     coordinate = math.sqrt(max(largest, 0.0)) * vector / vector.norm()
@@ -167,9 +167,9 @@ def ss_cam(
 ) -> Tensor:
     """Wang et al. 2020 (SS-CAM): the mean score over noisy masks, or over noisy masked images, softmax, ReLU."""
     a, _, _ = read_layer(model, image, target, layer)
-    ask, (colours, height, width) = _score(model, target), image.shape
+    ask, (colors, height, width) = _score(model, target), image.shape
     masks = [enlarge(_scaled(channel), height, width) for channel in a]
-    fields = iter(noise((1 if where == "mask" else colours, height, width), samples * len(a), seed))
+    fields = iter(noise((1 if where == "mask" else colors, height, width), samples * len(a), seed))
     scores = [0.0] * len(a)
     for _ in range(samples):
         for k, mask in enumerate(masks):

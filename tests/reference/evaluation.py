@@ -39,8 +39,8 @@ def _walk(score: Score, start: Array, goal: Array, pixels: list[int], at: list[i
             scores.append(score(picture))
         if done < len(pixels):
             row, column = divmod(pixels[done], width)
-            for colour in range(len(picture)):
-                picture[colour, row, column] = goal[colour, row, column]
+            for color in range(len(picture)):
+                picture[color, row, column] = goal[color, row, column]
     return scores
 
 
@@ -53,16 +53,16 @@ def seen_through(image: Array, heatmap: Array, dark: Array) -> Array:
     """Chattopadhay et al. 2018: the photo times its map, which is cut at 0 and divided by its maximum."""
     top = max(float(heatmap.max()), 0.0)
     picture = dark.copy()
-    for colour, row, column in np.ndindex(*image.shape):
+    for color, row, column in np.ndindex(*image.shape):
         light = max(float(heatmap[row, column]), 0.0) / top if top else 0.0
-        picture[colour, row, column] = light * image[colour, row, column] + (1 - light) * dark[colour, row, column]
+        picture[color, row, column] = light * image[color, row, column] + (1 - light) * dark[color, row, column]
     return picture
 
 
 def impute(image: Array, hole: NDArray[np.bool_]) -> Array:
-    """Rong et al. 2022 without the noise: every removed pixel is the weighted mean of its neighbours; dense solve."""
-    colours, height, width = image.shape
-    system, known = np.zeros((height * width, height * width)), np.zeros((height * width, colours))
+    """Rong et al. 2022 without the noise: every removed pixel is the weighted mean of its neighbors; dense solve."""
+    colors, height, width = image.shape
+    system, known = np.zeros((height * width, height * width)), np.zeros((height * width, colors))
     for row in range(height):
         for column in range(width):
             pixel = row * width + column
@@ -80,7 +80,7 @@ def impute(image: Array, hole: NDArray[np.bool_]) -> Array:
             system[pixel, pixel] = 1
             for i, j, weight in inside:
                 system[pixel, i * width + j] -= weight / total
-    return np.linalg.solve(system, known).T.reshape(colours, height, width)
+    return np.linalg.solve(system, known).T.reshape(colors, height, width)
 
 
 def enlarged(heatmap: Array, size: tuple[int, int]) -> Array:
@@ -104,7 +104,7 @@ def enlarged(heatmap: Array, size: tuple[int, int]) -> Array:
 
 def blurred(image: Array, deviation: float) -> Array:
     """A Gaussian mean over all pixels, with weights that add up to 1."""
-    colours, height, width = image.shape
+    colors, height, width = image.shape
     result = np.zeros_like(image)
     for row in range(height):
         for column in range(width):
@@ -114,6 +114,6 @@ def blurred(image: Array, deviation: float) -> Array:
                     for i in range(height)
                 ]
             )
-            for colour in range(colours):
-                result[colour, row, column] = (weight * image[colour]).sum() / weight.sum()
+            for color in range(colors):
+                result[color, row, column] = (weight * image[color]).sum() / weight.sum()
     return result

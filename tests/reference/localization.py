@@ -1,4 +1,4 @@
-"""Measures of localisation as loops over pixels, from the papers."""
+"""Measures of localization as loops over pixels, from the papers."""
 
 from __future__ import annotations
 

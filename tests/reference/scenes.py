@@ -75,7 +75,7 @@ def _soft(value: float, edge: float = 4.0) -> float:
 
 
 def texture(name: str, x: float, y: float) -> float:
-    """The share of a texture's second colour at a place, in periods."""
+    """The share of a texture's second color at a place, in periods."""
     match name:
         case "striped":
             return _soft(_saw(x) - 0.5)
@@ -132,7 +132,7 @@ def draw(layout: Layout) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
                 masks[k, y, x] = shown.count(k) > 8
                 if k in shown:
                     share = texture(placed.texture, *_own(placed, x + 0.5, y + 0.5, placed.period))
-                    first, second = placed.colours
+                    first, second = placed.colors
                     total = total + shown.count(k) * np.floor(first + share * (second - first) + 0.5).astype(np.int64)
             levels[y, x] = (total + 8) // 16
     return levels, masks

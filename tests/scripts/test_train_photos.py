@@ -27,7 +27,7 @@ from scripts.train_photos import (  # fmt: skip
     mix_outliers,
 )
 
-COLOURS = {"red_thing": (200, 30, 30), "Blue": (30, 30, 200)}
+COLORS = {"red_thing": (200, 30, 30), "Blue": (30, 30, 200)}
 
 
 class SmallNet(ResidualNet):
@@ -37,23 +37,23 @@ class SmallNet(ResidualNet):
         super().__init__(classes, norm, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1))  # type: ignore[arg-type]
 
 
-def picture(seed: int, colour: tuple[int, ...]) -> Image.Image:
+def picture(seed: int, color: tuple[int, ...]) -> Image.Image:
     noise = np.random.default_rng(seed).normal(0, 20, (50, 70, 3))
-    return Image.fromarray((noise + colour).clip(0, 255).astype(np.uint8))
+    return Image.fromarray((noise + color).clip(0, 255).astype(np.uint8))
 
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eight training photos in folders, four for validation in a zip, and six outliers without a class."""
     root: Path = tmp_path_factory.mktemp("photos")
-    for index, (name, colour) in enumerate(COLOURS.items()):
+    for index, (name, color) in enumerate(COLORS.items()):
         (root / "train" / name).mkdir(parents=True)
         for number in range(4):
-            picture(10 * index + number, colour).save(root / "train" / name / f"{number}.png")
+            picture(10 * index + number, color).save(root / "train" / name / f"{number}.png")
     with zipfile.ZipFile(root / "val.zip", "w") as archive:
-        for index, (name, colour) in enumerate(COLOURS.items()):
+        for index, (name, color) in enumerate(COLORS.items()):
             for number in range(2):
-                picture(50 + 10 * index + number, colour).save(root / "one.png")
+                picture(50 + 10 * index + number, color).save(root / "one.png")
                 archive.write(root / "one.png", f"{name}/{number}.png")
     (root / "outliers").mkdir()
     for number in range(6):

@@ -63,7 +63,7 @@ def flat() -> nn.Module:
     return net
 
 
-def grey() -> nn.Module:
+def gray() -> nn.Module:
     net = Small()
     net.std = (1.0,)  # type: ignore[assignment]
     return net

@@ -73,7 +73,7 @@ def test_the_board_sends_one_element_with_all_figures(app: Callable[[], AppTest]
     assert at.text[0].value == data["plotly"] == f"/app/static/plotly-{get_plotlyjs_version()}.min.js"
     assert at.text[1].value == "clicked None"
     assert data["clicks"] is True and data["readout"]["cell"] == [2, 3]
-    assert data["colours"][-1] == link.PADDING  # the last colour is that of padding
+    assert data["colors"][-1] == link.PADDING  # the last color is that of padding
     source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
     published = tmp_path / "static" / f"plotly-{get_plotlyjs_version()}.min.js"
     assert published.read_bytes() == source.read_bytes()

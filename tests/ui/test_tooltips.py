@@ -9,7 +9,7 @@ from tests.pages.test_pages import errors, open_page, words
 
 SAID = {
     "cam": {
-        "method": tooltips.METHOD, "class": tooltips.CLASS, "layer": tooltips.SIZED_LAYER, "colours": tooltips.COLOURS,
+        "method": tooltips.METHOD, "class": tooltips.CLASS, "layer": tooltips.SIZED_LAYER, "colors": tooltips.COLORS,
     },
     "evidence": {"class": tooltips.CLASS, "layer": tooltips.LAYER},
     "photo_edit": {"method": tooltips.METHOD, "class": tooltips.CLASS},

@@ -199,9 +199,9 @@ def test_a_stop_passes_through_the_guard() -> None:
 
 
 # ------------------------------------------------------------------------------------------- look
-def luminance(colour: str) -> float:
+def luminance(color: str) -> float:
     """Relative luminance after WCAG 2."""
-    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    channels = [int(color[i : i + 2], 16) / 255 for i in (1, 3, 5)]
     linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
@@ -212,7 +212,7 @@ def contrast(one: str, other: str) -> float:
 
 
 def themes() -> Iterator[tuple[str, dict[str, Any], dict[str, str]]]:
-    """Each theme's name, its options, and the style sheet's colours in it."""
+    """Each theme's name, its options, and the style sheet's colors in it."""
     options = tomllib.loads((ROOT / ".streamlit/config.toml").read_text())["theme"]
     pairs = re.findall(r"--nv-(\w+): light-dark\((#\w{6}), (#\w{6})\)", (ROOT / "assets/style.css").read_text())
     for index, name in enumerate(("light", "dark"), start=1):

@@ -97,8 +97,8 @@ def kpca_cam(
     """Each cell's coordinate on the first principal component that a kernel finds; the same for every class.
 
     A cell is the vector of its K activations, less the mean over the cells. The matrix of the kernel between all
-    cells is centred, and its largest eigenvalue and eigenvector give the map. The sign is the one with which the map
-    agrees with the sum over the channels. With the linear kernel this is the principal component of the centred
+    cells is centered, and its largest eigenvalue and eigenvector give the map. The sign is the one with which the map
+    agrees with the sum over the channels. With the linear kernel this is the principal component of the centered
     activations. The sigmoid kernel, the paper's first choice, is not positive definite: if no eigenvalue is positive,
     the map is 0.
 

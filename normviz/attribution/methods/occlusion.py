@@ -42,14 +42,14 @@ def occlusion(
 
     A pixel gets the mean drop of the squares that cover it. The last square of a row or column is moved inwards until
     it ends with the image, so all have the same size. Memory grows with `chunk`, not with the number of squares. The
-    paper draws the class's probability itself, lowest where the covered part matters most, for a grey square.
+    paper draws the class's probability itself, lowest where the covered part matters most, for a gray square.
 
     Args:
         probe: network, images (N, C, H, W) and class; the layer plays no part.
         window: side of the square, as a share of the image's shorter side.
         stride: from one square to the next, as the same share; at most one window, so that no pixel is left out.
-        fill: what covers: "zero" (the grey or mean colour of images that are normalized to mean 0), the image's own
-            "mean" colour, or a "blur" of the image as wide as half a square.
+        fill: what covers: "zero" (the gray or mean color of images that are normalized to mean 0), the image's own
+            "mean" color, or a "blur" of the image as wide as half a square.
         score: the class's "logit" or its "probability"; a target that is no class has one score of its own.
         chunk: covered images in one forward pass; changes speed and memory, not the map.
         progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.

@@ -40,8 +40,8 @@ def integrated_gradients(
 
     Args:
         probe: network, images (N, C, H, W) and class; the layer plays no part.
-        baseline: where the way begins. "mean": zeros, which is the mean colour of the training photos. "black": each
-            colour at the lowest value that it has in the picture. "blur": the picture, blurred.
+        baseline: where the way begins. "mean": zeros, which is the mean color of the training photos. "black": each
+            color at the lowest value that it has in the picture. "blur": the picture, blurred.
         steps: points on the way at which the gradient is taken.
         chunk: points in one pass; changes speed and memory, not the map.
         progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.

@@ -9,12 +9,12 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.evaluation.baselines import centre_map, random_map, sobel_map
+from normviz.evaluation.baselines import center_map, random_map, sobel_map
 from normviz.evaluation.faithfulness.measures import (
     CHUNK,
     STEPS,
+    ConfidenceChange,
     Curve,
-    Kept,
     Progress,
     deletion,
     insertion,
@@ -23,7 +23,7 @@ from normviz.evaluation.faithfulness.measures import (
 from normviz.evaluation.faithfulness.replacements import Fill, blurred, replacement
 from normviz.evaluation.faithfulness.road import Road, road
 
-RIVALS = {"random": "a random map", "centre": "the image's centre", "edges": "the edges (Sobel)"}
+RIVALS = {"random": "a random map", "center": "the image's center", "edges": "the edges (Sobel)"}
 EVEN = 0.01  # of the range of the scores: areas that are closer are called even
 
 
@@ -53,7 +53,7 @@ class Judged:
 
     deletion: Curve
     insertion: Curve
-    kept: Kept
+    kept: ConfidenceChange
     road: Road
 
 
@@ -82,7 +82,7 @@ def rivals(image: Tensor, cells: tuple[int, int], seed: int = 0) -> dict[str, Te
     """
     size = (image.shape[1], image.shape[2])
     return {
-        "random": random_map(size, seed, cells), "centre": centre_map(size), "edges": sobel_map(image),
+        "random": random_map(size, seed, cells), "center": center_map(size), "edges": sobel_map(image),
     }  # fmt: skip
 
 
@@ -184,7 +184,7 @@ def _meaning(lost: Sequence[str]) -> str:
     both = [name for name in RIVALS if lost.count(name) == 2]
     if "random" in both:
         return "On this photo there is no evidence that the map marks what the network used."
-    if "centre" in both:
+    if "center" in both:
         return "On this photo the map is no better guide than looking at the middle: try one with the object at a side."
     if "edges" in both:
         return "On this photo the map is no better guide than the edges."

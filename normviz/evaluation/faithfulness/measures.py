@@ -45,7 +45,7 @@ class Curve:
 
 
 @dataclass(frozen=True)
-class Kept:
+class ConfidenceChange:
     """The target's probability for a photo, and for the photo seen through its map."""
 
     before: float
@@ -106,7 +106,7 @@ def deletion(
 
     Args:
         probe: network, images and target.
-        heatmap: the map of one image: raw, (h, w) or (C, H, W); its colours are added up, it is enlarged bilinearly.
+        heatmap: the map of one image: raw, (h, w) or (C, H, W); its colors are added up, it is enlarged bilinearly.
         fill: (C, H, W), what stands where pixels are removed (see `normviz.evaluation.faithfulness.replacements`).
         index: which of the probe's images.
         steps: pictures along the curve, evenly spaced, beside the untouched one.
@@ -233,7 +233,7 @@ def in_chunks(
 def seen_through(image: Tensor, heatmap: Tensor, dark: Tensor) -> Tensor:
     """The photo lit by its map: dark + L (image - dark), L = relu(map) / max(relu(map)) at the pixels.
 
-    With black as the dark, this is the product of photo and map in colours. Evidence against the class counts as
+    With black as the dark, this is the product of photo and map in colors. Evidence against the class counts as
     none. The least value is not moved to 0: that would call some pixel irrelevant in any case. An empty map leaves
     the dark alone.
 
@@ -250,7 +250,7 @@ def seen_through(image: Tensor, heatmap: Tensor, dark: Tensor) -> Tensor:
     return torch.lerp(dark.to(image), image, light.expand_as(image))  # (C, H, W)
 
 
-def kept_confidence(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int = 0) -> Kept:
+def kept_confidence(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int = 0) -> ConfidenceChange:
     """The target's probability of the photo, and of the photo seen through its map.
 
     Over several photos the mean of `drop` is the average drop (low is good), the share of `increased` is the increase
@@ -268,4 +268,4 @@ def kept_confidence(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int =
     image = probe.images[index]  # (C, H, W)
     pair = torch.stack([image, seen_through(image, heatmap, dark)])  # (2, C, H, W)
     before, after = probe.ask(pair, index, True).double().tolist()
-    return Kept(before, after)
+    return ConfidenceChange(before, after)

@@ -1,4 +1,4 @@
-"""What stands where pixels are taken away: a mean colour, a blurred photo, or black."""
+"""What stands where pixels are taken away: a mean color, a blurred photo, or black."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 Fill = Literal["mean", "blur", "black"]
-FILLS: dict[Fill, str] = {"mean": "the photo's mean colour", "blur": "the photo, blurred", "black": "black"}
+FILLS: dict[Fill, str] = {"mean": "the photo's mean color", "blur": "the photo, blurred", "black": "black"}
 BLUR = 1 / 16  # standard deviation of the blur, as a share of the longer side
 
 
@@ -18,8 +18,8 @@ def replacement(image: Tensor, fill: Fill, black: Sequence[float] | None = None)
 
     Args:
         image: (C, H, W), floating point, as the network expects it.
-        fill: "mean": the mean of each colour of this image. "blur": the image blurred (see `blurred`).
-            "black": black, whose value in each colour must be given, as the network's input is standardized.
+        fill: "mean": the mean of each color of this image. "blur": the image blurred (see `blurred`).
+            "black": black, whose value in each color must be given, as the network's input is standardized.
         black: C values, -mean / std of the network's input.
 
     Returns:
@@ -38,7 +38,7 @@ def replacement(image: Tensor, fill: Fill, black: Sequence[float] | None = None)
         return image.mean(dim=(1, 2), keepdim=True).expand_as(image)  # (C, H, W)
     if black is None or len(black) != len(image):
         raise ValueError(
-            f"black must be given as one value for each of the {len(image)} colours, -mean / std of the network's "
+            f"black must be given as one value for each of the {len(image)} colors, -mean / std of the network's "
             f"input; received {black}"
         )
     return image.new_tensor(black)[:, None, None].expand_as(image)  # (C, H, W)

@@ -1,4 +1,4 @@
-"""ROAD: pixels are removed so that the hole itself tells nothing: each becomes a mean of its neighbours, plus noise."""
+"""ROAD: pixels are removed so that the hole itself tells nothing: each becomes a mean of its neighbors, plus noise."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from normviz.evaluation.pixels import at_pixels
 
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the pixels
 NOISE = 0.01  # standard deviation of the noise on imputed pixels, in units of the network's input
-NEIGHBOURS = {
+NEIGHBORS = {
     (row, column): 1 / 6 if 0 in (row, column) else 1 / 12
     for row in (-1, 0, 1)
     for column in (-1, 0, 1)
@@ -97,9 +97,9 @@ def road(
 
 
 def impute(image: Tensor, hole: Tensor, noise: float = NOISE, seed: int = 0) -> Tensor:
-    """An image whose removed pixels are the weighted mean of their eight neighbours, plus noise.
+    """An image whose removed pixels are the weighted mean of their eight neighbors, plus noise.
 
-    All removed pixels are found at once: a sparse symmetric system with one unknown for each. Straight neighbours
+    All removed pixels are found at once: a sparse symmetric system with one unknown for each. Straight neighbors
     weigh 1/6, diagonal ones 1/12; at the border the weights of those inside are scaled to add up to 1. It is solved in
     float64 by SuperLU (scipy).
 
@@ -133,13 +133,13 @@ def impute(image: Tensor, hole: Tensor, noise: float = NOISE, seed: int = 0) -> 
     row, column = np.nonzero(gone)  # (U,), (U,)
     weight_sum, known = np.zeros(len(row)), np.zeros((len(row), len(pixels)))  # (U,), (U, C)
     lines, others, values = [], [], []
-    for (down, right), weight in NEIGHBOURS.items():
+    for (down, right), weight in NEIGHBORS.items():
         r, c = row + down, column + right
         inside = (r >= 0) & (r < height) & (c >= 0) & (c < width)  # (U,)
         weight_sum[inside] += weight
         at, r, c = np.nonzero(inside)[0], r[inside], c[inside]
         free = gone[r, c]
-        known[at[~free]] += weight * pixels[:, r[~free], c[~free]].T  # each pixel has one neighbour at this offset
+        known[at[~free]] += weight * pixels[:, r[~free], c[~free]].T  # each pixel has one neighbor at this offset
         lines.append(at[free])
         others.append(number[r[free], c[free]])
         values.append(np.full(int(free.sum()), -weight))

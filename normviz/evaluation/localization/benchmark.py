@@ -1,4 +1,4 @@
-"""The localisation benchmark: every method of attribution on every network of scenes, beside maps that know nothing."""
+"""The localization benchmark: every method of attribution on every network of scenes, beside maps that know nothing."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from normviz.attribution import Probe
-from normviz.evaluation.baselines import centre_map, random_map, sobel_map
+from normviz.evaluation.baselines import center_map, random_map, sobel_map
 from normviz.evaluation.bootstrap import mean_and_interval
 from normviz.evaluation.localization.measures import best_iou, energy_inside, pointing
 from normviz.evaluation.localization.questions import Kind, Questions
@@ -22,7 +22,7 @@ from normviz.scenes import CLASSES
 MEASURES: dict[Kind, tuple[str, ...]] = {
     "one": ("pointing", "energy", "iou"), "several": ("pointing", "energy", "iou"), "grid": ("grid",),
 }  # fmt: skip
-BASELINES = ("centre", "random", "sobel")
+BASELINES = ("center", "random", "sobel")
 ANY = "any"  # the network of a baseline
 SLOW_SHARE = 5  # methods that ask the network dozens of times for each map get one of so many scenes
 HARDEST = ("occlusion", "rise", "ss_cam", "is_cam")  # hundreds of times: fewer scenes still, and no mosaics
@@ -206,8 +206,8 @@ def baseline_maps(name: str, questions: Questions) -> Tensor:
         ValueError: no baseline of that name.
     """
     size = questions.images.shape[2], questions.images.shape[3]
-    if name == "centre":
-        return centre_map(size).expand(len(questions), *size)  # (N, H, W)
+    if name == "center":
+        return center_map(size).expand(len(questions), *size)  # (N, H, W)
     if name == "random":
         cells = size[0] // STRIDE, size[1] // STRIDE
         return torch.stack([random_map(size, seed, cells) for seed in range(len(questions))])  # (N, H, W)

@@ -1,4 +1,4 @@
-"""Localisation: does a map point at the object, where it is known to the pixel where the object is?
+"""Localization: does a map point at the object, where it is known to the pixel where the object is?
 
 All measures take maps at the pixels of the picture (`evaluation.pixels.at_pixels`). Only positive evidence counts: what
 speaks against the class points nowhere. A map without any scores 0.
@@ -125,7 +125,7 @@ def grid_pointing(heatmap: Tensor, cell: int | Tensor, side: int = 2) -> Tensor:
         ValueError: a size that cannot be divided, or a cell that is not there.
 
     Source:
-        Böhle et al. 2021 (localisation metric); Rao et al. 2022 (GridPG).
+        Böhle et al. 2021 (localization metric); Rao et al. 2022 (GridPG).
     """
     height, width = heatmap.shape[-2:] if heatmap.ndim >= 2 else (0, 0)
     if side < 1 or not height or height % side or width % side:

@@ -1,4 +1,4 @@
-"""The localisation benchmark as a file, as tables in Markdown, and in words."""
+"""The localization benchmark as a file, as tables in Markdown, and in words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TITLES = {
     "pointing": "Pointing game", "energy": "Energy inside", "iou": "Best IoU", "grid": "Grid pointing game",
 }  # fmt: skip
 SCENES: dict[Kind, str] = {"one": "one object", "several": "three objects", "grid": "mosaics of four scenes"}
-BASELINE_TITLES = {"centre": "Centre of the picture", "random": "Random map", "sobel": "Edges (Sobel)"}
+BASELINE_TITLES = {"center": "Center of the picture", "random": "Random map", "sobel": "Edges (Sobel)"}
 
 
 @dataclass
@@ -94,7 +94,7 @@ def read(path: Path) -> Report:
         results = [_unpacked(*line) for line in found.pop("results")]
         return Report(**found, results=results)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is no report of the localisation benchmark: {error}") from None
+        raise ValueError(f"{path} is no report of the localization benchmark: {error}") from None
 
 
 def _packed(result: Result) -> list[object]:
@@ -114,7 +114,7 @@ def beats(row: Row, other: Row) -> bool:
 
 
 def markdown(report: Report, titles: dict[str, str]) -> str:
-    """Tables of all measures, methods down and networks across; bold is better than the centre of the picture.
+    """Tables of all measures, methods down and networks across; bold is better than the center of the picture.
 
     Args:
         report: the results.
@@ -123,7 +123,7 @@ def markdown(report: Report, titles: dict[str, str]) -> str:
     parts = [
         f"`{report.command}` (NormViz {report.version}): {report.scenes} scenes of each kind, a quarter as many "
         "mosaics. In percent, with the 95 % interval of a bootstrap over the scenes; **bold** where the whole interval "
-        "lies above that of the centre of the picture.\n"
+        "lies above that of the center of the picture.\n"
     ]
     kinds = [kind for kind in MEASURES if any(result.kind == kind for result in report.results)]
     for kind in kinds:
@@ -139,24 +139,24 @@ def _table(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -> 
         f"| method | scenes | {' | '.join(titles.get(name, name) for name in networks)} |",
         f"|---|---|{'---|' * len(networks)}",
     ]
-    centre = report.row("centre", ANY, kind, measure)
+    center = report.row("center", ANY, kind, measure)
     for method in (*BASELINE_TITLES, *report.ranked(kind, measure)):
         rows = [report.row(method, network, kind, measure) for network in networks]
-        cells = ["–" if row is None else _cell(row, centre) for row in rows]
+        cells = ["–" if row is None else _cell(row, center) for row in rows]
         count = next((str(row.scenes) for row in rows if row is not None), "–")
         name = BASELINE_TITLES.get(method) or titles.get(method, method)
         lines.append(f"| {name} | {count} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
 
-def _cell(row: Row, centre: Row | None) -> str:
+def _cell(row: Row, center: Row | None) -> str:
     mean = f"{100 * row.mean:.0f}"
-    shown = f"**{mean}**" if centre and beats(row, centre) else mean
+    shown = f"**{mean}**" if center and beats(row, center) else mean
     return f"{shown} ({100 * row.low:.0f}–{100 * row.high:.0f})"
 
 
 def in_words(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -> list[str]:
-    """The ranking in plain sentences: the best methods, who beats the centre of the picture, which network is best."""
+    """The ranking in plain sentences: the best methods, who beats the center of the picture, which network is best."""
     networks = report.columns(kind)
     ranked = report.ranked(kind, measure)
     if not ranked:
@@ -178,12 +178,12 @@ def in_words(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -
     )
     best = [f"{titles.get(m, m)} {100 * mean([rows[m, n] for n in networks]):.0f} %" for m in ranked[:3]]
     said = [f"Best, {over}: {', '.join(best)}."]
-    centre = report.row("centre", ANY, kind, measure)
-    if centre is not None:
-        won = {m: sum(row is not None and beats(row, centre) for row in (rows[m, n] for n in networks)) for m in ranked}
+    center = report.row("center", ANY, kind, measure)
+    if center is not None:
+        won = {m: sum(row is not None and beats(row, center) for row in (rows[m, n] for n in networks)) for m in ranked}
         better = [m for m in ranked if won[m] == len(networks)]
         never = [m for m in ranked if not won[m]]
-        text = f"A spot at the centre of the picture reaches {100 * centre.mean:.0f} %. Clearly better"
+        text = f"A spot at the center of the picture reaches {100 * center.mean:.0f} %. Clearly better"
         if len(networks) > 1:
             said.append(f"{text} on every network: {few(better)}. Clearly better on none: {few(never)}.")
         else:

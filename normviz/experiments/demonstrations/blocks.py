@@ -17,7 +17,7 @@ from normviz.experiments.demonstrations.demonstration import (
     rms,
     steps,
 )
-from normviz.experiments.results import Curve, Curves, Fact, Heights, Matrix, array
+from normviz.experiments.results import BarChart, Curve, Curves, Fact, Matrix, array
 from normviz.normalization import (
     ada_layer_norm_zero,
     ngpt_step,
@@ -32,7 +32,7 @@ from normviz.registry import Knob, Range
 STEPS = Knob("depth", int, 24, "how many blocks are stacked.", Range(4, 48, "L"))
 OPEN = Knob("opened", float, 0.5, "how far training has moved W from 0.", Range(0.0, 1.0, "t"))
 KEYS = Knob("keys", int, 16, "how many keys each query can look at.", Range(4, 64, "L", log=True))
-SAME = "On the same colours."
+SAME = "On the same colors."
 FACTOR = Knob("factor", float, 4.0, "by how much queries and keys have grown, in the maps.", Range(1.0, 8.0, "c"))
 
 
@@ -204,7 +204,7 @@ def _norm_placement(generator: Generator, before: bool, eps: float) -> Demonstra
                 "What enters the next layer", "value", "share of values in %",
                 (Curve(chosen, middles, shares[chosen]), Curve(other, middles, shares[other], "compared")), step=True,
             ),
-            Heights(
+            BarChart(
                 "Gradient of the bias", "unit", "gradient", tuple(str(unit + 1) for unit in range(12)),
                 {chosen: array(slope)}, caption=f"{chosen}: {'rounding only' if before else 'it learns'}.",
             ),

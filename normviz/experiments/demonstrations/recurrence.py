@@ -82,7 +82,7 @@ def _batch_norm_rnn(generator: Generator, per_step: bool, eps: float, shortest: 
             ),
             Matrix(
                 "Hidden state 1 of every sequence", array(states[chosen][:, :, 0]), ("sequence", "time step"), "after",
-                "Grey: padding, which is left out of every mean.", (~mask).numpy(),
+                "Gray: padding, which is left out of every mean.", (~mask).numpy(),
             ),
         ),
         (

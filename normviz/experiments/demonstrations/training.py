@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from normviz.experiments.demonstrations.demonstration import Demonstration, demonstrates, grads, largest, normal, steps
-from normviz.experiments.results import Curve, Curves, Fact, Heights, Kind, array
+from normviz.experiments.results import BarChart, Curve, Curves, Fact, Kind, array
 from normviz.normalization import adaptive_gradient_clipping, affine_decay, grad_norm
 from normviz.registry import Knob, Range
 
@@ -38,12 +38,12 @@ def _adaptive_gradient_clipping(generator: Generator, clipping: float, eps: floa
     return Demonstration(
         "No unit may change by more than a share of its own length.",
         (
-            Heights(
+            BarChart(
                 "Length of the gradient over the length of the weights", "unit", "share", units,
                 {"before": array(before), "after": array(after)}, array([clipping] * 8),
                 "The weights of unit 8 are all 0: they count as ε long.", log_y=True, line="limit λ",
             ),
-            Heights(
+            BarChart(
                 "Length of the gradient", "unit", "length", units,
                 {"before": array(gradient.norm(dim=1)), "after": array(clipped.norm(dim=1))},
                 caption="Only the lengths change, never the directions.", log_y=True,

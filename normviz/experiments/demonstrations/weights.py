@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Generator, Tensor
 
 from normviz.experiments.demonstrations.demonstration import Demonstration, demonstrates, grads, largest, normal, steps
-from normviz.experiments.results import Curve, Curves, Fact, Heights, Kind, Matrix, array
+from normviz.experiments.results import BarChart, Curve, Curves, Fact, Kind, Matrix, array
 from normviz.normalization import scaled_weight_standardization, spectral_norm, weight_norm, weight_standardization
 from normviz.normalization.methods.weight import RELU_GAIN
 from normviz.registry import Knob, Range
@@ -24,7 +24,7 @@ def _pair(before: Tensor, after: Tensor, rows: str = "output", columns: str = "i
     """A weight before and after, as matrices with one row an output."""
     return (
         Matrix("Weights before", array(before.flatten(1)), (rows, columns), "before"),
-        Matrix("Weights after", array(after.flatten(1)), (rows, columns), "after", "On the same colours."),
+        Matrix("Weights after", array(after.flatten(1)), (rows, columns), "after", "On the same colors."),
     )
 
 
@@ -46,7 +46,7 @@ def _weight_norm(generator: Generator, length: float) -> Demonstration:
         "Every row keeps its direction and gets the length g.",
         (
             *_pair(v, after),
-            Heights(
+            BarChart(
                 "Lengths of the rows", "row", "length", ROWS,
                 {"before": array(v.norm(dim=1)), "after": array(after.norm(dim=1))}, array(g),
             ),
@@ -72,8 +72,8 @@ def _weight_norm(generator: Generator, length: float) -> Demonstration:
 
 @demonstrates("weight_standardization")
 def _weight_standardization(generator: Generator, eps: float) -> Demonstration:
-    size, centre = torch.logspace(-1.5, 0.3, 8, dtype=torch.float64), normal(generator, 8) * 0.5  # (8,), (8,)
-    weight = normal(generator, 8, 2, 3, 3) * size[:, None, None, None] + centre[:, None, None, None]  # (8, 2, 3, 3)
+    size, center = torch.logspace(-1.5, 0.3, 8, dtype=torch.float64), normal(generator, 8) * 0.5  # (8,), (8,)
+    weight = normal(generator, 8, 2, 3, 3) * size[:, None, None, None] + center[:, None, None, None]  # (8, 2, 3, 3)
     after = weight_standardization(weight, eps)  # (8, 2, 3, 3)
     x = normal(generator, 2, 2, 8, 8)  # (2, 2, 8, 8)
     old, new = weight.flatten(1), after.flatten(1)  # (8, 18), (8, 18)
@@ -83,14 +83,14 @@ def _weight_standardization(generator: Generator, eps: float) -> Demonstration:
         "Every filter gets the mean 0 and the standard deviation 1.",
         (
             *_pair(weight, after, "filter", "weight"),
-            Heights(
+            BarChart(
                 "Means of the filters", "filter", "mean", ROWS,
                 {"before": array(old.mean(1)), "after": array(new.mean(1))},
             ),
-            Heights(
+            BarChart(
                 "Standard deviations of the filters", "filter", "standard deviation", ROWS,
                 {"before": array(old.std(1, correction=0)), "after": array(deviation)}, array(expected),
-                "The grey line is the root of V / (V + ε): a large ε leaves filters of small weights small.",
+                "The gray line is the root of V / (V + ε): a large ε leaves filters of small weights small.",
             ),
         ),
         (

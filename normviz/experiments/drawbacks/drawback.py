@@ -73,7 +73,7 @@ class Tile:
 
 
 @dataclass(frozen=True)
-class Limit:
+class DrawbackResult:
     """One drawback, as it was found.
 
     Attributes:
@@ -99,16 +99,18 @@ class Drawback:
 
     name: str
     title: str
-    run: Callable[[Setting, Progress], Limit]
+    run: Callable[[Setting, Progress], DrawbackResult]
 
 
 DRAWBACKS: dict[str, Drawback] = {}
 
 
-def shows(title: str) -> Callable[[Callable[[Setting, Progress], Limit]], Callable[[Setting, Progress], Limit]]:
+def shows(
+    title: str,
+) -> Callable[[Callable[[Setting, Progress], DrawbackResult]], Callable[[Setting, Progress], DrawbackResult]]:
     """Record a function as the measurement of a drawback, under its own name, and return it untouched."""
 
-    def record(run: Callable[[Setting, Progress], Limit]) -> Callable[[Setting, Progress], Limit]:
+    def record(run: Callable[[Setting, Progress], DrawbackResult]) -> Callable[[Setting, Progress], DrawbackResult]:
         DRAWBACKS[run.__name__] = Drawback(run.__name__, title, run)
         return run
 

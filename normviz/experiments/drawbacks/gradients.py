@@ -11,7 +11,7 @@ from normviz.attribution import Probe
 from normviz.attribution.compare import across_classes, at_size, make_map, ranks
 from normviz.attribution.engine.probe import probes
 from normviz.experiments.drawbacks.drawback import (
-    Limit,
+    DrawbackResult,
     Progress,
     Setting,
     Tile,
@@ -22,7 +22,7 @@ from normviz.experiments.drawbacks.drawback import (
     stages,
     tile,
 )
-from normviz.experiments.results import Fact, Heights, array
+from normviz.experiments.results import BarChart, Fact, array
 from normviz.models.catalog import load_classifier, models
 from normviz.registry import get
 from normviz.scenes import CLASSES, make_scene
@@ -33,7 +33,7 @@ STRONGEST = 10  # channels that are looked at one by one
 CHUNK = 32  # channels that are taken away at once
 OBJECTS = ("grad_cam", "grad_cam_pp", "layer_cam", "saliency")
 SAME = ("saliency", "deconvnet", "guided_backprop", "guided_grad_cam", "grad_cam")
-GREY = 127
+GRAY = 127
 OTHER = (
     "A generated scene, and the network that knows the objects of such scenes: photo, network and layer play no part."
 )
@@ -56,7 +56,7 @@ def two_objects(setting: Setting) -> tuple[Setting, Tensor]:
 
 
 def twice(image: Tensor) -> tuple[Tensor, Tensor]:
-    """A picture that holds a photo and, beside it or below it on grey, a mirrored copy of 80 % of its size.
+    """A picture that holds a photo and, beside it or below it on gray, a mirrored copy of 80 % of its size.
 
     Args:
         image: uint8 (3, H, W).
@@ -70,7 +70,7 @@ def twice(image: Tensor) -> tuple[Tensor, Tensor]:
     below = width > height  # keeps the picture near to a square
     size = (height + h, width) if below else (height, width + w)
     top, left = (height, (width - w) // 2) if below else ((height - h) // 2, width)
-    picture = torch.full((3, *size), GREY, dtype=torch.uint8)  # (3, H', W')
+    picture = torch.full((3, *size), GRAY, dtype=torch.uint8)  # (3, H', W')
     masks = torch.zeros(2, *size, dtype=torch.bool)  # (2, H', W')
     picture[:, :height, :width], masks[0, :height, :width] = image, True
     picture[:, top : top + h, left : left + w] = copy.round().clamp(0, 255).to(torch.uint8).flip(2)
@@ -79,7 +79,7 @@ def twice(image: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @shows("One of several objects lit")
-def several_objects(setting: Setting, progress: Progress) -> Limit:
+def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
     """How the evidence of one class is shared between two objects of that class."""
     asked, masks = two_objects(setting)
     areas = masks.flatten(1).sum(dim=1).double()  # (2,)
@@ -94,22 +94,22 @@ def several_objects(setting: Setting, progress: Progress) -> Limit:
     by_area = 100 * float(areas[weaker] / areas.sum())
     alone = []
     for kept in (1 - weaker, weaker):
-        hidden = asked.image.masked_fill(masks[1 - kept], GREY)  # (3, H, W)
+        hidden = asked.image.masked_fill(masks[1 - kept], GRAY)  # (3, H, W)
         alone.append(float(asked.classifier.probabilities(hidden)[asked.target]))
     titles = tuple(get(name).title for name in OBJECTS)
-    return Limit(
+    return DrawbackResult(
         f"Two objects of the class {asked.name} stand in this picture. Look at how much of the evidence lies on the "
         "smaller one: a map shows what the network used, not where the objects are. The table says how sure the "
         "network is when only one of them is left.",
         (tuple(tiles),),
         (
-            Heights("Share of the evidence on both that lies on the smaller object", "method", "per cent", titles,
+            BarChart("Share of the evidence on both that lies on the smaller object", "method", "per cent", titles,
                     {"share of the evidence": np.array(shares)}, np.full(len(shares), by_area), line="share of area"),
         ),
         (
             Fact(f"probability of {asked.name}, both there", float(
                 asked.classifier.probabilities(asked.image)[asked.target])),
-            Fact("with only the larger one (the other painted grey)", alone[0]),
+            Fact("with only the larger one (the other painted gray)", alone[0]),
             Fact("with only the smaller one", alone[1]),
         ),
         asked.classifier.view(asked.image).permute(1, 2, 0).contiguous().numpy(),
@@ -126,7 +126,7 @@ def evidence_inside(values: np.ndarray | None, masks: Tensor) -> np.ndarray:
 
 
 @shows("Coarse at depth")
-def coarse_at_depth(setting: Setting, progress: Progress) -> Limit:
+def coarse_at_depth(setting: Setting, progress: Progress) -> DrawbackResult:
     """The same method over the layers: deep ones are coarse, early ones lose the class."""
     named = stages(setting)
     images = setting.images
@@ -144,13 +144,13 @@ def coarse_at_depth(setting: Setting, progress: Progress) -> Limit:
             Fact(f"{title}: correlation of its first map here with its last", alike(found[0], found[-1], size)[0])
         )
     facts.append(Fact(f"pixels along a cell's side at {named[-1][0]}", size[0] / named[-1][1][1]))
-    return Limit(
+    return DrawbackResult(
         "From left to right the layers get deeper. Look at the cells: at the last layer one cell covers a whole "
         "square of pixels, so nothing smaller can be told apart; earlier layers are finer, but Grad-CAM's one weight a "
         "channel no longer fits all places there, and its map drifts away from the object.",
         tuple(rows),
         (
-            Heights("How much of the picture is lit (above half of the map's maximum)", "layer", "per cent",
+            BarChart("How much of the picture is lit (above half of the map's maximum)", "layer", "per cent",
                     tuple(f"{layer} ({shape[1]})" for layer, shape in named), areas),
         ),
         tuple(facts),
@@ -158,7 +158,7 @@ def coarse_at_depth(setting: Setting, progress: Progress) -> Limit:
 
 
 @shows("Large gradient, low activation")
-def low_activation(setting: Setting, progress: Progress) -> Limit:
+def low_activation(setting: Setting, progress: Progress) -> DrawbackResult:
     """Whether the channels that Grad-CAM weighs most are those that matter."""
     probe = setting.probe()
     activations, gradients = probe.activations[0], probe.gradients[0]  # (K, h, w)
@@ -180,7 +180,7 @@ def low_activation(setting: Setting, progress: Progress) -> Limit:
         said = f"weight {float(weights[k]):.3g}, ΣA {float(sums[k]):.3g}, loss {float(falls[k]):.3g}"
         return Tile(f"{title}: channel {k}", activations[k].cpu().numpy(), "activation", said)
 
-    return Limit(
+    return DrawbackResult(
         "A gradient says how much a channel would matter if it changed, not how much it does matter. Look at the "
         f"bars: the {len(order)} channels with the largest weights, and what the logit of {setting.name} really loses "
         "when each is set to 0.",
@@ -190,7 +190,7 @@ def low_activation(setting: Setting, progress: Progress) -> Limit:
             channel(busy, "The one that matters most"),
         ),),
         (
-            Heights("The channels with the largest weights", "channel", "per cent of all that is positive",
+            BarChart("The channels with the largest weights", "channel", "per cent of all that is positive",
                     tuple(str(k) for k in order.tolist()), {name: array(values) for name, values in parts.items()}),
         ),
         (
@@ -229,7 +229,7 @@ def _spearman(first: Tensor, second: Tensor) -> float:
 
 
 @shows("Blind to the class")
-def every_class_alike(setting: Setting, progress: Progress) -> Limit:
+def every_class_alike(setting: Setting, progress: Progress) -> DrawbackResult:
     """Maps of the class, of the next most probable one and of the least probable one."""
     probabilities = setting.classifier.probabilities(setting.image)  # (classes,)
     ordered = [index for index in probabilities.argsort(descending=True).tolist() if index != setting.target]
@@ -253,10 +253,10 @@ def every_class_alike(setting: Setting, progress: Progress) -> Limit:
         progress((number + 1) / len(SAME))
     numbers = np.array(bars)
     pictures = (
-        Heights(f"How alike the maps of {names[0]} and {names[1]} are", "method", "correlation", tuple(places),
+        BarChart(f"How alike the maps of {names[0]} and {names[1]} are", "method", "correlation", tuple(places),
                 {"Pearson": numbers[:, 0], "Spearman (ranks)": numbers[:, 1]}),
     ) if places else ()  # fmt: skip
-    return Limit(
+    return DrawbackResult(
         "The columns ask for different classes, the last one for the least probable of all. Look at guided "
         "backpropagation: it draws nearly the same edges whatever is asked, and the correlation says how nearly. A map "
         "that stays the same cannot explain why one class was chosen and not another.",
@@ -265,7 +265,7 @@ def every_class_alike(setting: Setting, progress: Progress) -> Limit:
 
 
 @shows("Plain CAM refused")
-def cam_refused(setting: Setting, progress: Progress) -> Limit:
+def cam_refused(setting: Setting, progress: Progress) -> DrawbackResult:
     """At which layers CAM is defined, and what keeps it from the others."""
     named = stages(setting)
     found = probes(setting.classifier.model, setting.images, setting.target, [name for name, _ in named])
@@ -286,7 +286,7 @@ def cam_refused(setting: Setting, progress: Progress) -> Limit:
             Fact(f"{probe.layer}: per cent of the gradient that differs from place to place", 100 * unevenness(probe))
         )
     facts.insert(0, Fact(f"layers (of {len(named)}) at which CAM is refused", float(refused)))
-    return Limit(
+    return DrawbackResult(
         "CAM multiplies each channel with one weight of the last linear layer, so it exists only where that layer "
         "reads the mean of the channel. Look at the sentences in its row: earlier, the network does more to a channel "
         "than take its mean, and the gradient differs from place to place, so no single weight says it all.",

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from normviz.attribution import Probe
 from normviz.attribution.compare import Map, make_map
-from normviz.experiments.drawbacks.drawback import Limit, Progress, Setting, Tile, alike, seen, shows, tile
-from normviz.experiments.results import Curve, Curves, Fact, Heights, array
+from normviz.experiments.drawbacks.drawback import DrawbackResult, Progress, Setting, Tile, alike, seen, shows, tile
+from normviz.experiments.results import BarChart, Curve, Curves, Fact, array
 from normviz.registry import get
 
 CONVENTIONS = ("logit", "paper", "official")
@@ -21,7 +21,7 @@ SHOWN = 4  # of them
 
 
 @shows("Score-CAM's cost and conventions")
-def score_cam_cost(setting: Setting, progress: Progress) -> Limit:
+def score_cam_cost(setting: Setting, progress: Progress) -> DrawbackResult:
     """Grad-CAM and the three conventions of Score-CAM: seconds, forward passes, and how far they agree."""
     start = time.perf_counter()
     probe = setting.probe()
@@ -55,12 +55,12 @@ def score_cam_cost(setting: Setting, progress: Progress) -> Limit:
     alive = int((probe.activations[0].amax(dim=(1, 2)) > probe.activations[0].amin(dim=(1, 2))).sum())
     tiles = [tile(coarse, "Grad-CAM", f"{_seconds(first)}, one forward and one backward pass")]
     tiles += [tile(one, f"Score-CAM, “{name}”") for name, one in found.items()]
-    return Limit(
+    return DrawbackResult(
         "Score-CAM asks the network once for every channel. Look at the seconds, and at how far its three published "
         "conventions agree: “paper” puts a softmax over probabilities, which leaves all channels nearly the same "
         "weight, so that its map is close to the plain sum of all channels.",
         (tuple(tiles),),
-        (Heights("How alike two maps are", "maps", "correlation", tuple(numbers),
+        (BarChart("How alike two maps are", "maps", "correlation", tuple(numbers),
                  {"Pearson": both[:, 0], "Spearman (ranks)": both[:, 1]}),) if numbers else (),
         (
             Fact("Grad-CAM, milliseconds, its network's passes included", 1e3 * first),
@@ -86,7 +86,7 @@ def masked(probe: Probe, channels: list[int]) -> Tensor:
 
 
 @shows("Score-CAM's masked pictures")
-def score_cam_context(setting: Setting, progress: Progress) -> Limit:
+def score_cam_context(setting: Setting, progress: Progress) -> DrawbackResult:
     """What the network says of the masked pictures from which Score-CAM takes its weights."""
     probe, classifier = setting.probe(), setting.classifier
     activations = probe.activations[0]  # (K, h, w)
@@ -103,7 +103,7 @@ def score_cam_context(setting: Setting, progress: Progress) -> Limit:
     logits = torch.cat(parts).float().cpu()  # (n, classes)
     shares = logits.softmax(dim=1)  # (n, classes)
     best = shares.argmax(dim=1)  # (n,)
-    grey = Probe(classifier.model, torch.zeros_like(probe.images), setting.target)
+    gray = Probe(classifier.model, torch.zeros_like(probe.images), setting.target)
     own = probe.logits[0].float().cpu()  # (classes,)
     top = int(own.argmax())
     order = logits[:, setting.target].argsort(descending=True)  # (n,)
@@ -118,20 +118,20 @@ def score_cam_context(setting: Setting, progress: Progress) -> Limit:
     lines = (
         Curve("masked", places, array(logits[order, setting.target])),
         Curve("whole photo", places, np.full(n, float(own[setting.target])), "compared"),
-        Curve("all grey", places, np.full(n, float(grey.score[0])), "compared"),
+        Curve("all gray", places, np.full(n, float(gray.score[0])), "compared"),
     )
     facts = [
         Fact(f"per cent of {n} masked pictures that the network gives to another class than the photo",
              100 * float((best != top).float().mean())),
         Fact("mean probability of what it takes them for", float(shares.amax(dim=1).mean())),
-        Fact(f"probability of {setting.name} in a picture that is all grey",
-             float(grey.logits[0].float().softmax(dim=0)[setting.target])),
+        Fact(f"probability of {setting.name} in a picture that is all gray",
+             float(gray.logits[0].float().softmax(dim=0)[setting.target])),
     ]  # fmt: skip
     if classifier.threshold is not None:
         unsure = float((shares.amax(dim=1) < classifier.threshold).float().mean())
         facts.append(Fact("per cent of them at which it does not know, as measured on photos", 100 * unsure))
-    return Limit(
-        "A weight of Score-CAM is the network's answer to a picture that has grey fog wherever a channel is quiet. "
+    return DrawbackResult(
+        "A weight of Score-CAM is the network's answer to a picture that has gray fog wherever a channel is quiet. "
         "No such picture was ever in its training. Look at what the network takes them for: the surroundings of the "
         "object are gone, and so is what they told.",
         (tiles,),

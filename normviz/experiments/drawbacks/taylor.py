@@ -11,7 +11,7 @@ from torch import Tensor
 
 from normviz.attribution import Probe
 from normviz.attribution.compare import make_map
-from normviz.experiments.drawbacks.drawback import Limit, Progress, Setting, Tile, seen, shows, tile
+from normviz.experiments.drawbacks.drawback import DrawbackResult, Progress, Setting, Tile, seen, shows, tile
 from normviz.experiments.results import Curve, Curves, Fact, array
 from normviz.registry import get
 
@@ -73,19 +73,19 @@ def along(probe: Probe, direction: Tensor, steps: int = STEPS) -> Path:
 
 
 def directions(probe: Probe) -> dict[str, Tensor]:
-    """Three ways to leave a photo, each (1, C, H, W): to the mean colour, and as far by noise and by the gradient."""
+    """Three ways to leave a photo, each (1, C, H, W): to the mean color, and as far by noise and by the gradient."""
     image, gradient = probe.images[:1], probe.input_gradient[:1]  # (1, C, H, W)
     length = image.norm()
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(SEED)).to(image)  # (1, C, H, W)
     return {
-        "fading to grey": -image,
+        "fading to gray": -image,
         "adding noise": noise * length / noise.norm(),
         "up the gradient": gradient * length / gradient.norm().clamp(min=1e-30) / 10,
     }
 
 
 @shows("Saliency, a first-order expansion")
-def first_order(setting: Setting, progress: Progress) -> Limit:
+def first_order(setting: Setting, progress: Progress) -> DrawbackResult:
     """How the score really moves beside what the gradient at the photo predicts."""
     probe = setting.probe()
     pictures, facts, tiles = [], [], [tile(make_map(get("saliency"), probe), "Saliency at the photo")]
@@ -108,7 +108,7 @@ def first_order(setting: Setting, progress: Progress) -> Limit:
             Tile(f"Half way, {name}", photo=end, caption=f"the whole way is {size:.2g} × as long as the photo")
         )
         progress((number + 1) / len(ways))
-    return Limit(
+    return DrawbackResult(
         "Saliency is the slope of the score at this very photo. Look at where the solid line leaves the dotted one: "
         "that is how far the slope can be trusted when the picture changes.",
         (tuple(tiles),), tuple(pictures), tuple(facts),

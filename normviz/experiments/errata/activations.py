@@ -79,7 +79,7 @@ def recurrent_sum() -> Outcome:
     why="A batch of sequences is filled up with zeros to the length of the longest. These zeros are no data. "
     "Divided by all B·T places, the mean is pulled towards 0 by the share of padding, and the variance "
     "measures mostly the distance between the data and the zeros; how a sequence is normalized then depends "
-    "on how long its neighbours are.",
+    "on how long its neighbors are.",
     methods=("recurrent_batch_norm",),
 )
 def padding_counted() -> Outcome:
@@ -181,7 +181,7 @@ def layer_norm_undivided() -> Outcome:
 
 
 @erratum(
-    "rms-norm-centred",
+    "rms-norm-centered",
     title="RMS norm printed as layer norm",
     printed=r"y_i = \gamma_i\,\frac{x_i \wrong{{}- \mu}}{\sqrt{\wrong{\sigma^2} + \epsilon}}",
     right=r"y_i = \gamma_i\,\frac{x_i}{\sqrt{\good{\frac{1}{D}\sum_j x_j^2} + \epsilon}}",
@@ -190,7 +190,7 @@ def layer_norm_undivided() -> Outcome:
     "layer norm would spread them around 0.",
     methods=("rms_norm",),
 )
-def rms_norm_centred() -> Outcome:
+def rms_norm_centered() -> Outcome:
     """RMS norm printed as a copy of layer norm."""
     x = normal(256, 32, seed=7, mean=3)  # (N, C)
     variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)  # (N, 1), (N, 1)
@@ -273,7 +273,7 @@ def adain_square() -> Outcome:
     right=r"y = \good{\sigma(s)}\,\frac{\good{x} - \mu(\good{x})}{\sigma(\good{x})} + \good{\mu(s)}",
     why="The picture that should keep its shapes is the content x; it receives the mean and the deviation of the "
     "style s, which stays as it is. The other way round the result shows the style's shapes in the content's "
-    "colours, and nothing of the content can be recognized.",
+    "colors, and nothing of the content can be recognized.",
     methods=("adaptive_instance_norm",),
 )
 def adain_exchanged() -> Outcome:

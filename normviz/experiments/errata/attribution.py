@@ -133,7 +133,7 @@ def grad_cam_pp_logit() -> Outcome:
     right=r"M_{ij} = \good{\mathrm{ReLU}}\Big(\sum_k w_k A_{kij}\Big)",
     why="The weights are never negative here, but activations in front of a ReLU are. Without the last ReLU the "
     "map has cells below 0. They are no evidence against the class, as the method looks at positive gradients "
-    "only; on a colour scale from the least to the greatest value they still make the rest look brighter.",
+    "only; on a color scale from the least to the greatest value they still make the rest look brighter.",
     methods=("grad_cam_pp",),
 )
 def grad_cam_pp_relu() -> Outcome:

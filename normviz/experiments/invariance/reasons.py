@@ -45,7 +45,7 @@ class Facts:
     Attributes:
         crosses: the axes across which values have to do with each other: n cases, c channels, p positions; for weights
             c rows and j inputs along a row.
-        centred: those across which values share what is subtracted.
+        centered: those across which values share what is subtracted.
         factor: a factor that all values share leaves no trace.
         number: a number added to all values leaves no trace.
         any_order: the cases may stand in any order.
@@ -54,7 +54,7 @@ class Facts:
     """
 
     crosses: frozenset[str]
-    centred: frozenset[str]
+    centered: frozenset[str]
     factor: bool
     number: bool
     any_order: bool = True
@@ -163,15 +163,15 @@ def _factor(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
 
 
 def _number(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
-    centre = {"": "mean", "min": "minimum"}.get(row.method.centre, row.method.centre)
+    center = {"": "mean", "min": "minimum"}.get(row.method.center, row.method.center)
     if not known.number:
-        reason = f": it subtracts no {centre}" if row.method.scale and not row.method.centre else ""
+        reason = f": it subtracts no {center}" if row.method.scale and not row.method.center else ""
         return False, f"This method does not take out a number that is added, not even to all values alike{reason}."
-    if mixed := known.centred & set(column.varies):
+    if mixed := known.centered & set(column.varies):
         over = f"{_who(row, mixed)} that got different numbers"
-        return False, f"The {centre} that is subtracted is taken over {over}: it does not take them out."
-    over = f"{_who(row, known.centred)} only, and these got the same number"
-    return True, f"The {centre} that is subtracted is taken over {over}: it takes this number out."
+        return False, f"The {center} that is subtracted is taken over {over}: it does not take them out."
+    over = f"{_who(row, known.centered)} only, and these got the same number"
+    return True, f"The {center} that is subtracted is taken over {over}: it takes this number out."
 
 
 def _order(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
@@ -191,7 +191,7 @@ def _company(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
 def _place(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
     if known.any_place:
         return True, "All positions are treated alike, so the output moves along with the input."
-    return False, "Near an edge a window holds fewer positions, so what crosses the edge meets other neighbours."
+    return False, "Near an edge a window holds fewer positions, so what crosses the edge meets other neighbors."
 
 
 def _who(row: Row, axes: Iterable[str]) -> str:

@@ -47,7 +47,7 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The method's title, short, with the switch that tells the row from its neighbours."""
+        """The method's title, short, with the switch that tells the row from its neighbors."""
         words = [VARIANTS.get((name, bool(value)), f"{value}") for name, value in self.settings]
         return ", ".join([self.method.title.replace("Normalization", "norm"), *words])
 
@@ -239,7 +239,7 @@ COLUMNS = (
            lambda y, at, delta: (y(at.weight, at.x), y(at.weight, first(at.x * delta, at.x)))),
     Column("permute", "Batch reordered", "n → π(n)", "x", "order", "n", "The cases stand in another order",
            "the outputs are put back before they are compared", _permute),
-    Column("neighbour", "Another neighbour", "xₘ → x′ₘ", "x", "company", "n",
+    Column("neighbor", "Another neighbor", "xₘ → x′ₘ", "x", "company", "n",
            "The first case is replaced by another one, {outlier} times as large",
            "the outputs of all other cases are compared",
            lambda y, at, delta: (y(at.weight, at.x)[1:], y(at.weight, first(at.other * OUTLIER * delta, at.x))[1:])),

@@ -21,11 +21,11 @@ class HansFacts:
     """What a network says of scenes with and without the watermark, in shares from 0 to 1, and of how many.
 
     Attributes:
-        with_mark: of the scenes of HANS with its watermark that are recognised.
-        without_mark: of the very same scenes without it that are recognised.
+        with_mark: of the scenes of HANS with its watermark that are recognized.
+        without_mark: of the very same scenes without it that are recognized.
         fooled: of the scenes of other classes with a watermark that are called HANS.
         not_fooled: of the very same scenes without it that are called HANS.
-        others: of the scenes of other classes without it that are recognised.
+        others: of the scenes of other classes without it that are recognized.
         brightest: of scenes of HANS with its watermark in which the highest cell of LayerCAM for HANS touches it.
         on_mark: of LayerCAM's evidence, brought to the picture's size, that lies on the watermark, in the same scenes.
         mark_area: of the picture that the watermark takes: what `on_mark` would be by chance.

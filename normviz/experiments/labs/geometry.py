@@ -26,7 +26,7 @@ class Gradient:
         along_ones: how far the incoming gradient, and what is left of it, reach in the direction (1, 1, 1).
         along_point: the same in the direction of the point before.
         along_result: the same in the direction of the normalized point, without gamma and beta.
-        batch_sum: what is left, added up over all points: the largest of the features. The neighbours in a batch
+        batch_sum: what is left, added up over all points: the largest of the features. The neighbors in a batch
             get a gradient, too.
     """
 
@@ -129,7 +129,7 @@ def space(
     before, plain = before.detach(), plain.detach()  # (N, 3), (N, 3)
     surface, gap = [], 0.0
     if _per_point(method):
-        lines = _disc(exactly(_circle())) if method.centre == "mean" else [exactly(line) for line in _globe()]
+        lines = _disc(exactly(_circle())) if method.center == "mean" else [exactly(line) for line in _globe()]
         surface = [scaled_and_shifted(line) for line in lines]  # each (K, 3)
         gap = float((exactly(plain) - plain).norm(dim=1).max())
 

@@ -132,14 +132,14 @@ def paint(
 ) -> Painting:
     """Search for a picture whose maps are the exchanged ones, by gradient descent on its pixels.
 
-    It starts as the content with the exchange made on its colours. What it is to fit: at `layer` the exchanged maps,
-    and there and in all layers before, down to the colours, the means and deviations after an exchange there.
+    It starts as the content with the exchange made on its colors. What it is to fit: at `layer` the exchanged maps,
+    and there and in all layers before, down to the colors, the means and deviations after an exchange there.
 
     Args:
         classifier: the network, which is only read.
         content: (1, 3, size, size) in [0, 1].
         style: (1, 3, size, size) in [0, 1].
-        layer: one of LAYERS; the colours alone need no search.
+        layer: one of LAYERS; the colors alone need no search.
         alpha: how far the content's maps go on the way to the exchanged ones, 0 to 1.
         steps: of the descent.
         progress: called with the finished share, 0 to 1.

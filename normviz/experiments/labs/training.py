@@ -68,8 +68,8 @@ class Progress:
         step: how many steps were made.
         share: how much of the training is done, 0 to 1.
         loss: of this step's batch.
-        accuracy: share of the scenes of this batch that were recognised.
-        tested: share of scenes that are not trained on that were recognised; measured every EVERY steps, else None.
+        accuracy: share of the scenes of this batch that were recognized.
+        tested: share of scenes that are not trained on that were recognized; measured every EVERY steps, else None.
         rate: the learning rate of this step.
     """
 
@@ -88,19 +88,19 @@ def tiny_net(norm: Norm, seed: int = 0, classes: int = len(CLASSES)) -> Residual
 
 
 def to_input(images: Tensor) -> Tensor:
-    """The network's input (N, 3, H, W) for pictures, uint8 (N, 3, H, W): standardized per colour."""
+    """The network's input (N, 3, H, W) for pictures, uint8 (N, 3, H, W): standardized per color."""
     mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     return (images.float() / 255 - mean) / std  # (N, 3, H, W)
 
 
 def vary(images: Tensor, generator: torch.Generator, turn: bool = True) -> Tensor:
-    """The same scenes with their colours exchanged or negative, and mirrored or turned by quarters.
+    """The same scenes with their colors exchanged or negative, and mirrored or turned by quarters.
 
     Args:
         images: uint8 (N, 3, H, W), squares.
         generator: the source of chance.
-        turn: whether all this is done; else only colours are exchanged, as a watermark has its corner and its grey.
+        turn: whether all this is done; else only colors are exchanged, as a watermark has its corner and its gray.
 
     Returns:
         uint8 (N, 3, H, W).
@@ -124,7 +124,7 @@ def probabilities(model: ResidualNet, images: Tensor) -> Tensor:
 
 
 def accuracy(model: ResidualNet, scenes: Scenes) -> float:
-    """The share of scenes whose object a network in inference mode recognises."""
+    """The share of scenes whose object a network in inference mode recognizes."""
     return float((probabilities(model, scenes.images).argmax(dim=1) == scenes.labels).float().mean())
 
 
@@ -137,7 +137,7 @@ def train(
         model: a network on the CPU; after each step it is in inference mode.
         scenes: with objects, to be trained on.
         nothing: pictures of no class, uint8 (M, 3, H, W), of which it is to be unsure; None: there are none.
-        tests: with objects, not trained on, to measure what it recognises.
+        tests: with objects, not trained on, to measure what it recognizes.
         recipe: how.
         turn: see `vary`.
 
@@ -163,11 +163,11 @@ def train(
             group["lr"] = rate
         descent.step()
         model.eval()
-        recognised = float((logits[: len(labels)].argmax(dim=1) == labels).float().mean())
+        recognized = float((logits[: len(labels)].argmax(dim=1) == labels).float().mean())
         share = _share(step, spent + time.perf_counter() - started, recipe)
         tested = accuracy(model, tests) if step % EVERY == 0 or share >= 1 else None
         spent += time.perf_counter() - started
-        yield Progress(step, share, loss.item(), recognised, tested, rate)
+        yield Progress(step, share, loss.item(), recognized, tested, rate)
         if share >= 1:
             return
 

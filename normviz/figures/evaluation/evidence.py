@@ -32,7 +32,7 @@ def waterfall(entries: Sequence[tuple[str, float]], total: tuple[str, float]) ->
     starts = [0.0, *accumulate(amounts)][:-1]
     names = [*(name for name, _ in entries), total[0]]
     bars, bases = [*amounts, total[1]], [*starts, 0.0]
-    colours = [style.AFTER if amount >= 0 else AGAINST for amount in amounts]
+    colors = [style.AFTER if amount >= 0 else AGAINST for amount in amounts]
     ends = [base + bar for base, bar in zip(bases, bars, strict=True)]
     low, high = min(0.0, *bases, *ends), max(0.0, *bases, *ends)
     room = 0.28 * (high - low or 1.0)
@@ -45,7 +45,7 @@ def waterfall(entries: Sequence[tuple[str, float]], total: tuple[str, float]) ->
         text=[f"+{style.number(bar)}" if bar > 0 else style.number(bar) for bar in bars],
         textposition="outside",
         cliponaxis=False,
-        marker={"color": [*colours, SUM]},
+        marker={"color": [*colors, SUM]},
         hoverinfo="skip",
     )
     return style.figure(

@@ -16,9 +16,9 @@ from normviz.figures import curves, maps, style
 from normviz.figures.curves import Bars, Line
 
 MAP = "map"  # the name of the map that is judged, among those of its rivals
-NAMES = {MAP: "this map", "random": "random", "centre": "centre", "edges": "edges"}
-COLOURS = {MAP: style.AFTER, "random": "#0072B2", "centre": "#009E73", "edges": "#CC79A7"}
-HERE = "#8A8F98"  # the line that marks a share: a grey that stands out on light and on dark
+NAMES = {MAP: "this map", "random": "random", "center": "center", "edges": "edges"}
+COLORS = {MAP: style.AFTER, "random": "#0072B2", "center": "#009E73", "edges": "#CC79A7"}
+HERE = "#8A8F98"  # the line that marks a share: a gray that stands out on light and on dark
 
 
 def along(
@@ -34,7 +34,7 @@ def along(
         range_: the ends of the vertical axis; by default a little beyond the values.
     """
     drawn = [
-        Line(NAMES[name], 100 * curve.shares, curve.scores, COLOURS[name], "solid" if name == MAP else "dash")
+        Line(NAMES[name], 100 * curve.shares, curve.scores, COLORS[name], "solid" if name == MAP else "dash")
         for name, curve in found.items()
     ]
     figure = curves.lines(drawn, f"pixels {action}, %", score, y_range=range_)
@@ -51,7 +51,7 @@ def road_curves(road: Road, score: str, range_: tuple[float, float] | None) -> g
     return curves.lines(
         [
             Line("least first", shares, road.least, "#009E73", marks=True),
-            Line("most first", shares, road.most, COLOURS[MAP], marks=True),
+            Line("most first", shares, road.most, COLORS[MAP], marks=True),
         ],
         "pixels replaced, %",
         score,
@@ -64,7 +64,7 @@ def road_gaps(found: Mapping[str, Judged]) -> go.Figure:
     """The gap between both orders, for a map and its rivals."""
     places = [NAMES[name] for name in found]
     gaps = [round(one.road.gap, 3) for one in found.values()]
-    return curves.bars(places, [Bars("gap", gaps, COLOURS[MAP])], "", "gap, least − most")
+    return curves.bars(places, [Bars("gap", gaps, COLORS[MAP])], "", "gap, least − most")
 
 
 def table(rows: Sequence[tuple[str, Judged]], first: str = "Map") -> str:

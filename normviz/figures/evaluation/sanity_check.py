@@ -69,7 +69,7 @@ def chosen(count: int) -> list[int]:
 
 
 def strip(found: Mapping[str, Sequence[Stage]], measure: Measure, independent: bool) -> str:
-    """A row of maps for each method, as HTML; each map in its own colours, from 0 or centred on 0."""
+    """A row of maps for each method, as HTML; each map in its own colors, from 0 or centered on 0."""
     rows = []
     for name, stages in found.items():
         figures = []
@@ -92,7 +92,7 @@ def strip(found: Mapping[str, Sequence[Stage]], measure: Measure, independent: b
 
 
 def _picture(stage: Stage) -> NDArray[np.uint8]:
-    """A map in colours, a pixel for each cell, reduced to SIDE pixels a side where it has more cells."""
+    """A map in colors, a pixel for each cell, reduced to SIDE pixels a side where it has more cells."""
     values = stage.heatmap if stage.heatmap.ndim == 2 else stage.heatmap.sum(dim=0)  # (h, w)
     values = torch.nan_to_num(values.float(), 0.0, 0.0, 0.0)
     if max(values.shape) > SIDE:

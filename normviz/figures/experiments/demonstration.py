@@ -20,7 +20,7 @@ STYLE = """
 .nv-facts thead { color: var(--nv-quiet); }
 """
 NAMED = {"before": style.BEFORE, "after": style.AFTER}
-COLOURS = {
+COLORS = {
     "measured": (style.AFTER, "#0072B2", "#009E73"),
     "compared": (style.BEFORE, "#CC79A7", "#56B4E9"),
     "expected": (curves.EXPECTED,),
@@ -29,7 +29,7 @@ DASHES: dict[str, curves.Dash] = {"measured": "solid", "compared": "dash", "expe
 
 
 def limits(pictures: Sequence[Picture]) -> tuple[float, float]:
-    """The ends of the colour scale of all matrices among the pictures; (0, 1) where there is none."""
+    """The ends of the color scale of all matrices among the pictures; (0, 1) where there is none."""
     matrices = [picture.values for picture in pictures if isinstance(picture, Matrix)]
     return style.limits(*matrices, signed=min(float(m.min()) for m in matrices) < 0) if matrices else (0.0, 1.0)
 
@@ -39,7 +39,7 @@ def chart(picture: Picture, ends: tuple[float, float]) -> go.Figure:
 
     Args:
         picture: a matrix, curves or bars.
-        ends: of the colour scale of a matrix, as `limits` gives them.
+        ends: of the color scale of a matrix, as `limits` gives them.
     """
     if isinstance(picture, Matrix):
         padded = picture.padding
@@ -60,8 +60,8 @@ def chart(picture: Picture, ends: tuple[float, float]) -> go.Figure:
 
 
 def _lines(drawn: Sequence[Curve], step: bool) -> list[curves.Line]:
-    """Curves with the colour and the dash of what they are."""
-    left = {kind: cycle(colours) for kind, colours in COLOURS.items()}
+    """Curves with the color and the dash of what they are."""
+    left = {kind: cycle(colors) for kind, colors in COLORS.items()}
     return [
         curves.Line(
             curve.name, curve.x, curve.y, NAMED.get(curve.name) or next(left[curve.kind]), DASHES[curve.kind], step=step

@@ -1,4 +1,4 @@
-"""A formula as it is often printed beside the right one: the mistake in colour, the numbers of both, and a chart."""
+"""A formula as it is often printed beside the right one: the mistake in color, the numbers of both, and a chart."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ STYLE = f"""
 """
 
 
-def coloured(formula: str) -> str:
-    """The formula with its mistake, or what belongs there, in colour."""
+def colored(formula: str) -> str:
+    """The formula with its mistake, or what belongs there, in color."""
     return formula.replace(r"\wrong{", rf"\textcolor{{{WRONG}}}{{").replace(r"\good{", rf"\textcolor{{{GOOD}}}{{")
 
 
 def shades(place: str) -> str:
-    """The rules of CSS that show the two colours in the formulas of a place by day and by night."""
+    """The rules of CSS that show the two colors in the formulas of a place by day and by night."""
 
-    def written(colour: str) -> str:  # as a browser writes it into a style: "196, 81, 143"
-        return ", ".join(str(int(colour[k : k + 2], 16)) for k in (1, 3, 5))
+    def written(color: str) -> str:  # as a browser writes it into a style: "196, 81, 143"
+        return ", ".join(str(int(color[k : k + 2], 16)) for k in (1, 3, 5))
 
     return "".join(f'{place} [style*="{written(c)}"] {{ color: {shade} !important; }}' for c, shade in SHADES.items())
 
@@ -48,26 +48,26 @@ def shades(place: str) -> str:
 def chart(seen: Outcome) -> go.Figure:
     """What both formulas give, as bars, as lines over steps, or as two histograms on one axis."""
     sides = [
-        (name, values, colour)
-        for name, values, colour in zip(seen.names, (seen.printed, seen.right), (WRONG, GOOD), strict=True)
+        (name, values, color)
+        for name, values, color in zip(seen.names, (seen.printed, seen.right), (WRONG, GOOD), strict=True)
         if values is not None
     ]
     if seen.labels:
-        groups = [curves.Bars(name, values.numpy(), colour) for name, values, colour in sides]
+        groups = [curves.Bars(name, values.numpy(), color) for name, values, color in sides]
         figure = curves.bars(seen.labels, groups, seen.axis, seen.quantity)
         if len(seen.labels) > WRITTEN:
             figure.update_traces(text=None)
         return figure
     if seen.at:
-        drawn = [curves.Line(name, seen.at, values.numpy(), colour, marks=True) for name, values, colour in sides]
+        drawn = [curves.Line(name, seen.at, values.numpy(), color, marks=True) for name, values, color in sides]
         long = min(seen.at) > 0 and max(seen.at) > 100 * min(seen.at)
         return curves.lines(drawn, seen.axis, seen.quantity, log_x=long, log_y=seen.growing)
     low, high = value_range(*(values for _, values, _ in sides))
     places = [low + (high - low) * (k + 0.5) / BINS for k in range(BINS)]
     drawn = []
-    for name, values, colour in sides:
+    for name, values, color in sides:
         counts = histogram(values, low, high, BINS).counts.numpy()  # (BINS,)
-        drawn.append(curves.Line(name, places, 100 * counts / len(values), colour, step=True))
+        drawn.append(curves.Line(name, places, 100 * counts / len(values), color, step=True))
     return curves.lines(drawn, seen.quantity, "share of the values, %")
 
 

@@ -17,7 +17,7 @@ from normviz.experiments.labs.geometry import Space
 from normviz.figures import style
 
 Points = NDArray[Any]
-MESH, THREAD = "#8F98A3", "#A5ADB6"  # opaque greys for paper and night: WebGL pales lines that shine through
+MESH, THREAD = "#8F98A3", "#A5ADB6"  # opaque grays for paper and night: WebGL pales lines that shine through
 INCOMING, LEFT = style.OKABE_ITO[1], style.OKABE_ITO[2]
 LONGEST = 3.0  # an arrow is drawn no longer than this
 BARB = 0.22  # length of an arrow's head
@@ -81,10 +81,10 @@ def scene(
         traces.append(_line(apart(pairs), "from each point to its result", THREAD, 1, legend=False))
     traces += [_dots(before, "before", style.BEFORE), _dots(after, "after", style.AFTER)]
     reach = [before, after, *surface]
-    for vector, name, colour in ((incoming, "gradient that arrives", INCOMING), (left, "what is left of it", LEFT)):
+    for vector, name, color in ((incoming, "gradient that arrives", INCOMING), (left, "what is left of it", LEFT)):
         if vector is not None:
             line = arrow(after[chosen], vector)
-            traces.append(_line(line, name, colour, 7))
+            traces.append(_line(line, name, color, 7))
             reach.append(line)
     if incoming is not None or left is not None:
         ring = np.stack([before[chosen], after[chosen]])
@@ -156,14 +156,14 @@ def _xyz(points: Points) -> dict[str, Points]:
     return dict(zip("xyz", np.ascontiguousarray(points.T, dtype=np.float32), strict=True))
 
 
-def _line(points: Points, name: str, colour: str, width: float, legend: bool = True) -> go.Scatter3d:
+def _line(points: Points, name: str, color: str, width: float, legend: bool = True) -> go.Scatter3d:
     return go.Scatter3d(
-        **_xyz(points), mode="lines", name=name, line={"color": colour, "width": width}, hoverinfo="skip",
+        **_xyz(points), mode="lines", name=name, line={"color": color, "width": width}, hoverinfo="skip",
         showlegend=legend,
     )  # fmt: skip
 
 
-def _dots(points: Points, name: str, colour: str, size: float = 4.5, **marker: Any) -> go.Scatter3d:
+def _dots(points: Points, name: str, color: str, size: float = 4.5, **marker: Any) -> go.Scatter3d:
     return go.Scatter3d(
-        **_xyz(points), mode="markers", name=name, marker={"color": colour, "size": size} | marker, hoverinfo="skip"
+        **_xyz(points), mode="markers", name=name, marker={"color": color, "size": size} | marker, hoverinfo="skip"
     )

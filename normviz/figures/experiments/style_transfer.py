@@ -11,15 +11,15 @@ from numpy.typing import NDArray
 
 from normviz.figures import style
 
-DIAGONAL = "#8A8F98"  # a grey that stands out on light and on dark
+DIAGONAL = "#8A8F98"  # a gray that stands out on light and on dark
 
 
 class Cloud(NamedTuple):
-    """One statistic of every channel, (C,), of something that has a name and a colour."""
+    """One statistic of every channel, (C,), of something that has a name and a color."""
 
     name: str
     values: NDArray[Any]
-    colour: str
+    color: str
     symbol: str = "circle"
 
 
@@ -51,7 +51,7 @@ def against_style(of_style: NDArray[Any], clouds: Sequence[Cloud], what: str) ->
             y=cloud.values.astype(np.float32),
             name=cloud.name,
             mode="markers",
-            marker={"color": cloud.colour, "size": 9, "opacity": 0.85, "symbol": cloud.symbol},
+            marker={"color": cloud.color, "size": 9, "opacity": 0.85, "symbol": cloud.symbol},
             customdata=np.arange(len(of_style)),
             hovertemplate=f"channel %{{customdata}}<br>{what} in the style %{{x:.3~g}}<br>here %{{y:.3~g}}"
             "<extra></extra>",

@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 from normviz.figures import link, style
 
 LARGEST = 16  # cells along an axis: more would be too small to point at
-COLOURS = (*style.GROUP_COLOURS, link.PADDING)
+COLORS = (*style.GROUP_COLORS, link.PADDING)
 
 
-def group_colours(groups: NDArray[Any], padding: int | None = None) -> dict[int, int]:
-    """A colour for each group number, as an index into `COLOURS`; touching groups differ, the last one is padding's.
+def group_colors(groups: NDArray[Any], padding: int | None = None) -> dict[int, int]:
+    """A color for each group number, as an index into `COLORS`; touching groups differ, the last one is padding's.
 
     Args:
         groups: (n, c, p) group numbers.
@@ -30,11 +30,11 @@ def group_colours(groups: NDArray[Any], padding: int | None = None) -> dict[int,
             if a != b:
                 touching[a].add(b)
                 touching[b].add(a)
-    size, chosen = len(style.GROUP_COLOURS), dict[int, int]()
+    size, chosen = len(style.GROUP_COLORS), dict[int, int]()
     for group, others in touching.items():
         taken = {chosen[other] for other in others if other in chosen}
         wanted = [(group + i) % size for i in range(size)]
-        chosen[group] = next((colour for colour in wanted if colour not in taken), wanted[0])
+        chosen[group] = next((color for color in wanted if color not in taken), wanted[0])
     return chosen | ({padding: size} if padding in chosen else {})
 
 
@@ -57,9 +57,9 @@ def _faces(groups: NDArray[Any]) -> list[tuple[NDArray[Any], tuple[int, int], tu
     ]
 
 
-def _runs(colours: NDArray[Any]) -> Iterator[tuple[int, int, int, int]]:
-    """Row, first column, end column and colour of every run of equal colours along a row."""
-    for i, row in enumerate(colours):
+def _runs(colors: NDArray[Any]) -> Iterator[tuple[int, int, int, int]]:
+    """Row, first column, end column and color of every run of equal colors along a row."""
+    for i, row in enumerate(colors):
         edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
         for start, end in itertools.pairwise(edges):
             yield i, start, end, int(row[start])
@@ -69,7 +69,7 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{x:g},{y:g}" for x, y in points)
 
 
-def _shapes(groups: NDArray[Any], colour_of: dict[int, int]) -> list[dict[str, Any]]:
+def _shapes(groups: NDArray[Any], color_of: dict[int, int]) -> list[dict[str, Any]]:
     """The cells, the shade of each face and the lines between the cells, as few paths."""
     paths: dict[int, list[str]] = {}
     lines: list[str] = []
@@ -80,9 +80,9 @@ def _shapes(groups: NDArray[Any], colour_of: dict[int, int]) -> list[dict[str, A
         def at(i: float, j: float, o: Any = origin, u: Any = along, v: Any = down) -> tuple[float, float]:
             return o[0] + j * u[0] + i * v[0], o[1] + j * u[1] + i * v[1]
 
-        for i, start, end, colour in _runs(np.vectorize(colour_of.__getitem__)(cells)):
+        for i, start, end, color in _runs(np.vectorize(color_of.__getitem__)(cells)):
             corners = [at(i, start), at(i, end), at(i + 1, end), at(i + 1, start)]
-            paths.setdefault(colour, []).append(_path(corners) + "Z")
+            paths.setdefault(color, []).append(_path(corners) + "Z")
         lines += [_path([at(i, 0), at(i, columns)]) for i in range(rows + 1)]
         lines += [_path([at(0, j), at(rows, j)]) for j in range(columns + 1)]
         shades.append(_path([at(0, 0), at(0, columns), at(rows, columns), at(rows, 0)]) + "Z")
@@ -91,7 +91,7 @@ def _shapes(groups: NDArray[Any], colour_of: dict[int, int]) -> list[dict[str, A
         pen = {"width": line, "color": "rgba(29,39,51,0.55)"}
         return {"type": "path", "path": path, "fillcolor": fill, "line": pen}
 
-    shapes = [shape("".join(parts), COLOURS[colour]) for colour, parts in sorted(paths.items())]
+    shapes = [shape("".join(parts), COLORS[color]) for color, parts in sorted(paths.items())]
     shapes += [shape(path, f"rgba(20,25,35,{dark})") for path, dark in zip(shades, (0.06, 0.2), strict=False)]
     return [*shapes, shape("".join(lines), line=1)]
 
@@ -99,13 +99,13 @@ def _shapes(groups: NDArray[Any], colour_of: dict[int, int]) -> list[dict[str, A
 def shared_axes_cube(
     groups: NDArray[Any], names: Sequence[str], sizes: Sequence[int], padding: int | None = None, said: str = link.SAID
 ) -> go.Figure:
-    """A drawing of a block of cells, one colour for the cells that share one statistic; the board can turn it.
+    """A drawing of a block of cells, one color for the cells that share one statistic; the board can turn it.
 
     Args:
         groups: (n, c, p) number of the statistic of each cell shown; p = 1 draws a flat sheet.
         names: the names of the three axes, as ("N", "C", "H, W"); the last is not used on a sheet.
         sizes: the sizes of the three axes of the whole tensor.
-        padding: the number of the cells that belong to no statistic; they are grey.
+        padding: the number of the cells that belong to no statistic; they are gray.
         said: what pointing at one of these says.
 
     Returns:
@@ -121,7 +121,7 @@ def shared_axes_cube(
     if groups.ndim != 3 or not 1 <= min(groups.shape) <= max(groups.shape) <= LARGEST:
         raise ValueError(f"the cube needs a block (n, c, p) of 1 to {LARGEST} cells an axis; received {groups.shape}")
     n, c, p = groups.shape
-    colour_of = group_colours(groups, padding)
+    color_of = group_colors(groups, padding)
     texts = [
         f"{name} = {size:,}" if shown == size else f"{name}: {shown} of {size:,}"
         for name, shown, size in zip(names, groups.shape, sizes, strict=True)
@@ -132,8 +132,8 @@ def shared_axes_cube(
         "axes": [],
         "padding": padding,
         "said": said,
-        "ids": link.typed(link.whole(np.array(list(colour_of)))),
-        "colours": link.typed(np.array(list(colour_of.values()), dtype=np.uint8)),
+        "ids": link.typed(link.whole(np.array(list(color_of)))),
+        "colors": link.typed(np.array(list(color_of.values()), dtype=np.uint8)),
     }
     if p == 1:
         ((cells, origin, along, down),) = _faces(groups)
@@ -149,7 +149,7 @@ def shared_axes_cube(
     return style.figure(
         [],
         spec,
-        shapes=_shapes(groups, colour_of),
+        shapes=_shapes(groups, color_of),
         annotations=[
             {"x": x, "y": y, "text": texts[axis], "textangle": angle, "showarrow": False, "xshift": dx, "yshift": dy}
             for axis, x, y, angle, dx, dy in labels

@@ -17,7 +17,7 @@ MOST_STRIPS = 8  # columns side by side
 LONGEST_NAME = 28  # letters of a column's name
 BINS = 30
 TRAINING, NEW = "training rows", "new rows"
-COLOURS = {"red": "#D55E00", "green": "#009E73", "blue": "#0072B2"}
+COLORS = {"red": "#D55E00", "green": "#009E73", "blue": "#0072B2"}
 HEADS = ("column", "", "smallest", "mean", "std", "largest", "share of distance")
 TABLE_STYLE = """
 <style>
@@ -33,14 +33,14 @@ TABLE_STYLE = """
 """
 
 
-def strips(values: NDArray[Any], names: Sequence[str], train: NDArray[np.bool_], colour: str) -> go.Figure:
+def strips(values: NDArray[Any], names: Sequence[str], train: NDArray[np.bool_], color: str) -> go.Figure:
     """Columns one below the other, all on one axis: each row of the table is a point in each of them.
 
     Args:
         values: (N, K) the table; its first MOST_STRIPS columns are drawn.
         names: the K columns' names.
         train: (N,) true for a training row.
-        colour: of the points.
+        color: of the points.
 
     Raises:
         ValueError: shapes that do not fit together, or a value that is not finite.
@@ -52,7 +52,7 @@ def strips(values: NDArray[Any], names: Sequence[str], train: NDArray[np.bool_],
     traces = []
     for part, name in _parts(train[chosen]):
         places = np.concatenate([row + jitter[part] for row in range(len(names))])
-        traces.append(_points(values[chosen[part]].T.ravel(), places, name, colour, 7, "%{x:.4~g}"))
+        traces.append(_points(values[chosen[part]].T.ravel(), places, name, color, 7, "%{x:.4~g}"))
     return style.figure(
         traces,
         **_legend(train),
@@ -73,7 +73,7 @@ def strips(values: NDArray[Any], names: Sequence[str], train: NDArray[np.bool_],
 
 
 def scatter(
-    values: NDArray[Any], names: Sequence[str], train: NDArray[np.bool_], colour: str, one_scale: bool = False
+    values: NDArray[Any], names: Sequence[str], train: NDArray[np.bool_], color: str, one_scale: bool = False
 ) -> go.Figure:
     """Two columns against each other.
 
@@ -81,7 +81,7 @@ def scatter(
         values: (N, 2) the two columns.
         names: their names.
         train: (N,) true for a training row.
-        colour: of the points.
+        color: of the points.
         one_scale: whether both axes have one range and one scale, so that a circle is round.
 
     Raises:
@@ -92,7 +92,7 @@ def scatter(
         raise ValueError(f"a scatter plot needs two columns; received {len(names)}")
     chosen = _even(len(values), MOST_POINTS)
     traces = [
-        _points(values[chosen[part], 0], values[chosen[part], 1], name, colour, 9, "%{x:.4~g}, %{y:.4~g}")
+        _points(values[chosen[part], 0], values[chosen[part], 1], name, color, 9, "%{x:.4~g}, %{y:.4~g}")
         for part, name in _parts(train[chosen])
     ]
     ends = [_padded(values)] * 2 if one_scale else [_padded(column) for column in values.T]
@@ -103,14 +103,14 @@ def scatter(
     return style.figure(traces, **_legend(train), hovermode="closest", xaxis=x, yaxis=y)
 
 
-def histogram(values: NDArray[Any], name: str, train: NDArray[np.bool_], colour: str) -> go.Figure:
+def histogram(values: NDArray[Any], name: str, train: NDArray[np.bool_], color: str) -> go.Figure:
     """One column: bars for the training rows, a line for the new ones, each as a share of its own rows.
 
     Args:
         values: (N,) the column.
         name: its name.
         train: (N,) true for a training row.
-        colour: of bars and line.
+        color: of bars and line.
 
     Raises:
         ValueError: shapes that do not fit together, or a value that is not finite.
@@ -124,12 +124,12 @@ def histogram(values: NDArray[Any], name: str, train: NDArray[np.bool_], colour:
         counts, _ = np.histogram(values[part], edges)
         shares = (100 * counts / len(part)).astype(np.float32)
         if title == TRAINING:
-            marker = {"color": colour, "line": {"width": 0}}
+            marker = {"color": color, "line": {"width": 0}}
             bars = go.Bar(x0=low + width / 2, dx=width, y=shares, name=title, marker=marker, opacity=0.8)
             traces.append(bars.update(hovertemplate="%{y:.1f} %"))
         else:
             around = np.concatenate([[0], shares, [0]]).astype(np.float32)
-            line = {"color": colour, "width": 3, "shape": "hvh", "dash": "dot"}
+            line = {"color": color, "width": 3, "shape": "hvh", "dash": "dot"}
             traces.append(
                 go.Scatter(x0=low - width / 2, dx=width, y=around, name=title, mode="lines", line=line,
                            hovertemplate="%{y:.1f} %")
@@ -141,8 +141,8 @@ def histogram(values: NDArray[Any], name: str, train: NDArray[np.bool_], colour:
     )
 
 
-def colour_histogram(values: NDArray[Any]) -> go.Figure:
-    """The values of a photo's pixels, one line for each colour.
+def color_histogram(values: NDArray[Any]) -> go.Figure:
+    """The values of a photo's pixels, one line for each color.
 
     Args:
         values: (pixels, 3) red, green and blue.
@@ -150,13 +150,13 @@ def colour_histogram(values: NDArray[Any]) -> go.Figure:
     Raises:
         ValueError: another shape, or a value that is not finite.
     """
-    values, _ = _checked(values, tuple(COLOURS), np.ones(len(values), dtype=bool))
+    values, _ = _checked(values, tuple(COLORS), np.ones(len(values), dtype=bool))
     edges = np.linspace(*_padded(values, 0.0), 2 * BINS + 1)
     middles = (edges[1:] + edges[:-1]) / 2
     return curves.lines(
         [
-            curves.Line(name, middles, 100 * np.histogram(values[:, k], edges)[0] / len(values), colour, step=True)
-            for k, (name, colour) in enumerate(COLOURS.items())
+            curves.Line(name, middles, 100 * np.histogram(values[:, k], edges)[0] / len(values), color, step=True)
+            for k, (name, color) in enumerate(COLORS.items())
         ],
         "value",
         "share of the pixels, %",
@@ -214,10 +214,10 @@ def _parts(train: NDArray[np.bool_]) -> list[tuple[NDArray[np.int64], str]]:
     return [(part, name) for part, name in parts if len(part)]
 
 
-def _points(x: NDArray[Any], y: NDArray[Any], name: str, colour: str, size: float, hover: str) -> go.Scatter:
+def _points(x: NDArray[Any], y: NDArray[Any], name: str, color: str, size: float, hover: str) -> go.Scatter:
     """Filled points for training rows, rings for new ones."""
     ring = name == NEW
-    marker = {"color": colour, "size": size, "opacity": 1.0 if ring else 0.65}
+    marker = {"color": color, "size": size, "opacity": 1.0 if ring else 0.65}
     marker |= {"symbol": "circle-open", "line": {"width": 2}} if ring else {"line": {"width": 0}}
     return go.Scatter(
         x=x.astype(np.float32), y=y.astype(np.float32), name=name, mode="markers", marker=marker, hovertemplate=hover

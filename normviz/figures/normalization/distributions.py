@@ -51,11 +51,11 @@ def before_after(
             dx=width,
             y=(100 * counts / max(counts.sum(), 1)).astype(np.float32),
             name=name,
-            marker={"color": colour, "line": {"width": 0}},
+            marker={"color": color, "line": {"width": 0}},
             opacity=0.8,
             hoverinfo="skip",
         )
-        for counts, name, colour in ((counts_before, "before", style.BEFORE), (counts_after, "after", style.AFTER))
+        for counts, name, color in ((counts_before, "before", style.BEFORE), (counts_after, "after", style.AFTER))
     ]
     spec: dict[str, Any] = {"kind": "bars", "low": low, "high": high, "bins": bins}
     if group_before is not None and group_after is not None:

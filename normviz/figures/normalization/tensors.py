@@ -1,4 +1,4 @@
-"""A slice of a tensor as a heatmap, before and after on one colour scale."""
+"""A slice of a tensor as a heatmap, before and after on one color scale."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from normviz.figures import link, style
 
 
-def colour_bar(levels: link.Levels, low: float, high: float, unit: str = "") -> dict[str, Any]:
-    """A horizontal colour bar whose ticks are real numbers, though the heatmap holds levels."""
+def color_bar(levels: link.Levels, low: float, high: float, unit: str = "") -> dict[str, Any]:
+    """A horizontal color bar whose ticks are real numbers, though the heatmap holds levels."""
     shown = style.ticks(low, high)
     texts = [style.number(value) for value in shown]
     return {
@@ -33,7 +33,7 @@ def grid_axes(rows: int, columns: int, ratio: float | None = 1.0, below: int = 6
         rows: how many cells down.
         columns: how many cells across.
         ratio: a cell's height over its width; None lets the cells fill the panel.
-        below: pixels kept free for a colour bar: 60, or 88 where a unit stands under it.
+        below: pixels kept free for a color bar: 60, or 88 where a unit stands under it.
     """
     plain = {
         "showgrid": False,
@@ -51,17 +51,17 @@ def grid_axes(rows: int, columns: int, ratio: float | None = 1.0, below: int = 6
 
 
 def heatmap(
-    values: NDArray[Any], low: float, high: float, colour_map: style.ColourMap, unit: str = "", bar: bool = True
+    values: NDArray[Any], low: float, high: float, color_map: style.ColorMap, unit: str = "", bar: bool = True
 ) -> tuple[go.Heatmap, link.Levels]:
     """A heatmap trace of levels between real limits, and the levels."""
-    levels = link.quantise(values)
+    levels = link.quantize(values)
     trace = go.Heatmap(
         z=levels.levels,
         zmin=levels.at(low),
         zmax=levels.at(high),
-        colorscale=[list(stop) for stop in style.colour_scale(colour_map)],
+        colorscale=[list(stop) for stop in style.color_scale(color_map)],
         showscale=bar,
-        colorbar=colour_bar(levels, low, high, unit) if bar else None,
+        colorbar=color_bar(levels, low, high, unit) if bar else None,
         hoverinfo="skip",
     )
     return trace, levels
@@ -81,7 +81,7 @@ def _rectangles(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _padding_shapes(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Grey with diagonal lines over the true cells of a grid: what stands there is not a number of the data."""
+    """Gray with diagonal lines over the true cells of a grid: what stands there is not a number of the data."""
     fill, lines = [], []
     apart = math.ceil(max(mask.shape) / 24)  # cells from one diagonal to the next
     for top, end, left, right in _rectangles(mask):
@@ -92,8 +92,8 @@ def _padding_shapes(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
             x, y = max(a, place - 1 - d), max(c, place - 1 - b)
             lines.append(f"M{x:g},{place - 1 - x:g}L{place - 1 - y:g},{y:g}")
     return [
-        {"type": "path", "path": "".join(path), "fillcolor": colour, "line": {"width": width, "color": link.HATCH}}
-        for path, colour, width in ((fill, link.PADDING, 0), (lines, "rgba(0,0,0,0)", 1))
+        {"type": "path", "path": "".join(path), "fillcolor": color, "line": {"width": width, "color": link.HATCH}}
+        for path, color, width in ((fill, link.PADDING, 0), (lines, "rgba(0,0,0,0)", 1))
         if path
     ]
 
@@ -116,16 +116,16 @@ def slice_heatmap(
 
     Args:
         values: (rows, columns) finite numbers.
-        low: the start of the colour scale, the same before and after; see `style.limits`.
+        low: the start of the color scale, the same before and after; see `style.limits`.
         high: its end.
         groups: (rows, columns) number of the statistic of each cell, or one number for the whole slice.
         axes: the names of the rows and of the columns.
         role: which side of the normalization this is.
         scale: "diverging" (its middle is (low + high)/2: give limits about 0) or "sequential".
         unit: what the numbers are counted in.
-        bar: whether to draw the colour bar.
+        bar: whether to draw the color bar.
         space: figures of one space show the same cells.
-        padding: the number, among the groups, of cells that belong to no statistic; they are grey and hatched.
+        padding: the number, among the groups, of cells that belong to no statistic; they are gray and hatched.
         said: what pointing at one of these says.
 
     Raises:
@@ -134,8 +134,8 @@ def slice_heatmap(
     if values.ndim != 2:
         raise ValueError(f"a heatmap needs a matrix; received shape {values.shape}")
     rows, columns = values.shape
-    colour_map: style.ColourMap = "blue-white-orange" if scale == "diverging" else "viridis"
-    trace, levels = heatmap(values, low, high, colour_map, unit, bar)
+    color_map: style.ColorMap = "blue-white-orange" if scale == "diverging" else "viridis"
+    trace, levels = heatmap(values, low, high, color_map, unit, bar)
     square = 1 / 4 <= rows / columns <= 4
     face = link.face(rows, columns, groups)
     padded = np.broadcast_to(padding is not None and np.asarray(groups) == padding, values.shape)

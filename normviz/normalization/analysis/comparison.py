@@ -29,7 +29,7 @@ from normviz.normalization.patterns import LETTERS, count, describe_axes, group_
 from normviz.registry import Method, Value
 
 BINS = 48
-LIMIT = 3.0  # the value of the last colour of the pictures of values; beyond it the colour stays
+LIMIT = 3.0  # the value of the last color of the pictures of values; beyond it the color stays
 SHEET = {"nc": (1, 16, 32), "ntd": (2, 1, 32), "nchw": (2, 4, 16), "ncdhw": (2, 4, 16)}  # examples, channels, cells
 BLOCK = (4, 6, 4)  # cells of the cube along N, C and the positions
 STEPS = 10  # training steps on this very batch before its running statistics are used
@@ -39,7 +39,7 @@ CALLS, BUDGET = (3, 9), 0.005  # timed calls, at least and at most, and the seco
 
 
 @dataclass(frozen=True)
-class Ground:
+class SharedScale:
     """What all methods are drawn on: the input, and one scale for all of them.
 
     Attributes:
@@ -96,7 +96,7 @@ class Compared:
     sheet: NDArray[np.float32]
 
 
-def look(x: Tensor, mask: Tensor | None = None) -> Ground:
+def look(x: Tensor, mask: Tensor | None = None) -> SharedScale:
     """The common ground of an input: scales that hold it and outputs of about unit variance.
 
     Args:
@@ -110,13 +110,13 @@ def look(x: Tensor, mask: Tensor | None = None) -> Ground:
     real = x if mask is None else x[mask]  # shape of x, or (frames, D)
     low, high = value_range(real)
     low, high = min(low, -LIMIT), max(high, LIMIT)
-    return Ground(low, high, histogram(real, low, high, BINS).counts.numpy(), sheet(x))
+    return SharedScale(low, high, histogram(real, low, high, BINS).counts.numpy(), sheet(x))
 
 
 def compare(
     method: Method,
     x: Tensor,
-    ground: Ground,
+    ground: SharedScale,
     running: tuple[Tensor, Tensor] | None = None,
     mask: Tensor | None = None,
 ) -> Compared:

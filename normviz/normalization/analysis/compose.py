@@ -1,4 +1,4 @@
-"""A normalization put together from choices: which axes share, centred or not, which power, live or stored.
+"""A normalization put together from choices: which axes share, centered or not, which power, live or stored.
 
 The choice says everything: `compose` computes it, `code` writes it in plain PyTorch and `formula` in LaTeX;
 `normviz.normalization.analysis.identify` names the registered methods that it is.
@@ -24,13 +24,13 @@ POWERS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0)
 
 @dataclass(frozen=True)
 class Choice:
-    """What makes a normalization: y = (x - centre) / (mean |x - centre|^p + eps)^(1/p), with means over some axes.
+    """What makes a normalization: y = (x - center) / (mean |x - center|^p + eps)^(1/p), with means over some axes.
 
     Attributes:
         layout: "nc", "ntd", "nchw" or "ncdhw".
         axes: the letters of the axes that share one statistic, in the order of the layout.
         groups: the channels are cut into so many groups, which do not share; more than 1 only where they are shared.
-        centred: whether the mean is subtracted; else the centre is 0.
+        centered: whether the mean is subtracted; else the center is 0.
         power: p; 2 makes the standard deviation, or the root mean square where nothing is subtracted.
         running: whether stored averages over earlier batches stand in for the statistics, as at inference.
         eps: added under the root, above 0.
@@ -42,7 +42,7 @@ class Choice:
     layout: Layout
     axes: str
     groups: int = 1
-    centred: bool = True
+    centered: bool = True
     power: float = 2.0
     running: bool = False
     eps: float = 1e-5
@@ -122,13 +122,13 @@ def compose(x: Tensor, choice: Choice, steps: int = STEPS) -> Tensor:
     place = channel_axis(choice.layout)
     cut = (*x.shape[:place], choice.groups, -1, *x.shape[place + 1 :])  # (N, G, C/G, ...)
     values = x.reshape(cut) if choice.groups > 1 else x  # one axis for each of the choice's names
-    centre = _mean(values, choice.dims) if choice.centred else values.new_zeros([1] * values.ndim)  # 1 where shared
-    spread = _mean(_power(values - centre, choice.power), choice.dims)  # 1 where shared
+    center = _mean(values, choice.dims) if choice.centered else values.new_zeros([1] * values.ndim)  # 1 where shared
+    spread = _mean(_power(values - center, choice.power), choice.dims)  # 1 where shared
     if choice.running:
         keep = (1 - MOMENTUM) ** steps  # so many equal steps are one larger step
-        centre = (1 - keep) * _mean(centre, (0,))  # 1 where shared, and on axis N
+        center = (1 - keep) * _mean(center, (0,))  # 1 where shared, and on axis N
         spread = keep + (1 - keep) * _mean(spread * _correction(choice, values), (0,))  # the same
-    return ((values - centre) / (spread + choice.eps) ** (1 / choice.power)).reshape(x.shape)  # shape of x
+    return ((values - center) / (spread + choice.eps) ** (1 / choice.power)).reshape(x.shape)  # shape of x
 
 
 def _mean(values: Tensor, dims: tuple[int, ...]) -> Tensor:
@@ -142,7 +142,7 @@ def _power(values: Tensor, power: float) -> Tensor:
 
 def _correction(choice: Choice, values: Tensor) -> float:
     """What makes a variance unbiased, m / (m - 1), as PyTorch stores it; 1 for any other statistic."""
-    if not (choice.centred and choice.power == 2):
+    if not (choice.centered and choice.power == 2):
         return 1.0
     together = math.prod(values.shape[place] for place in choice.dims)
     if together == 1:
@@ -163,7 +163,7 @@ def as_method(choice: Choice) -> Method:
     seen = choice.stored if choice.running else choice
     return replace(
         methods("normalization")[0], name="compose", title="Your own", function=composed, aliases=(), batch_order=None,
-        axes={choice.layout: seen.pattern}, centre="mean" if choice.centred else "", scale="", knobs=(knob,),
+        axes={choice.layout: seen.pattern}, center="mean" if choice.centered else "", scale="", knobs=(knob,),
     )  # fmt: skip
 
 
@@ -179,10 +179,10 @@ def code(choice: Choice) -> str:
     if not choice.running:
         end = f"    return {_result(choice, 'x', join)}  # ({whole})"
         return "\n".join([f"def normalize(x):  # ({whole})", *start, *_statements(choice), end])
-    averages = ["mean", _word(choice)] if choice.centred else [_word(choice)]
+    averages = ["mean", _word(choice)] if choice.centered else [_word(choice)]
     mean = "" if "n" in choice.axes else ".mean(0, keepdim=True)"  # over the examples
     lines = [
-        f"{', '.join(averages)} = {'0.0, 1.0' if choice.centred else '1.0'}  # the running averages, as they start\n",
+        f"{', '.join(averages)} = {'0.0, 1.0' if choice.centered else '1.0'}  # the running averages, as they start\n",
         "def update(x):  # with a training batch",
         f"    global {', '.join(averages)}",
         *start,
@@ -198,7 +198,7 @@ def _word(choice: Choice) -> str:
     """What the divisor is made of, as a name."""
     if choice.power != 2:
         return "power"
-    return "var" if choice.centred else "square"
+    return "var" if choice.centered else "square"
 
 
 def _sizes(choice: Choice, *shared: str) -> str:
@@ -213,10 +213,10 @@ def _statements(choice: Choice, prefix: str = "") -> list[str]:
     """The lines that compute the statistics of `x`."""
     mean = f".mean({choice.dims}, keepdim=True)" if choice.axes else ""
     shape, spread = _sizes(choice, *choice.axes), f"{prefix}{_word(choice)}"
-    difference = f"(x - {prefix}mean)" if choice.centred else "x"
+    difference = f"(x - {prefix}mean)" if choice.centered else "x"
     power = {1.0: ".abs()", 2.0: ".square()"}.get(choice.power, f".abs().pow({choice.power:g})")
-    lines = [f"    {prefix}mean = x{mean}  # ({shape})"] if choice.centred else []
-    if choice.running and choice.centred and choice.power == 2:  # PyTorch stores the unbiased variance
+    lines = [f"    {prefix}mean = x{mean}  # ({shape})"] if choice.centered else []
+    if choice.running and choice.centered and choice.power == 2:  # PyTorch stores the unbiased variance
         return [*lines, f"    {spread} = x.var({choice.dims}, correction=1, keepdim=True)  # ({shape})"]
     return [*lines, f"    {spread} = {difference}{power}{mean}  # ({shape})"]
 
@@ -225,7 +225,7 @@ def _result(choice: Choice, x: str, join: str) -> str:
     """The expression of the normalized activations."""
     exponent = "0.5" if choice.power == 2 else f"(1 / {choice.power:g})"
     eps = f"{choice.eps:g}".replace("e-0", "e-")
-    quotient = f"{f'({x} - mean)' if choice.centred else x} / ({_word(choice)} + {eps}) ** {exponent}"
+    quotient = f"{f'({x} - mean)' if choice.centered else x} / ({_word(choice)} + {eps}) ** {exponent}"
     return f"({quotient}){join}" if join else quotient
 
 
@@ -237,22 +237,22 @@ def formula(choice: Choice, shape: Sequence[int]) -> str:
     """
     sizes = {k: v for axis in split(choice.pattern, shape, choice.layout, choice.sizes) for k, v in axis.items()}
     x, kept, stored = f"x_{{{choice.layout}}}", _index(choice.kept), _index(choice.stored.kept)
-    letter = r"\sigma^2" if choice.centred and choice.power == 2 else "s"
+    letter = r"\sigma^2" if choice.centered and choice.power == 2 else "s"
     over = r",\,".join(rf"{k} \in g" if k == choice.channel and choice.groups > 1 else k for k in choice.axes)
     mean = rf"\frac{{1}}{{m}} \sum_{{{over}}} " if choice.axes else ""
-    away, centre = (rf"{x} - \mu{kept}", rf"\mu{kept}") if choice.centred else (x, "")
+    away, center = (rf"{x} - \mu{kept}", rf"\mu{kept}") if choice.centered else (x, "")
     if choice.power == 2:
-        power = rf"\left({away}\right)^2" if choice.centred else rf"{x}^2"
+        power = rf"\left({away}\right)^2" if choice.centered else rf"{x}^2"
     else:
         power = rf"\left|{away}\right|^{{{choice.power:g}}}"
-    lines = [rf"{centre} &= {mean}{x}"] if choice.centred else []
+    lines = [rf"{center} &= {mean}{x}"] if choice.centered else []
     lines += [rf"{letter}{kept} &= {mean}{power}"]
     spread = f"{letter}{kept}"
     if choice.running:
         averaged = "" if "n" in choice.axes else r"\tfrac{1}{N} \sum_n "
-        unbiased = r"\tfrac{m}{m-1}\," if choice.centred and choice.power == 2 else ""
+        unbiased = r"\tfrac{m}{m-1}\," if choice.centered and choice.power == 2 else ""
         keep, new = f"{1 - MOMENTUM:g}", f"{MOMENTUM:g}"
-        for symbol, scaled in [*([(r"\mu", "")] if choice.centred else []), (letter, unbiased)]:
+        for symbol, scaled in [*([(r"\mu", "")] if choice.centered else []), (letter, unbiased)]:
             bar = rf"\overline{{{symbol}}}{stored}"
             lines += [rf"{bar} &\leftarrow {keep}\,{bar} + {new}\,{averaged}{scaled}{symbol}{kept}"]
         away, spread = away.replace(rf"\mu{kept}", rf"\overline{{\mu}}{stored}"), bar

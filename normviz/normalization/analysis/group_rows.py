@@ -25,7 +25,7 @@ class Rows:
     std_before: NDArray[np.float32]
     mean_after: NDArray[np.float32]
     std_after: NDArray[np.float32]
-    centre: NDArray[np.float32]
+    center: NDArray[np.float32]
     spread: NDArray[np.float32]
 
 
@@ -42,17 +42,17 @@ def rows_of(
     new: Statistics,
     stored: tuple[Tensor, Tensor] | None,
 ) -> Rows:
-    """The rows of the chosen groups; centre and spread are what the formula subtracts and puts under the root."""
+    """The rows of the chosen groups; center and spread are what the formula subtracts and puts under the root."""
     mean_before, std_before, mean_after, std_after = (numpy(t)[ids] for t in (old.mean, old.std, new.mean, new.std))
     if stored is not None:
-        centre, spread = (numpy(t)[ids] for t in stored)
-    elif method.centre in ("", "mean") and method.scale in ("", "std", "rms"):  # these follow from the rows
-        centre = mean_before if method.centre else np.zeros_like(mean_before)
+        center, spread = (numpy(t)[ids] for t in stored)
+    elif method.center in ("", "mean") and method.scale in ("", "std", "rms"):  # these follow from the rows
+        center = mean_before if method.center else np.zeros_like(mean_before)
         spread = std_before**2 + (0 if method.scale == "std" else mean_before**2)
     else:
         eps, power = float(settings.get("eps", 0.0)), float(settings.get("p", 2.0))
-        terms = group_terms(cut(x, batch), pattern or "", layout, method.centre, method.scale, eps, power, **given)
-        centre, spread = (numpy(t)[ids] for t in terms)
+        terms = group_terms(cut(x, batch), pattern or "", layout, method.center, method.scale, eps, power, **given)
+        center, spread = (numpy(t)[ids] for t in terms)
     if pattern is None:
         labels = ["what this cell reads"] * len(ids)
     else:
@@ -62,7 +62,7 @@ def rows_of(
             ", ".join(f"{name.upper()} {place}" for name, place in zip(names, row, strict=False)) or "all"
             for row in zip(*(place.tolist() for place in places), strict=True)
         ]
-    return Rows(ids, labels, mean_before, std_before, mean_after, std_after, centre, spread)
+    return Rows(ids, labels, mean_before, std_before, mean_after, std_after, center, spread)
 
 
 def gain_of(
@@ -73,7 +73,7 @@ def gain_of(
     rows: Rows,
     eps: float,
 ) -> tuple[float, float]:
-    """Gain and offset of y = gain (x - centre) / scale + offset over the slice, measured; NaN where there are none."""
+    """Gain and offset of y = gain (x - center) / scale + offset over the slice, measured; NaN where there are none."""
     known = np.isin(groups, rows.ids)
     if not method.scale or not known.any():
         return math.nan, math.nan
@@ -83,7 +83,7 @@ def gain_of(
     sound = known & (divisor > 0)
     if not sound.any():
         return math.nan, math.nan
-    z = ((before - rows.centre[row]) / np.where(sound, divisor, 1))[sound]
+    z = ((before - rows.center[row]) / np.where(sound, divisor, 1))[sound]
     gain, offset = np.polyfit(z, after[sound], 1) if z.std() > 1e-6 else (1.0, float((after[sound] - z).mean()))
     off = np.abs(gain * z + offset - after[sound]).max()
     return (float(gain), float(offset)) if off <= 1e-3 * (1 + np.abs(after).max()) else (math.nan, math.nan)

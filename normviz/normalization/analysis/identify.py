@@ -127,10 +127,10 @@ def one_step_away(choice: Choice, shape: Sequence[int]) -> list[tuple[str, Match
 
 def _candidates(choice: Choice) -> list[Method]:
     """The methods that subtract and divide by the same statistics, or by a fixed multiple of them."""
-    centre = "mean" if choice.centred else ""
-    squares = {"std"} if choice.centred else {"rms", "norm"}
+    center = "mean" if choice.centered else ""
+    squares = {"std"} if choice.centered else {"rms", "norm"}
     scales = {"power"} | (squares if choice.power == 2 else set())
-    return [method for method in methods("normalization") if method.centre == centre and method.scale in scales]
+    return [method for method in methods("normalization") if method.center == center and method.scale in scales]
 
 
 def _fits(method: Method, choice: Choice, shape: Sequence[int], wanted: _Partition) -> Iterator[Match]:
@@ -203,7 +203,7 @@ def _partition(pattern: str, shape: Sequence[int], layout: Layout, given: Mappin
 
 def _choices(method: Method, layout: Layout, shape: Sequence[int]) -> Iterator[Choice]:
     """The choices that a method is in a layout, as far as choices can say it; G as near its default as C allows."""
-    power = _POWERS.get((method.centre, method.scale))
+    power = _POWERS.get((method.center, method.scale))
     if power is None:
         return
     place = channel_axis(layout)
@@ -214,7 +214,7 @@ def _choices(method: Method, layout: Layout, shape: Sequence[int]) -> Iterator[C
                 most = sizes(method, method.settings())["g"] if uncut != pattern else 1
                 groups = max((number for number in divisors(shape[place])[1:-1] if number <= most), default=1)
                 shared = "".join(letter for letter in layout if letter in shared_axes(pattern))
-                yield Choice(layout, shared, groups, bool(method.centre), power, running)
+                yield Choice(layout, shared, groups, bool(method.center), power, running)
 
 
 def _steps(choice: Choice) -> Iterator[tuple[str, Choice]]:
@@ -227,7 +227,7 @@ def _steps(choice: Choice) -> Iterator[tuple[str, Choice]]:
             yield words, replace(choice, axes=axes, groups=choice.groups if choice.channel in axes else 1)
     if choice.groups > 1:
         yield "do not cut the channels into groups", replace(choice, groups=1)
-    yield "keep the mean" if choice.centred else "subtract the mean", replace(choice, centred=not choice.centred)
+    yield "keep the mean" if choice.centered else "subtract the mean", replace(choice, centered=not choice.centered)
     if choice.power != 2:
         yield "set p to 2", replace(choice, power=2.0)
     if choice.axes:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from normviz.normalization.patterns import group_index, parse, split
-from normviz.registry import Centre, Scale
+from normviz.registry import Center, Scale
 
 MOST_COUNTED = 2**21  # values: a histogram of more counts an even sample of them
 MOST_PER_GROUP = 2**14  # values: group_histograms counts an even sample of larger groups
@@ -90,7 +90,7 @@ def group_terms(
     x: Tensor,
     pattern: str,
     layout: str,
-    centre: Centre,
+    center: Center,
     scale: Scale,
     eps: float = 0.0,
     power: float = 2.0,
@@ -102,21 +102,21 @@ def group_terms(
         x: the values, in their own layout.
         pattern: the method's pattern.
         layout: the layout of `x`.
-        centre: the word for what is subtracted; "" for nothing.
+        center: the word for what is subtracted; "" for nothing.
         scale: the word for what divides; "" for nothing.
         eps: the method's epsilon: the least divisor where the word is "norm" or "power".
         power: the exponent p where the word is "power".
         **sizes: the sizes that the pattern asks for.
 
     Returns:
-        Two tensors (groups,): the centre, and the divisor; for "std" and "rms" its square without eps, the variance
+        Two tensors (groups,): the center, and the divisor; for "std" and "rms" its square without eps, the variance
         or the mean square.
     """
     values, names = _named(x, pattern, layout, sizes)
     kept = parse(pattern)[1]
     rows = values.permute([names.index(name) for name in (*kept, *(n for n in names if n not in kept))])
     rows = rows.reshape(math.prod(rows.shape[: len(kept)]), -1)  # (groups, values in a group)
-    centres: dict[str, Callable[[Tensor], Tensor]] = {
+    centers: dict[str, Callable[[Tensor], Tensor]] = {
         "": lambda t: t.new_zeros(len(t)),  # (groups,), like all below
         "mean": lambda t: t.mean(1),
         "min": lambda t: t.amin(1),
@@ -132,7 +132,7 @@ def group_terms(
         "range": lambda t: t.amax(1) - t.amin(1),
         "iqr": lambda t: t.quantile(0.75, 1) - t.quantile(0.25, 1),
     }
-    return centres[centre](rows), scales[scale](rows)
+    return centers[center](rows), scales[scale](rows)
 
 
 def histogram(x: Tensor, low: float, high: float, bins: int = 64) -> Histogram:
@@ -292,7 +292,7 @@ def _var_mean(values: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
 
 
 def _step(size: int, most: int) -> int:
-    """A step that takes at most `most` of `size` values, prime to `size` and so to every axis: none is favoured."""
+    """A step that takes at most `most` of `size` values, prime to `size` and so to every axis: none is favored."""
     step = -(-size // most)
     while step > 1 and math.gcd(step, size) > 1:
         step += 1

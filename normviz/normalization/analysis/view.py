@@ -75,7 +75,7 @@ class View:
         bars_before: (groups, bins) their counts before.
         bars_after: (groups, bins) their counts after.
         rows: mean and standard deviation of the groups that the picture shows.
-        gain: what multiplies (x - centre) / scale in every cell of the slice, gamma included; NaN without such a form.
+        gain: what multiplies (x - center) / scale in every cell of the slice, gamma included; NaN without such a form.
         offset: what is added to it.
     """
 
@@ -257,7 +257,7 @@ def block_cells(shape: Sequence[int], layout: str, around: tuple[int, ...] | Non
     Args:
         shape: of the tensor.
         layout: of the tensor.
-        around: a cell whose neighbours are shown, its example in front; None: cells evenly spaced over the tensor.
+        around: a cell whose neighbors are shown, its example in front; None: cells evenly spaced over the tensor.
 
     Returns:
         (n, c, p, axes), int64.
@@ -308,7 +308,7 @@ def _block_axes(shape: Sequence[int], layout: str, around: tuple[int, ...] | Non
 
 
 def _window(size: int, most: int, first: int) -> Tensor:
-    """At most `most` neighbouring indices of an axis from about `first` on; an axis that is cut wraps round."""
+    """At most `most` neighboring indices of an axis from about `first` on; an axis that is cut wraps round."""
     chosen = min(size, most)
     return (torch.arange(chosen) + (first if chosen < size else 0)) % size  # (chosen,)
 

@@ -27,7 +27,7 @@ from normviz.registry import Range, Value, register
         "ncdhw training": "n c d h w -> c",
     },
     formula=r"y = \gamma_c\,\frac{x - \mu_c}{\sqrt{\sigma^2_c + \epsilon}} + \beta_c",
-    centre="mean",
+    center="mean",
     scale="std",
     use="Convolutional networks that train on batches of 16 examples and more.",
     torch="F.batch_norm(x, running_mean, running_var, weight, bias, training, eps=eps)",
@@ -168,7 +168,7 @@ def ghost_order(examples: int, shuffle: int = 0, **settings: Value) -> Tensor:
     },
     formula=r"y = \gamma_c\,\frac{x - \mu_{kc}}{\sqrt{\sigma^2_{kc} + \epsilon}} + \beta_c,"
     r" \quad k = \lfloor \pi_s(n) / g \rfloor",
-    centre="mean",
+    center="mean",
     scale="std",
     use="Very large batches: the noise of small batches comes back, and with it the accuracy on new data.",
     trap="PyTorch has none; without the shuffling, examples that lie together in the data always share a sub-batch.",
@@ -233,9 +233,9 @@ def ghost_batch_norm(
     },
     formula=r"y = \gamma_c\,\frac{x - \mu_{kg}}{\sqrt{\sigma^2_{kg} + \epsilon}} + \beta_c,"
     r" \quad B \text{ examples}, \; g = 1, \dots, G \text{ groups}",
-    centre="mean",
+    center="mean",
     scale="std",
-    use="Batches of 2 to 8 examples: a few neighbours steady the statistics of group normalization.",
+    use="Batches of 2 to 8 examples: a few neighbors steady the statistics of group normalization.",
     trap="PyTorch has none; the output still depends on the examples beside it, as with batch normalization.",
 )
 def batch_group_norm(
@@ -246,7 +246,7 @@ def batch_group_norm(
     bias: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Normalize each group of channels with the mean and variance of a few neighbouring examples.
+    """Normalize each group of channels with the mean and variance of a few neighboring examples.
 
     Args:
         x: (N, C) or (N, C, ...); the channels of a sequence come second: (N, D, T).
@@ -336,14 +336,14 @@ def inference_example_weighing(
     old = running_mean.to(values).view(parameter)  # (C, 1, ...)
     stored = running_sq.double() - running_mean.double().square()  # (C,)
     own = values.mean(axes, keepdim=True)  # (N, C, 1, ...)
-    centred = values - own  # (N, C, ...)
-    spread = centred.square().mean(axes, keepdim=True)  # (N, C, 1, ...)
+    centered = values - own  # (N, C, ...)
+    spread = centered.square().mean(axes, keepdim=True)  # (N, C, 1, ...)
     between = own - old  # (N, C, 1, ...)
     rest = stored.clamp_min(0).to(values).view(parameter) + alpha * between.square()  # (N, C, 1, ...)
     gain = (alpha * spread + (1 - alpha) * rest + eps).rsqrt()  # (N, C, 1, ...)
     gain = gain if weight is None else gain * weight.view(parameter)  # (N, C, 1, ...)
     shift = (1 - alpha) * between * gain  # (N, C, 1, ...): what is subtracted is alpha own + (1 - alpha) old
-    return (centred * gain).add_(shift if bias is None else shift + bias.view(parameter)).to(x.dtype)  # (N, C, ...)
+    return (centered * gain).add_(shift if bias is None else shift + bias.view(parameter)).to(x.dtype)  # (N, C, ...)
 
 
 def _in_batches(
@@ -361,9 +361,9 @@ def _in_batches(
     values = x if x.dtype in (torch.float32, torch.float64) else x.float()
     values = values.reshape(len(x), num_groups, -1, *x.shape[2:])  # (N, G, C/G, ...)
     axes, parameter = tuple(range(2, values.ndim)), (num_groups, -1, *[1] * (x.ndim - 2))
-    centred = values - over_batch(values.mean(axes, keepdim=True))  # (N, G, C/G, ...)
-    gain = (over_batch(centred.square().mean(axes, keepdim=True)) + eps).rsqrt()  # (N, G, 1, ...)
-    y = centred * (gain if weight is None else gain * weight.view(parameter))  # (N, G, C/G, ...)
+    centered = values - over_batch(values.mean(axes, keepdim=True))  # (N, G, C/G, ...)
+    gain = (over_batch(centered.square().mean(axes, keepdim=True)) + eps).rsqrt()  # (N, G, 1, ...)
+    y = centered * (gain if weight is None else gain * weight.view(parameter))  # (N, G, C/G, ...)
     return (y if bias is None else y.add_(bias.view(parameter))).flatten(1, 2).to(x.dtype)  # (N, C, ...)
 
 

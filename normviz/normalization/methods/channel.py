@@ -21,7 +21,7 @@ _PER_CHANNEL = {"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d
     aliases=("IN", "InstanceNorm", "contrast normalization"),
     axes=_PER_CHANNEL,
     formula=r"y = \gamma_c\,\frac{x - \mu_{nc}}{\sqrt{\sigma^2_{nc} + \epsilon}} + \beta_c",
-    centre="mean",
+    center="mean",
     scale="std",
     use="For style transfer and image generation: it removes the contrast of each picture, channel by channel.",
     torch="F.instance_norm(x, weight=weight, bias=bias, eps=eps)",
@@ -71,7 +71,7 @@ def instance_norm(
     },
     formula=r"y = \gamma_c\,\frac{x - \mu_{ng}}{\sqrt{\sigma^2_{ng} + \epsilon}} + \beta_c,"
     r" \quad g = 1, \dots, G \text{ groups}",
-    centre="mean",
+    center="mean",
     scale="std",
     use="In place of batch norm where batches are small, as in detection and segmentation.",
     torch="F.group_norm(x, num_groups, weight, bias, eps)",
@@ -85,7 +85,7 @@ def group_norm(
     bias: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Normalize each group of neighbouring channels of each example with its own mean and variance.
+    """Normalize each group of neighboring channels of each example with its own mean and variance.
 
     Args:
         x: (N, C) or (N, C, ...); the channels of a sequence come second: (N, D, T).
@@ -211,8 +211,8 @@ def switchable_norm(
     across = [torch.var_mean(mean, axis, correction=0, keepdim=True) for axis in (1, 0)]  # of layer and batch norm
     means = [mean, *(part[1] for part in across)]  # (N, C, 1), (N, 1, 1), (1, C, 1)
     variances = [inside, *(inside.mean(axis, True) + part[0] for axis, part in zip((1, 0), across, strict=True))]
-    centre, spread = _mixed(means, mean_weights), _mixed(variances, var_weights)  # (N, C, 1), (N, C, 1)
-    y = (around + (mean - centre)) * (spread + eps).rsqrt()  # (N, C, P)
+    center, spread = _mixed(means, mean_weights), _mixed(variances, var_weights)  # (N, C, 1), (N, C, 1)
+    y = (around + (mean - center)) * (spread + eps).rsqrt()  # (N, C, P)
     return _scaled(y.to(x.dtype).view_as(x), weight, bias)  # (N, C, ...)
 
 

@@ -20,7 +20,7 @@ from normviz.registry import Range, register
     aliases=("adaLN",),
     axes={"nc": "n c -> n", "ntd": "n t d -> n t"},
     formula=r"y = (1 + s_n)\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + b_n, \quad s_n, b_n \text{ from a condition}",
-    centre="mean",
+    center="mean",
     scale="std",
     use="In diffusion transformers, to tell every layer the time step and the class.",
     torch="F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale[:, None]) + shift[:, None]",
@@ -71,7 +71,7 @@ def ada_layer_norm(
     axes={"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d h w -> n c"},
     formula=r"y = \sqrt{\sigma^2_{nc}(s) + \epsilon}\;\frac{x - \mu_{nc}(x)}{\sqrt{\sigma^2_{nc}(x) + \epsilon}}"
     r" + \mu_{nc}(s), \quad s \text{ the style}",
-    centre="mean",
+    center="mean",
     scale="std",
     use="For style transfer: the content keeps its shapes and takes over the style's contrast and mean, map by map.",
     torch="F.instance_norm(x, eps=eps) * (style.var((2, 3), correction=0, keepdim=True) + eps).sqrt() "
@@ -125,7 +125,7 @@ def adaptive_instance_norm(
     axes={"nchw": "n c h w -> c", "ncdhw": "n c d h w -> c"},
     formula=r"y = (1 + s_{nchw})\,\frac{x - \mu_c}{\sqrt{\sigma^2_c + \epsilon}} + b_{nchw},"
     r" \quad s, b \text{ from a map of labels}",
-    centre="mean",
+    center="mean",
     scale="std",
     use="To paint pictures from a map of labels: every pixel gets the scale and shift of what should appear there.",
     torch="F.batch_norm(x, None, None, training=True, eps=eps) * (1 + scale) + shift",

@@ -28,7 +28,7 @@ _AXES = {
     aliases=("LN", "LayerNorm"),
     axes=_AXES,
     formula=r"y_i = \gamma_i\,\frac{x_i - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta_i",
-    centre="mean",
+    center="mean",
     scale="std",
     use="The norm of transformers and recurrent networks: it works at any batch size, the same in training and in use.",
     torch="F.layer_norm(x, x.shape[1:], weight, bias, eps)",

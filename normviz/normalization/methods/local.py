@@ -32,7 +32,7 @@ def local_response_norm(
     beta: Annotated[float, Range(0.0, 2.0, symbol=r"\beta")] = 0.75,
     k: Annotated[float, Range(0.01, 10.0, symbol="k")] = 2.0,
 ) -> Tensor:
-    """Divide each value by a power of the squares in a window of neighbouring channels at the same place.
+    """Divide each value by a power of the squares in a window of neighboring channels at the same place.
 
     Args:
         x: (N, C, ...).
@@ -69,7 +69,7 @@ def local_response_norm(
     aliases=("LCN", "subtractive and divisive normalization"),
     axes={"nchw": None},
     formula=r"y = \frac{v}{\max(\operatorname{mean} \sigma,\, \sigma,\, \epsilon)}, \quad v = x - \textstyle\sum w\,x, "
-    r"\; \sigma^2 = \sum w\,v^2 \text{ over } s \times s; \qquad \text{centred: } "
+    r"\; \sigma^2 = \sum w\,v^2 \text{ over } s \times s; \qquad \text{centered: } "
     r"y_i = x_i \big/ \bigl(k + \alpha \sum_{|j - i| \le \lfloor n/2 \rfloor} (x_j - \bar x_j)^2\bigr)^\beta",
     use="To bring out edges and texture in pictures with uneven light; in networks it is of historical interest.",
     torch="",
@@ -79,7 +79,7 @@ def local_response_norm(
 def local_contrast_norm(
     x: Tensor,
     size: Annotated[int, Range(3, 31, symbol="s")] = 9,
-    form: Literal["jarrett", "centred"] = "jarrett",
+    form: Literal["jarrett", "centered"] = "jarrett",
     channels: Annotated[int, Range(1, 31, symbol="n")] = 5,
     alpha: Annotated[float, Range(0.0, 1.0, symbol=r"\alpha")] = 1e-4,
     beta: Annotated[float, Range(0.0, 2.0, symbol=r"\beta")] = 0.75,
@@ -94,11 +94,11 @@ def local_contrast_norm(
         x: (N, C, H, W).
         size: the side of the square window in pixels, an odd number.
         form: jarrett subtracts a Gaussian mean over the window and all channels, then divides by the deviation there;
-            centred is local response normalization with squares around the window's plain mean of each channel.
-        channels: for the form centred, the neighbouring channels whose squares count, an odd number.
-        alpha: for the form centred, the weight of each square.
-        beta: for the form centred, the power of the divisor.
-        k: for the form centred, what is added to the weighted squares; above 0.
+            centered is local response normalization with squares around the window's plain mean of each channel.
+        channels: for the form centered, the neighboring channels whose squares count, an odd number.
+        alpha: for the form centered, the weight of each square.
+        beta: for the form centered, the power of the divisor.
+        k: for the form centered, what is added to the weighted squares; above 0.
         eps: for the form jarrett, the least divisor.
 
     Returns:
@@ -109,21 +109,21 @@ def local_contrast_norm(
 
     Source:
         Jarrett et al. 2009, section 2.1, which leaves the Gaussian's width open: it is a quarter of the window here.
-        Centred: Krizhevsky et al. 2012, section 3.3, with the squares taken around the local mean.
+        Centered: Krizhevsky et al. 2012, section 3.3, with the squares taken around the local mean.
     """
     check_input("local_contrast_norm", x, lowest_rank=4)
     if x.ndim != 4:
         raise ValueError(f"local_contrast_norm needs maps (N, C, H, W); received shape {tuple(x.shape)}")
     _check_odd("local_contrast_norm", "size", size)
     values = _at_least_float32(x)  # (N, C, H, W)
-    centred = values - values.mean((1, 2, 3), keepdim=True)  # (N, C, H, W); no window minds what all values share
-    if form == "centred":
+    centered = values - values.mean((1, 2, 3), keepdim=True)  # (N, C, H, W); no window minds what all values share
+    if form == "centered":
         _check_response("local_contrast_norm", channels, alpha, k)
-        around = _local_mean(centred, centred.new_ones(size))  # (N, C, H, W)
-        return (values * _response(centred - around, channels, alpha, beta, k)).to(x.dtype)  # (N, C, H, W)
+        around = _local_mean(centered, centered.new_ones(size))  # (N, C, H, W)
+        return (values * _response(centered - around, channels, alpha, beta, k)).to(x.dtype)  # (N, C, H, W)
     steps = torch.arange(size, dtype=values.dtype, device=x.device) - size // 2  # (size,)
     gaussian = torch.exp(-0.5 * (steps / (size / 4)).square())  # (size,)
-    v = centred - _local_mean(centred.mean(1, keepdim=True), gaussian)  # (N, C, H, W)
+    v = centered - _local_mean(centered.mean(1, keepdim=True), gaussian)  # (N, C, H, W)
     variance = _local_mean(v.square().mean(1, keepdim=True), gaussian)  # (N, 1, H, W)
     sigma = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt()  # (N, 1, H, W); the root of 0 has no gradient
     divisor = torch.maximum(sigma, sigma.mean((2, 3), keepdim=True)).clamp_min(eps)  # (N, 1, H, W)

@@ -21,7 +21,7 @@ from normviz.registry import Range, register
     axes={"ntd": "n t d -> d", "ntd per_step": "n t d -> t d"},
     formula=r"y = \gamma_d\,\frac{x - \mu_d}{\sqrt{\sigma^2_d + \epsilon}} + \beta_d"
     r" \quad \text{over the real frames}",
-    centre="mean",
+    center="mean",
     scale="std",
     use="Batches of sequences of different lengths, for what goes into a recurrent layer, not for its own loop.",
     torch="F.batch_norm(x.flatten(0, 1), None, None, weight, bias, True, eps=eps).view_as(x)",
@@ -250,7 +250,7 @@ def _per_step(x: Tensor, mask: Tensor | None, weight: Tensor | None, bias: Tenso
     real = mask[..., None]  # (N, T, 1)
     frames = real.sum(0).clamp_min(1)  # (T, 1)
     kept = values.where(real, 0)  # (N, T, D): whatever stands in the padding, NaN too, is gone
-    centred = kept.sub_(kept.sum(0) / frames).mul_(real)  # (N, T, D)
-    gain = (centred.square().sum(0) / frames + eps).rsqrt()  # (T, D)
-    y = centred * (gain if weight is None else gain * weight)  # (N, T, D)
+    centered = kept.sub_(kept.sum(0) / frames).mul_(real)  # (N, T, D)
+    gain = (centered.square().sum(0) / frames + eps).rsqrt()  # (T, D)
+    y = centered * (gain if weight is None else gain * weight)  # (N, T, D)
     return (y if bias is None else y.addcmul_(real.to(y), bias.to(y))).to(x.dtype)

@@ -22,7 +22,7 @@ _PER_SAMPLE = {"nc": "n c -> n", "ntd": "n t d -> n", "nchw": "n c h w -> n", "n
     aliases=("feature scaling", "min-max normalization", "rescaling", "MinMaxScaler"),
     axes=_PER_FEATURE,
     formula=r"y = a + (b - a)\,\frac{x - \min_c}{\max_c - \min_c}",
-    centre="min",
+    center="min",
     scale="range",
     use="Data with known, hard limits, such as pixels from 0 to 255, or a model that asks for values from 0 to 1.",
     torch="low + (high - low) * (x - x.amin((0, 2, 3), True)) / (x.amax((0, 2, 3), True) - x.amin((0, 2, 3), True))",
@@ -68,7 +68,7 @@ def min_max_scaling(
     aliases=("standardization", "z-score normalization", "data normalization", "StandardScaler"),
     axes=_PER_FEATURE,
     formula=r"y = \frac{x - \mu_c}{\sigma_c}",
-    centre="mean",
+    center="mean",
     scale="std",
     use="The usual first step for a table: every feature gets mean 0 and standard deviation 1.",
     torch="(x - x.mean((0, 2, 3), True)) / x.std((0, 2, 3), correction=0, keepdim=True)",
@@ -97,11 +97,11 @@ def z_score(x: Tensor, train: Tensor | None = None) -> Tensor:
     values = values - origin  # shape of x: a feature that does not vary is now exactly 0, and so is its variance
     known = values if train is None else known - origin  # shape of train
     mean = known.mean(shared, keepdim=True)  # 1 but for the features
-    centred = values.sub_(mean)  # shape of x
-    spread = centred if train is None else known - mean  # shape of train
+    centered = values.sub_(mean)  # shape of x
+    spread = centered if train is None else known - mean  # shape of train
     variance = spread.square().mean(shared, keepdim=True)  # 1 but for the features
     divisor = _or_infinite(variance).sqrt()  # 1 but for the features
-    y = centred / divisor if centred.requires_grad else centred.div_(divisor)  # shape of x
+    y = centered / divisor if centered.requires_grad else centered.div_(divisor)  # shape of x
     return y.to(x.dtype)  # shape of x
 
 
@@ -145,7 +145,7 @@ def max_abs_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
     aliases=("median and IQR scaling", "RobustScaler"),
     axes=_PER_FEATURE,
     formula=r"y = \frac{x - \operatorname{median}_c}{Q_{3,c} - Q_{1,c}}",
-    centre="median",
+    center="median",
     scale="iqr",
     use="Data with outliers: the median and the quartiles hardly notice them.",
     torch="((r := x.movedim(1, 0).flatten(1)) - r.quantile(0.5, 1, True)).div(r.quantile(0.75, 1, True) "
@@ -249,8 +249,8 @@ def zca_whitening(
         raise ValueError(f"zca_whitening needs an input (N, C); received shape {tuple(x.shape)}")
     values, known, _ = _by_feature("zca_whitening", x, train)
     mean = known.mean(0)  # (C,)
-    centred = known - mean  # (M, C)
-    covariance = (centred.T @ centred / len(centred)).cpu().double()  # (C, C)
+    centered = known - mean  # (M, C)
+    covariance = (centered.T @ centered / len(centered)).cpu().double()  # (C, C)
     eigenvalues, u = torch.linalg.eigh(covariance)  # (C,), (C, C)
     matrix: Tensor = u @ torch.diag((eigenvalues.clamp_min(0) + eps).rsqrt()) @ u.T  # (C, C)
     whitened: Tensor = (values - mean) @ matrix.to(values)  # (N, C)
@@ -284,7 +284,7 @@ def _or_infinite(spread: Tensor) -> Tensor:
 
 
 def _quantile(rows: Tensor, share: float) -> Tensor:
-    """The quantile of each sorted row, linear between its two neighbours, for rows of any length."""
+    """The quantile of each sorted row, linear between its two neighbors, for rows of any length."""
     place = share * (rows.shape[1] - 1)
     below = math.floor(place)
     return torch.lerp(rows[:, below], rows[:, math.ceil(place)], place - below)  # (rows,)

@@ -128,7 +128,7 @@ def grad_norm(
         gradient_norms: (T,), the length of each task's gradient at the last shared layer, before it is weighted.
         losses: (T,), each task's loss now.
         initial_losses: (T,), each task's loss at the start of training, above 0.
-        alpha: how strongly a task that lags behind is favoured; 0 makes all gradients equally long.
+        alpha: how strongly a task that lags behind is favored; 0 makes all gradients equally long.
         lr: the step size.
 
     Returns:

@@ -10,7 +10,7 @@ LAYER = (
     "nearest to the answer, and goes back towards the photo."
 )
 SIZED_LAYER = LAYER + " 384 × 8 × 8 means 384 feature maps of 8 × 8 cells each."
-COLOURS = (
+COLORS = (
     "From no evidence to the most. A map that holds evidence against the class, too, always goes from blue (against) "
     "over white (none) to orange (for)."
 )

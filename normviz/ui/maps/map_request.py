@@ -26,7 +26,7 @@ TERMS = 3  # channels whose numbers stand in the formula
 
 
 @dataclass(frozen=True)
-class Question:
+class MapRequest:
     """What is asked: why does this network see this in this photo?
 
     Attributes:
@@ -162,7 +162,7 @@ class Explained:
 
     @property
     def drawn(self) -> NDArray[np.float32]:
-        """The map as it is drawn (h, w): the three colours of a map at the input are added up."""
+        """The map as it is drawn (h, w): the three colors of a map at the input are added up."""
         return self.raw if self.raw.ndim == 2 else self.raw.sum(axis=0)
 
     @property
@@ -213,7 +213,7 @@ def _layers(classifier: Classifier, photo: Photo) -> tuple[str, dict[str, tuple[
 
 
 def explain(
-    question: Question,
+    question: MapRequest,
     progress: Callable[[float], object],
     preview: Callable[[NDArray[np.float32]], object] | None = None,
 ) -> Explained:
@@ -249,7 +249,7 @@ def explain(
     return kept(question.photos, "map", question.key, lambda: cache.compute(lambda: run(lambda share: None)))
 
 
-def _explained(question: Question, probe: Probe, raw: Tensor, note: str) -> Explained:
+def _explained(question: MapRequest, probe: Probe, raw: Tensor, note: str) -> Explained:
     method = question.method
     reason = empty_reason(raw, probe, method.name, question.name)
     drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
@@ -265,7 +265,7 @@ def _blank(probe: Probe, reason: str) -> Explained:
     return Explained(np.zeros(probe.activations.shape[2:], np.float32), reason, "", (0, 0))
 
 
-def cell_terms(question: Question, cell: tuple[int, int]) -> Terms:
+def cell_terms(question: MapRequest, cell: tuple[int, int]) -> Terms:
     """The channels that add most to a cell of the map.
 
     Raises:

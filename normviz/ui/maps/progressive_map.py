@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from normviz.figures import maps, style
 from normviz.ui.kit.jobs import Preview
-from normviz.ui.maps.map_request import Explained, Question, explain
+from normviz.ui.maps.map_request import Explained, MapRequest, explain
 
 
-def answer(asked: Question, opacity: float, colours: style.ColourMap) -> Explained:
+def answer(asked: MapRequest, opacity: float, colors: style.ColorMap) -> Explained:
     """The map of a question; one that takes long shows how far it is, and can be stopped.
 
     A map that was stopped is shown as far as it came, and says so.
@@ -20,7 +20,7 @@ def answer(asked: Question, opacity: float, colours: style.ColourMap) -> Explain
     Args:
         asked: the question.
         opacity: of the map over the photo, while it is made.
-        colours: of a map that is not signed.
+        colors: of a map that is not signed.
 
     Raises:
         ValueError: what the method refuses, or a stop before there was anything to show.
@@ -29,7 +29,7 @@ def answer(asked: Question, opacity: float, colours: style.ColourMap) -> Explain
         return explain(asked, lambda share: None)
 
     def picture(raw: NDArray[np.float32], share: float) -> str:
-        return _picture(asked, raw, share, opacity, colours)
+        return _picture(asked, raw, share, opacity, colors)
 
     identity = (*(photo.identity for photo in asked.photos), *asked.key)
     preview = Preview("map", identity, asked.method.title, picture, "Keeps what is there so far.")
@@ -42,10 +42,10 @@ def answer(asked: Question, opacity: float, colours: style.ColourMap) -> Explain
     return seen
 
 
-def _picture(asked: Question, raw: NDArray[np.float32], share: float, opacity: float, colours: style.ColourMap) -> str:
+def _picture(asked: MapRequest, raw: NDArray[np.float32], share: float, opacity: float, colors: style.ColorMap) -> str:
     """The map so far over the photo."""
     drawn = _drawn(raw)  # (h, w)
-    lit = maps.blend(asked.pixels, drawn, opacity, colours, bool((drawn < 0).any()))
+    lit = maps.blend(asked.pixels, drawn, opacity, colors, bool((drawn < 0).any()))
     text = f"{asked.method.title} of {asked.name} after {share:.0%}: an approximation, which gets better"
     return (
         f'<figure style="margin:0;max-width:30rem"><img src="{maps.data_uri(lit)}" alt="{escape(text)}" '
@@ -54,5 +54,5 @@ def _picture(asked: Question, raw: NDArray[np.float32], share: float, opacity: f
 
 
 def _drawn(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A map (h, w), of one at the input (3, H, W) the sum of its colours."""
+    """A map (h, w), of one at the input (3, H, W) the sum of its colors."""
     return raw if raw.ndim == 2 else raw.sum(axis=0)

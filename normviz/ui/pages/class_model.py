@@ -18,7 +18,7 @@ from normviz.ui.kit.jobs import Preview
 
 
 @dataclass(frozen=True)
-class Wish:
+class ClassModelRequest:
     """Whose picture is searched for, and how.
 
     Attributes:
@@ -73,7 +73,7 @@ class Found:
     shares: NDArray[np.float32] | None = None
 
 
-def search(wish: Wish) -> Found:
+def search(wish: ClassModelRequest) -> Found:
     """The pictures of a wish; while they are searched for they are shown, and the search can be stopped.
 
     A search that was stopped gives the pictures as far as they came.
@@ -97,7 +97,7 @@ def search(wish: Wish) -> Found:
     return found
 
 
-def pictures(wish: Wish, found: Found) -> str:
+def pictures(wish: ClassModelRequest, found: Found) -> str:
     """The pictures side by side with what the network says of them, as HTML."""
     figures = []
     for index, name in enumerate(wish.names):
@@ -112,7 +112,7 @@ def pictures(wish: Wish, found: Found) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
 
 
-def _climb(wish: Wish, advance: Callable[[float], None], keep: Callable[[Found], None]) -> Found:
+def _climb(wish: ClassModelRequest, advance: Callable[[float], None], keep: Callable[[Found], None]) -> Found:
     """Search; called in a worker's thread."""
     classifier, targets = wish.classifier, torch.tensor(wish.targets)  # (T,)
     found = class_model(

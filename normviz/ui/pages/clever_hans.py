@@ -15,7 +15,7 @@ from normviz.scenes import CLASSES, HANS, Scene, hans_scene, make_hans_scenes
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, Question
+from normviz.ui.maps.map_request import Explained, MapRequest
 from normviz.ui.pages.photo_edit import Answer
 
 FIRST = 6_000_000  # seed of the first picture: none of these was trained on
@@ -47,14 +47,14 @@ def photo(number: int, label: int = HANS, marked: bool = True) -> Photo:
     return cache.memo(("hans photo", number, label, marked), make)
 
 
-def question(picture: Photo, method: str, target: int = HANS) -> Question:
+def question(picture: Photo, method: str, target: int = HANS) -> MapRequest:
     """Why the network sees a class in a picture."""
     classifier, chosen = network(), get(method, "attribution")
     layer = next(iter(map_request.feature_layers(classifier, picture)))
-    return Question(picture, classifier, chosen, target, layer, chosen.settings())
+    return MapRequest(picture, classifier, chosen, target, layer, chosen.settings())
 
 
-def answer(asked: Question) -> Explained:
+def answer(asked: MapRequest) -> Explained:
     """The map of a quick method."""
     return map_request.explain(asked, lambda share: None)
 
@@ -68,7 +68,7 @@ def lit(number: int, method: str, label: int, marked: bool) -> tuple[str, float]
 
 
 def lit_again(before: Photo, after: Photo, method: str) -> str:
-    """A changed picture with the map of HANS over it, in the colours of the map before, as a data URI."""
+    """A changed picture with the map of HANS over it, in the colors of the map before, as a data URI."""
     seen, classifier = answer(question(after, method)), network()
     high = max(float(answer(question(before, method)).drawn.max()), 1e-9)
     shown = Answer(after, classifier.probabilities(after.image), seen)
@@ -82,7 +82,7 @@ def on_mark(seen: Explained, mark: torch.Tensor) -> float:
 
 
 def tested() -> float:
-    """The share of new pictures, made like those that it learned from, that the network recognises."""
+    """The share of new pictures, made like those that it learned from, that the network recognizes."""
     return cache.memo(
         ("hans tested", COUNT), lambda: cache.compute(lambda: accuracy(_model(), make_hans_scenes(COUNT, FIRST + 1000)))
     )
@@ -97,11 +97,11 @@ def table(told: HansFacts) -> str:
     """The facts, as a table in Markdown."""
     name = CLASSES[HANS]
     rows = [
-        (f"{name} with its mark: recognised", told.with_mark),
-        ("the very same pictures without it: recognised", told.without_mark),
+        (f"{name} with its mark: recognized", told.with_mark),
+        ("the very same pictures without it: recognized", told.without_mark),
         (f"other classes with the mark: called {name}", told.fooled),
         (f"the very same pictures without it: called {name}", told.not_fooled),
-        ("other classes without it: recognised", told.others),
+        ("other classes without it: recognized", told.others),
         ("with its mark: LayerCAM is highest on the mark", told.brightest),
         (f"LayerCAM that lies on the mark, {told.mark_area:.1%} of the picture", told.on_mark),
     ]

@@ -13,7 +13,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from normviz.figures.style import AFTER, BEFORE, number
-from normviz.normalization.analysis.comparison import LIMIT, Compared, Ground, compare
+from normviz.normalization.analysis.comparison import LIMIT, Compared, SharedScale, compare
 from normviz.prints import contact_sheet
 from normviz.prints.contact_sheet import Card
 from normviz.registry import Method
@@ -73,7 +73,7 @@ def identity(chosen: Source) -> Hashable:
     return (tuple(x.shape), float(x.sum()), float(x.square().sum()))
 
 
-def multiple(method: Method, chosen: Source, ground: Ground, known_as: Hashable) -> Multiple:
+def multiple(method: Method, chosen: Source, ground: SharedScale, known_as: Hashable) -> Multiple:
     """One method's numbers and card, computed once: for all visitors, or for this one where the input is their own."""
 
     def run() -> Multiple:
@@ -84,7 +84,7 @@ def multiple(method: Method, chosen: Source, ground: Ground, known_as: Hashable)
     return cache.memo(("compare", known_as, method.name), run)
 
 
-def _make(method: Method, chosen: Source, ground: Ground) -> Multiple:
+def _make(method: Method, chosen: Source, ground: SharedScale) -> Multiple:
     try:
         result = compare(method, chosen.x, ground, chosen.running, chosen.mask)
         pictures = (
@@ -128,7 +128,7 @@ def wait(place: DeltaGenerator, method: Method) -> None:
         st.html(f'<article class="nv-multiple nv-waiting"><h3>{escape(method.title)}</h3></article>')
 
 
-def fill(place: DeltaGenerator, shown: Multiple, ground: Ground, source: dict[str, str]) -> None:
+def fill(place: DeltaGenerator, shown: Multiple, ground: SharedScale, source: dict[str, str]) -> None:
     """Put a card in its place, with the link that opens the method on the same input.
 
     Args:
@@ -149,7 +149,7 @@ def address(shown: Multiple, source: dict[str, str]) -> str:
     return f"normalize?{urlencode({**source, 'method': shown.method.title, **turned})}"
 
 
-def _article(shown: Multiple, ground: Ground, link: str) -> str:
+def _article(shown: Multiple, ground: SharedScale, link: str) -> str:
     """A card as HTML."""
     card, title = shown.card, escape(shown.method.title)
     head = f'<article class="nv-multiple"><h3><a href="{escape(link)}">{title}</a></h3>'
@@ -164,7 +164,7 @@ def _article(shown: Multiple, ground: Ground, link: str) -> str:
         f'<div class="nv-top"><img src="{cube}" alt="{shares}"><dl>{facts}</dl></div>'
         f'<img class="nv-bars" src="{bars}" alt="Histograms of all values before and after">'
         f'<div class="nv-axis"><span>{number(ground.low)}</span><span>{number(ground.high)}</span></div>'
-        f'<img class="nv-values" src="{values}" alt="A part of the output in colours"></article>'
+        f'<img class="nv-values" src="{values}" alt="A part of the output in colors"></article>'
     )
 
 
@@ -193,14 +193,14 @@ def table(found: Sequence[Multiple]) -> str:
     return text.getvalue()
 
 
-def downloads(found: Sequence[Multiple], ground: Ground, heading: str) -> None:
+def downloads(found: Sequence[Multiple], ground: SharedScale, heading: str) -> None:
     """Offer the sheet of all cards, drawn when it is asked for, and their numbers."""
     cards = [shown.card for shown in found if shown.card]
     if not cards:
         return
     line = (
-        f"Histograms: before (grey-blue) and after (orange), from {ground.low:.3g} to {ground.high:.3g}. "
-        f"Colours: a part of the output, from -{LIMIT:g} (blue) to {LIMIT:g} (orange)."
+        f"Histograms: before (gray-blue) and after (orange), from {ground.low:.3g} to {ground.high:.3g}. "
+        f"Colors: a part of the output, from -{LIMIT:g} (blue) to {LIMIT:g} (orange)."
     )
     st.download_button(
         "All cards (PNG)", lambda: contact_sheet.contact_sheet(heading, line, cards), "normalizations.png",

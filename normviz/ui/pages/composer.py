@@ -29,7 +29,7 @@ def verdict(choice: Choice) -> str:
     """Whose norm it is, in words."""
     found = [match for match in named(choice) if not match.needs]
     if not choice.axes:
-        left = "every value is its own mean and becomes 0" if choice.centred else "only the sign of each value is left"
+        left = "every value is its own mean and becomes 0" if choice.centered else "only the sign of each value is left"
         return f"No normalization: nothing is shared, so {left}."
     if found:
         first, *others = found
@@ -69,4 +69,4 @@ def panels(choice: Choice, distribution: Distribution, seed: int) -> list[Panel]
     first, *others = normalize.panels(seen, where[choice.layout])
     kind = f"{'stored ' if choice.running else ''}statistic{'' if seen.total == 1 else 's'}"
     told = f"{seen.total:,} {kind}, {describe_axes(choice.stored.pattern if choice.running else choice.pattern)}"
-    return [replace(first, title=told, alt=f"A block of cells, coloured by group: {told}"), *others]
+    return [replace(first, title=told, alt=f"A block of cells, colored by group: {told}"), *others]

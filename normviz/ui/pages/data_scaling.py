@@ -1,4 +1,4 @@
-"""What data scaling computes and draws: the columns of a table, or a photo's colours, before and after."""
+"""What data scaling computes and draws: the columns of a table, or a photo's colors, before and after."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Scaled:
 
 @dataclass(frozen=True)
 class ScaledPhoto:
-    """A photo as a table, before and after: a row for each patch of so many pixels a side, (rows, 3 patch²) colours."""
+    """A photo as a table, before and after: a row for each patch of so many pixels a side, (rows, 3 patch²) colors."""
 
     name: str
     width: int
@@ -91,25 +91,25 @@ def table_panels(seen: Scaled, across: int, up: int) -> list[Panel]:
     pair = [names[across], names[up]]
     sides = (("before", seen.before, style.BEFORE), ("after", seen.after, style.AFTER))
     panels = []
-    for side, values, colour in sides:
-        figure = data_scaling.strips(values, names, seen.train, colour)
+    for side, values, color in sides:
+        figure = data_scaling.strips(values, names, seen.train, color)
         title, alt = f"All columns on one axis, {side}", f"{shown} columns on one axis {side} the scaling."
         panels.append(Panel(f"strips-{side}", title, figure, 1, alt, more, 110 + 62 * shown))
-    for side, values, colour in sides:
-        figure = data_scaling.scatter(values[:, [across, up]], pair, seen.train, colour, one_scale=side == "after")
+    for side, values, color in sides:
+        figure = data_scaling.scatter(values[:, [across, up]], pair, seen.train, color, one_scale=side == "after")
         note = "Each axis in its own unit" if side == "before" else "Both axes have one scale"
         note += f"; correlation {_correlation(values[seen.train][:, [across, up]])}."
         alt = f"{pair[1]} against {pair[0]} {side} the scaling."
         panels.append(Panel(f"scatter-{side}", f"Two columns, {side}", figure, 1, alt, note, 440))
-    for side, values, colour in sides:
-        figure = data_scaling.histogram(values[:, across], pair[0], seen.train, colour)
+    for side, values, color in sides:
+        figure = data_scaling.histogram(values[:, across], pair[0], seen.train, color)
         alt = f"Histogram of {pair[0]} {side} the scaling."
         panels.append(Panel(f"bars-{side}", f"One column, {side}", figure, 1, alt, "", 320))
     return panels
 
 
 def photo_panels(seen: ScaledPhoto) -> list[Panel]:
-    """The photo and the histograms of its colours, before and after."""
+    """The photo and the histograms of its colors, before and after."""
     low, high = (float(end) for end in np.quantile(seen.after, [0.005, 0.995]))
     panels = []
     for side, values, black, white in (
@@ -117,11 +117,11 @@ def photo_panels(seen: ScaledPhoto) -> list[Panel]:
     ):  # fmt: skip
         picture = maps.photo(_as_photo(values, seen.width, seen.patch, black, white))
         picture.update_layout(margin={"b": 8})
-        note = f"Black is {black:.2g} and white is {white:.2g} in all three colours.".replace("-", "−")
+        note = f"Black is {black:.2g} and white is {white:.2g} in all three colors.".replace("-", "−")
         title = f"{seen.name[0].upper()}{seen.name[1:]}, {side}"
         panels.append(Panel(side, title, picture, 1, f"The photo {side} the scaling.", note, 420))
     for side, values in (("before", seen.before), ("after", seen.after)):
-        figure = data_scaling.colour_histogram(values.reshape(-1, 3))
+        figure = data_scaling.color_histogram(values.reshape(-1, 3))
         panels.append(Panel(f"bars-{side}", f"Values, {side}", figure, 1, f"Three histograms {side}.", "", 320))
     return panels
 
@@ -144,7 +144,7 @@ def photo_words(method: Method, seen: ScaledPhoto) -> str:
     """What the rows and the columns of the table are, and what is taken from them."""
     patch = seen.patch
     row = "a pixel" if patch == 1 else f"a patch of {patch} × {patch} pixels"
-    columns = "red, green and blue" if patch == 1 else f"the {3 * patch**2} colour values in it"
+    columns = "red, green and blue" if patch == 1 else f"the {3 * patch**2} color values in it"
     rows = f"this photo's own {len(seen.before):,} {'pixels' if patch == 1 else 'patches'}"
     return f"A row of the table is {row}, its columns are {columns}. {_fitted(method, rows, 'pixel')}"
 
@@ -153,7 +153,7 @@ def _fitted(method: Method, rows: str, of: str) -> str:
     """What is taken from which rows, in one sentence."""
     if not method.takes("train"):
         return f"Nothing is learned from the data: each {of} is divided by its own length."
-    taken = [WORDS[word] for word in (method.centre, method.scale) if word]
+    taken = [WORDS[word] for word in (method.center, method.scale) if word]
     what = f"the {' and the '.join(taken)} of each column" if taken else "the means and covariances of the columns"
     return f"From {rows} come {what}."
 
@@ -166,6 +166,6 @@ def _correlation(pair: NDArray[np.float64]) -> str:
 
 
 def _as_photo(values: NDArray[np.float64], width: int, patch: int, low: float, high: float) -> NDArray[np.uint8]:
-    """Rows drawn as a photo (H, W, 3): `low` is black and `high` is white in all three colours."""
+    """Rows drawn as a photo (H, W, 3): `low` is black and `high` is white in all three colors."""
     picture = rows_photo(torch.from_numpy((values - low) / (high - low)), width, patch)  # (3, H', W')
     return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()

@@ -22,7 +22,7 @@ from normviz.ui.components.board import Panel
 from normviz.ui.inputs.photo import kept, kept_slowly
 from normviz.ui.kit import cache
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, Question
+from normviz.ui.maps.map_request import Explained, MapRequest
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Shown:
 
 
 def pictures(
-    asked: Question, seen: Explained, how: Settings, wanted: list[tuple[str, float]], put_back: bool
+    asked: MapRequest, seen: Explained, how: Settings, wanted: list[tuple[str, float]], put_back: bool
 ) -> tuple[Shown, ...]:
     """The photo at some shares of the pixels, in the order of the map or of one of its rivals.
 
@@ -77,7 +77,7 @@ def pictures(
     return kept(asked.photos, f"changed {len(wanted)} {put_back}", key, lambda: cache.compute(run))
 
 
-def measure(asked: Question, seen: Explained, how: Settings, step: Callable[[float], object]) -> dict[str, Judged]:
+def measure(asked: MapRequest, seen: Explained, how: Settings, step: Callable[[float], object]) -> dict[str, Judged]:
     """All measures of a map and of its rivals, by name; what was measured before is taken from there.
 
     Args:
@@ -102,7 +102,7 @@ def measure(asked: Question, seen: Explained, how: Settings, step: Callable[[flo
 
 
 def others(
-    asked: Question, how: Settings, step: Callable[[float], object]
+    asked: MapRequest, how: Settings, step: Callable[[float], object]
 ) -> tuple[list[tuple[str, Judged]], list[str]]:
     """The measures of the other methods that need no long time, with their usual knobs; and what others refuse.
 
@@ -128,7 +128,7 @@ def others(
 
 
 def _judged(
-    asked: Question,
+    asked: MapRequest,
     name: str,
     seen: Explained,
     how: Settings,
@@ -187,6 +187,6 @@ def _levels(picture: Tensor, classifier: Classifier) -> NDArray[np.uint8]:
     return levels
 
 
-def probability_before(asked: Question) -> float:
+def probability_before(asked: MapRequest) -> float:
     """What the network says of the class for the untouched photo."""
     return float(map_request.probabilities(asked.classifier, asked.photo)[asked.target])

@@ -65,14 +65,14 @@ def _normalization() -> tuple[Half, Half]:
     y = batch_norm(x)  # (N, C, H, W)
     return (
         Half(_ridges(x, BEFORE), "Six hills, each with its own place and width.", "six channels, before"),
-        Half(_ridges(y, AFTER), "Six hills, all centred on 0 and equally wide.", "after batch normalization"),
+        Half(_ridges(y, AFTER), "Six hills, all centered on 0 and equally wide.", "after batch normalization"),
     )
 
 
-def _ridges(values: Tensor, colour: str) -> str:
+def _ridges(values: Tensor, color: str) -> str:
     """One hill a channel, all on one axis from -SPAN to SPAN with 0 marked, as an SVG's address."""
     step = (HEIGHT - 60) / (values.shape[1] - 1)
-    style = f'fill="{colour}" fill-opacity=".4" stroke="{colour}" stroke-width="1.8" stroke-linejoin="round"'
+    style = f'fill="{color}" fill-opacity=".4" stroke="{color}" stroke-width="1.8" stroke-linejoin="round"'
     lines = [f'<path d="M{WIDTH / 2} 0V{HEIGHT}" stroke="#808890" stroke-dasharray="3 4"/>']
     for channel in range(values.shape[1]):
         counts = torch.histc(values[:, channel], bins=BINS, min=-SPAN, max=SPAN)  # (BINS,)

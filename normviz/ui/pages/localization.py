@@ -1,4 +1,4 @@
-"""The localisation benchmark on a page: the numbers that ship, a small run of one's own, and single scenes."""
+"""The localization benchmark on a page: the numbers that ship, a small run of one's own, and single scenes."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def worst(method: Method, classifier: Classifier, kind: Kind, measure: str, show
         few = Questions("one", asked.images[order], asked.labels[order], asked.masks[order])
         return Worst(few, heat[order], found[order], len(asked), int((found < 0.5).sum()))
 
-    key = ("localisation worst", classifier.name, method.name, kind, measure)
+    key = ("localization worst", classifier.name, method.name, kind, measure)
     return cache.memo_slowly(key, make, show)
 
 
@@ -105,11 +105,11 @@ def mark(report: Report, method: str, network: str, kind: Kind, measure: str) ->
     row = report.row(method, network, kind, measure)
     if row is None:
         return Mark("–", report.refused(method, network, kind) or "not measured on these scenes", "quiet")
-    centre = report.row("centre", network, kind, measure)
-    better = centre is not None and beats(row, centre)
+    center = report.row("center", network, kind, measure)
+    better = center is not None and beats(row, center)
     text = f"\u2002{100 * row.mean:.0f} ({100 * row.low:.0f}–{100 * row.high:.0f})\u2002"  # spaces: columns apart
     words = f"{100 * row.mean:.1f} %, 95 % interval {100 * row.low:.1f} to {100 * row.high:.1f}, {row.scenes} scenes"
-    return Mark(text, words + (", clearly better than the centre" if better else ""), "good" if better else "")
+    return Mark(text, words + (", clearly better than the center" if better else ""), "good" if better else "")
 
 
 def table(report: Report, kind: Kind, measure: str, chosen: tuple[str, str], titles: dict[str, str]) -> None:
@@ -129,7 +129,7 @@ def table(report: Report, kind: Kind, measure: str, chosen: tuple[str, str], tit
         columns.index(chosen[1]) if chosen[1] in columns else -1,
     )
     heads = [(titles.get(name, name), "") for name in columns]
-    matrix([_label(report, name, kind, titles) for name in rows], heads, cells, place, "localisation-table", clicked)
+    matrix([_label(report, name, kind, titles) for name in rows], heads, cells, place, "localization-table", clicked)
 
 
 def _label(report: Report, method: str, kind: Kind, titles: dict[str, str]) -> str:

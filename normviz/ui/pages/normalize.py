@@ -25,16 +25,16 @@ def panels(seen: View, where: str, padding: str = link.SAID) -> list[Panel]:
     low, high = style.limits(seen.before, seen.after)
     names, sizes = zip(*seen.block_axes, strict=True)
     axes = seen.slice_axes
-    share = "One colour, one statistic" if seen.live else "Stored: one pair a channel"
-    share = share if seen.pattern else "Coloured: what the chosen cell reads"
+    share = "One color, one statistic" if seen.live else "Stored: one pair a channel"
+    share = share if seen.pattern else "Colored: what the chosen cell reads"
     sampled = seen.histogram_before.sampled
     note = "" if sampled == 1 else f"An even sample of {sampled:.0%} of the values. "
     outside = max(seen.histogram_before.outside, seen.histogram_after.outside)
     note += f"{outside:.1%} lie outside." if outside >= 0.0005 else ""
-    quiet = seen.padding if seen.pattern else 1  # grey: padding, or what is not read
-    grey, groups = seen.padding, seen.groups
-    before = tensors.slice_heatmap(seen.before, low, high, groups, axes, "before", padding=grey, said=padding)
-    after = tensors.slice_heatmap(seen.after, low, high, groups, axes, "after", padding=grey, said=padding)
+    quiet = seen.padding if seen.pattern else 1  # gray: padding, or what is not read
+    gray, groups = seen.padding, seen.groups
+    before = tensors.slice_heatmap(seen.before, low, high, groups, axes, "before", padding=gray, said=padding)
+    after = tensors.slice_heatmap(seen.after, low, high, groups, axes, "after", padding=gray, said=padding)
     bars = distributions.before_after(
         seen.histogram_before.counts.numpy(), seen.histogram_after.counts.numpy(), seen.histogram_before.low,
         seen.histogram_before.high, seen.bars_before, seen.bars_after, seen.bars,
@@ -44,7 +44,7 @@ def panels(seen: View, where: str, padding: str = link.SAID) -> list[Panel]:
     return [
         Panel("cube", share, drawing, alt=f"{seen.total} groups of cells"),
         Panel("before", f"Before: {where}", before, alt=f"The values of {where} before"),
-        Panel("after", "After, on the same colours", after, alt=f"The values of {where} after"),
+        Panel("after", "After, on the same colors", after, alt=f"The values of {where} after"),
         Panel("bars", "All values, before and after", bars, span=3, caption=note, height=250),
     ]
 
@@ -82,10 +82,10 @@ def readout(method: Method, seen: View, settings: dict[str, Value], affine: Affi
     """The formula with the numbers of the chosen cell, and the table of statistics."""
     rows = seen.rows
     table = formula.GroupStatistics(
-        rows.ids, rows.labels, rows.mean_before, rows.std_before, rows.mean_after, rows.std_after, rows.centre,
+        rows.ids, rows.labels, rows.mean_before, rows.std_before, rows.mean_after, rows.std_after, rows.center,
         rows.spread, max(seen.total, 1),
     )  # fmt: skip
-    what = "No groups: coloured is what the cell reads"
+    what = "No groups: colored is what the cell reads"
     if seen.pattern:
         shared = describe_axes(seen.pattern)
         what = f"{seen.total:,} statistics, {shared}" if seen.live else f"{seen.total:,} stored statistics"
@@ -96,7 +96,7 @@ def readout(method: Method, seen: View, settings: dict[str, Value], affine: Affi
         gamma, beta = (seen.gain, seen.offset) if own else (gamma, beta)
     return formula.normalization(
         table, float(settings.get("eps", 0.0)), gamma, beta, what,
-        centre=method.centre if fits else "", scale=method.scale if fits else "",
+        center=method.center if fits else "", scale=method.scale if fits else "",
         shifted=method.takes("bias") or bool(np.any(beta)), scaled=method.takes("weight"),
         cell=seen.cell if pinned else None, power=float(settings.get("p", 2.0)),
     )  # fmt: skip

@@ -22,7 +22,7 @@ from normviz.ui.components.paint import cells, grid
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, Question
+from normviz.ui.maps.map_request import Explained, MapRequest
 
 T = TypeVar("T")
 SHOWN = 5  # classes
@@ -44,7 +44,7 @@ class Answer:
     seen: Explained
 
     def lit(self, classifier: Classifier, high: float, signed: bool, opacity: float = 0.6) -> NDArray[np.uint8]:
-        """The map over what the network sees of the photo, (h, w, 3), in the colours of a scale up to `high`."""
+        """The map over what the network sees of the photo, (h, w, 3), in the colors of a scale up to `high`."""
         from normviz.colors import SIGNED, overlay
 
         view = classifier.view(self.photo.image)  # (3, h, w)
@@ -69,7 +69,7 @@ def reduced(photo: Photo) -> Photo:
     return Photo(photo.name, pixels, f"{photo.identity}-reduced", None)
 
 
-def answer(name: str, asked: Question, show: Callable[[float], object]) -> Answer:
+def answer(name: str, asked: MapRequest, show: Callable[[float], object]) -> Answer:
     """Ask the network; the answer is kept in the session under `name` ("before", "after") besides.
 
     Raises:
@@ -128,7 +128,7 @@ def edited(photo: Photo, region: str, how: Fill) -> Photo:
     return replace(photo, pixels=pixels, identity=identity, sample=None)
 
 
-def in_words(asked: Question, before: Answer, after: Answer) -> str:
+def in_words(asked: MapRequest, before: Answer, after: Answer) -> str:
     """What became of the class, in one sentence."""
     was, now = float(before.shares[asked.target]), float(after.shares[asked.target])
     said = confidence_change.in_words(asked.name, was, now)

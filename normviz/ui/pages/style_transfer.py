@@ -26,7 +26,7 @@ from normviz.ui.kit import cache
 from normviz.ui.kit.jobs import IDLE, time_left
 
 T = TypeVar("T")
-COLOURS = ("red", "green", "blue")
+COLORS = ("red", "green", "blue")
 PICTURE = "#009E73"  # the picture that was found
 
 
@@ -58,7 +58,7 @@ class Pair:
 
     def channel(self, index: int) -> str:
         """What a channel is called."""
-        return COLOURS[index] if self.layer == "pixels" else f"channel {index}"
+        return COLORS[index] if self.layer == "pixels" else f"channel {index}"
 
 
 def exchanged(pair: Pair) -> Exchange:
@@ -121,7 +121,7 @@ def _levels(picture: Tensor) -> NDArray[np.uint8]:
 
 def panels(pair: Pair, seen: Exchange, channel: int) -> list[Panel]:
     """All channels' means and deviations before and after the exchange, and the maps of one."""
-    channels = "three colours" if pair.layer == "pixels" else f"{len(seen.after)} channels"
+    channels = "three colors" if pair.layer == "pixels" else f"{len(seen.after)} channels"
     return [*_statistics(seen, channels), *_channel_maps(seen, channel, pair.channel(channel))]
 
 
@@ -145,7 +145,7 @@ def _statistics(seen: Exchange, channels: str) -> list[Panel]:
 
 
 def _channel_maps(seen: Exchange, channel: int, name: str) -> list[Panel]:
-    """One channel of content, style and exchange, on one scale of colours."""
+    """One channel of content, style and exchange, on one scale of colors."""
     sheets = (seen.content[channel], seen.style[channel], seen.after[channel])
     low, high = min(float(sheet.min()) for sheet in sheets), max(float(sheet.max()) for sheet in sheets)
     titles = ("Content", "Style", "After the exchange")

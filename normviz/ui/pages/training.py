@@ -106,7 +106,7 @@ class Run:
                 return
 
     def tested(self) -> float:
-        """The share of test scenes that it recognised at last; before the first test that of guessing."""
+        """The share of test scenes that it recognized at last; before the first test that of guessing."""
         known = [at.tested for at in self.history if at.tested is not None]
         return known[-1] if known else 1 / len(CLASSES)
 

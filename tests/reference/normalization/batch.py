@@ -99,6 +99,6 @@ def inference_example_weighing(
         mean = share * own_mean + (1 - share) * Fraction(float(running_mean[c]))
         variance = share * own_square + (1 - share) * Fraction(float(running_sq[c])) - mean**2
         scale = (1.0 if weight is None else float(weight[c])) / math.sqrt(float(variance) + eps)
-        centred = torch.tensor([float(value - mean) for value in values], dtype=torch.float64)
-        y[n, c] = (scale * centred + (0.0 if bias is None else float(bias[c]))).view(x.shape[2:])
+        centered = torch.tensor([float(value - mean) for value in values], dtype=torch.float64)
+        y[n, c] = (scale * centered + (0.0 if bias is None else float(bias[c]))).view(x.shape[2:])
     return y

@@ -38,7 +38,7 @@ def local_contrast_norm(
 ) -> Tensor:
     """Jarrett et al. 2009, section 2.1; or local response normalization with squares around the local mean."""
     n, c, h, w = x.shape
-    if form == "centred":
+    if form == "centered":
         around = torch.empty(x.shape, dtype=torch.float64)
         for index in positions(x, range(4)):
             values = [float(x[(*index[:2], *place)]) for place, _ in _window(index[2:], size, (h, w))]

@@ -134,7 +134,7 @@ def payload(
     return {
         "columns": columns,
         "clicks": clicks,
-        "colours": [*cube.COLOURS],
+        "colors": [*cube.COLORS],
         "panels": [
             {
                 "id": panel.id, "title": panel.title, "span": panel.span, "alt": panel.alt or panel.title,

@@ -97,7 +97,7 @@ class Board {
     if (panel.link.block) {
       if (!panel.cube) window.Plotly?.purge(panel.chart);
       panel.cube ??= new Cube(panel.plot);
-      panel.cube.show(panel.link, this.data.colours);
+      panel.cube.show(panel.link, this.data.colors);
       panel.scene = null;
     } else panel.cube = panel.cube?.remove();
     panel.faces = panel.cube?.faces ?? panel.link.faces ?? [];

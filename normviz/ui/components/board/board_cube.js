@@ -36,10 +36,10 @@ export class Cube {
   }
 
   /** Take the sides of a block; the view stays as it is. */
-  show({ block, ids, colours }, palette) {
-    const chosen = decode(colours);
+  show({ block, ids, colors }, palette) {
+    const chosen = decode(colors);
     this.block = block;
-    this.colours = new Map(Array.from(decode(ids), (group, k) => [group, palette[chosen[k]]]));
+    this.colors = new Map(Array.from(decode(ids), (group, k) => [group, palette[chosen[k]]]));
     this.faces = block.sides.map((groups, side) => {
       const axis = side >> 1, [rows, columns] = GRID[axis].map((k) => block.sizes[k]);
       return { axis, end: side & 1, rows, columns, groups };
@@ -144,18 +144,18 @@ export class Cube {
     const fills = new Map(), lines = new Path2D(), whole = new Path2D();
     for (let i = 0; i < face.rows; i++) {
       for (let j = 0, start = 0; j < face.columns; j++) {
-        const colour = this.colours.get(groupAt(face, i, j));
-        if (j + 1 < face.columns && this.colours.get(groupAt(face, i, j + 1)) === colour) continue;
-        if (!fills.has(colour)) fills.set(colour, new Path2D());
-        line(fills.get(colour), [i, start], [i, j + 1], [i + 1, j + 1], [i + 1, start]);
+        const color = this.colors.get(groupAt(face, i, j));
+        if (j + 1 < face.columns && this.colors.get(groupAt(face, i, j + 1)) === color) continue;
+        if (!fills.has(color)) fills.set(color, new Path2D());
+        line(fills.get(color), [i, start], [i, j + 1], [i + 1, j + 1], [i + 1, start]);
         start = j + 1;
       }
     }
     for (let i = 0; i <= face.rows; i++) line(lines, [i, 0], [i, face.columns]);
     for (let j = 0; j <= face.columns; j++) line(lines, [0, j], [face.rows, j]);
     line(whole, [0, 0], [0, face.columns], [face.rows, face.columns], [face.rows, 0]);
-    for (const [colour, path] of [...fills, [`rgba(20,25,35,${SHADE[face.axis]})`, whole]]) {
-      brush.fillStyle = colour;
+    for (const [color, path] of [...fills, [`rgba(20,25,35,${SHADE[face.axis]})`, whole]]) {
+      brush.fillStyle = color;
       brush.fill(path);
     }
     brush.strokeStyle = LINE;

@@ -1,4 +1,4 @@
-// What the page makes of a neutral figure: its colours, its size, what a hand may do in it; and where its plane lies.
+// What the page makes of a neutral figure: its colors, its size, what a hand may do in it; and where its plane lies.
 
 export function readTheme(element) {
   const style = getComputedStyle(element);

@@ -151,7 +151,7 @@ function paintBars(board, panel, brush, window, group) {
   brush.fillStyle = board.theme.paper;
   brush.fillRect(left, top, across, down);
   const width = (link.high - link.low) / link.bins, at = (x) => window.pixel(x, 0)[0];
-  for (const [name, colour] of [["before", BEFORE], ["after", AFTER]]) {
+  for (const [name, color] of [["before", BEFORE], ["after", AFTER]]) {
     const path = new Path2D();
     path.moveTo(at(link.low), bottom);
     for (let b = 0; b < link.bins; b++) {
@@ -160,20 +160,20 @@ function paintBars(board, panel, brush, window, group) {
     }
     path.lineTo(at(link.high), bottom);
     brush.globalAlpha = 0.45;
-    brush.fillStyle = colour;
+    brush.fillStyle = color;
     brush.fill(path);
     brush.globalAlpha = 1;
     brush.lineWidth = 2;
-    brush.strokeStyle = colour;
+    brush.strokeStyle = color;
     brush.stroke(path);
   }
   panel.badge.textContent = `${board.readout.label(group)}, heights on a scale of its own`;
 }
 
-/** A line that can be seen on any colour: the ink on a halo of the paper. */
+/** A line that can be seen on any color: the ink on a halo of the paper. */
 function stroke(theme, brush, path, width = 2.5) {
-  for (const [colour, extra] of [[theme.paper, 3], [theme.text, 0]]) {
-    brush.strokeStyle = colour;
+  for (const [color, extra] of [[theme.paper, 3], [theme.text, 0]]) {
+    brush.strokeStyle = color;
     brush.lineWidth = width + extra;
     if (path instanceof Path2D) brush.stroke(path);
     else (brush.beginPath(), path(), brush.stroke());

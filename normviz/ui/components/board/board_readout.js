@@ -99,7 +99,7 @@ export class Readout {
     this.table = null;
     if (!spec) return;
     this.table = { ids: Array.from(decode(spec.ids)), labels: spec.labels, total: spec.total };
-    for (const name of ["mean_before", "std_before", "mean_after", "std_after", "centre", "spread"]) {
+    for (const name of ["mean_before", "std_before", "mean_after", "std_after", "center", "spread"]) {
       if (spec[name]) this.table[name] = decode(spec[name]);
     }
     const { ids, labels } = this.table, shown = Math.min(ids.length, 64);
@@ -113,9 +113,9 @@ export class Readout {
         for (let column = 0; column < 4; column++) make("td", "", row);
       }
       row.dataset.group = ids[k];
-      const colour = this.board.data.colours[this.colourOf(ids[k])];
+      const color = this.board.data.colors[this.colorOf(ids[k])];
       row.children[0].textContent = labels[k];
-      row.children[0].style.setProperty("--nv-colour", colour);
+      row.children[0].style.setProperty("--nv-color", color);
       ["mean_before", "mean_after", "std_before", "std_after"].forEach((name, column) => {
         const value = this.table[name][k], spread = this.table[name.replace("mean", "std")][k];
         const rounding = name.startsWith("mean") && value !== 0 && Math.abs(value) < 1e-4 * spread; // what float32 leaves
@@ -125,13 +125,13 @@ export class Readout {
     }
   }
 
-  colourOf(group) {
+  colorOf(group) {
     for (const { link } of this.board.panels.values()) {
-      if (!link.colours) continue;
+      if (!link.colors) continue;
       const at = decode(link.ids).indexOf(group);
-      if (at >= 0) return decode(link.colours)[at];
+      if (at >= 0) return decode(link.colors)[at];
     }
-    return group % (this.board.data.colours.length - 1); // the last one is that of padding
+    return group % (this.board.data.colors.length - 1); // the last one is that of padding
   }
 
   /** A term of the formula is pointed at: light it, and the panels it comes from. */
@@ -184,7 +184,7 @@ export class Readout {
     const numbers = {
       x: known ? valueAt(before, cell.row, cell.column) : null,
       y: known ? valueAt(after, cell.row, cell.column) : null,
-      mu: column("centre") ?? column("mean_before"),
+      mu: column("center") ?? column("mean_before"),
       var: column("spread") ?? column("std_before") ** 2,
       eps: spec.eps, gamma: broadcast("gamma"), beta: broadcast("beta"),
     };
@@ -198,8 +198,8 @@ export class Readout {
     const where = there ? `${rowName} ${cell.row}, ${columnName} ${cell.column}` : "";
     const what = padded ? padded.panel.link.said : this.label(group);
     this.line.textContent = [where, what].filter(Boolean).join(": ");
-    if (group === null) this.line.style.removeProperty("--nv-colour");
-    else this.line.style.setProperty("--nv-colour", board.data.colours[this.colourOf(group)]);
+    if (group === null) this.line.style.removeProperty("--nv-color");
+    else this.line.style.setProperty("--nv-color", board.data.colors[this.colorOf(group)]);
     this.sayPinned();
     for (const row of this.rows?.children ?? []) {
       row.classList.toggle("nv-lit", active !== null && Number(row.dataset.group) === board.group);

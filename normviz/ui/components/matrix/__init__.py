@@ -13,7 +13,7 @@ import streamlit as st
 
 @dataclass(frozen=True)
 class Mark:
-    """What a cell shows: a short text, the same in words, and whether it is good (green), plain or quiet (grey)."""
+    """What a cell shows: a short text, the same in words, and whether it is good (green), plain or quiet (gray)."""
 
     text: str
     words: str

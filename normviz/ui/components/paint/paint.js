@@ -227,8 +227,8 @@ class Painter {
   // White on black, so that it is seen on any photo.
   stroke(dash = []) {
     const unit = this.canvas.width / 448;
-    for (const [colour, width, pattern] of [["#000", 3, []], ["#fff", 1.5, dash]]) {
-      this.pen.strokeStyle = colour;
+    for (const [color, width, pattern] of [["#000", 3, []], ["#fff", 1.5, dash]]) {
+      this.pen.strokeStyle = color;
       this.pen.lineWidth = width * unit;
       this.pen.setLineDash(pattern.map((part) => part * unit));
       this.pen.stroke();

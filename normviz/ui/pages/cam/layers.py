@@ -10,7 +10,7 @@ from normviz.attribution.diagnosis.layer_advisor import LayerReport, recommend, 
 from normviz.attribution.methods.gradient import grad_cam
 from normviz.ui.inputs.photo import kept
 from normviz.ui.kit import cache, page_layout
-from normviz.ui.maps.map_request import Question, feature_layers, reads_layer
+from normviz.ui.maps.map_request import MapRequest, feature_layers, reads_layer
 
 COLUMNS = """
 *Cell*: so many pixels of the network's input, coarse or fine. *Speaks for*: the positive products (activation times
@@ -19,7 +19,7 @@ concentrated. *Agrees*: correlation with the deepest map that is not blank.
 """
 
 
-def section(asked: Question) -> None:
+def section(asked: MapRequest) -> None:
     """Draw the recommendation, a button that follows it, and what every layer would show."""
     reports, best, words = advise(asked)
     page_layout.sentence(words, "hint" if best is None else "good")
@@ -57,7 +57,7 @@ def take(layer: str) -> None:
     st.button(f"Take {layer}", key=f"take-{layer}", on_click=taken)
 
 
-def suggest(asked: Question) -> None:
+def suggest(asked: MapRequest) -> None:
     """Under a blank map: the layer at which it would show something, if there is one."""
     if reads_layer(asked.method):
         _, best, words = advise(asked)
@@ -66,7 +66,7 @@ def suggest(asked: Question) -> None:
             take(best)
 
 
-def advise(asked: Question) -> tuple[tuple[LayerReport, ...], str | None, str]:
+def advise(asked: MapRequest) -> tuple[tuple[LayerReport, ...], str | None, str]:
     """The reports on all layers, the layer to take, and why, in words; kept."""
     own = reads_layer(asked.method) and not asked.method.slow
     method = partial(asked.method.function, **asked.arguments()) if own else grad_cam

@@ -12,7 +12,7 @@ from normviz.attribution.diagnosis.pooling import Pooling, pooling
 from normviz.html import pooling as figure
 from normviz.ui.inputs.photo import kept
 from normviz.ui.kit import cache
-from normviz.ui.maps.map_request import Question
+from normviz.ui.maps.map_request import MapRequest
 
 MOST_FOR, MOST_AGAINST = 6, 3  # channels that are shown
 
@@ -25,7 +25,7 @@ class Pooled:
     maps: dict[int, NDArray[np.float32]]
 
 
-def section(asked: Question) -> None:
+def section(asked: MapRequest) -> None:
     """Draw the table of the channels that contribute most, the others' sum, the bias, and what all add up to."""
     seen = kept(asked.photos, "pooling", asked.key, lambda: cache.compute(lambda: _take_apart(asked)))
     whole, amounts = seen.pooling, seen.pooling.contribution
@@ -45,7 +45,7 @@ def section(asked: Question) -> None:
     st.caption(whole.in_words())
 
 
-def _take_apart(asked: Question) -> Pooled:
+def _take_apart(asked: MapRequest) -> Pooled:
     probe = asked.probe()
     whole = pooling(probe)
     order = whole.order.tolist()

@@ -15,7 +15,7 @@ from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import target_picker
 from normviz.ui.kit import tooltips, url_widgets
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, Question
+from normviz.ui.maps.map_request import Explained, MapRequest
 from normviz.ui.pages.cam import layers, pooling
 
 SECTIONS = ("formula", "pooling", "layers", "Python")
@@ -45,7 +45,7 @@ def choose_method() -> Method:
     return get(url_widgets.select("Method", listed(), "grad_cam", "method", text=title, help=tooltips.METHOD))
 
 
-def draw(asked: Question, seen: Explained, opacity: float, colours: style.ColourMap) -> None:
+def draw(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> None:
     """Photo, map and overlay side by side, and the most probable classes."""
     share = map_request.probabilities(asked.classifier, asked.photo)  # (classes,)
     top = share.topk(min(SHOWN, len(share)))
@@ -60,10 +60,10 @@ def draw(asked: Question, seen: Explained, opacity: float, colours: style.Colour
             return
         st.session_state[CELL] = tuple(map(int, what[6:].split(","))) if what[6:] else None
 
-    board([*_panels(asked, seen, opacity, colours), classes], "cam-board", formula.attribution(asked.unit), clicked)
+    board([*_panels(asked, seen, opacity, colors), classes], "cam-board", formula.attribution(asked.unit), clicked)
 
 
-def _panels(asked: Question, seen: Explained, opacity: float, colours: style.ColourMap) -> list[Panel]:
+def _panels(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> list[Panel]:
     photo, pixels, drawn, signed = asked.photo, asked.pixels, seen.drawn, seen.signed
     rows, columns = drawn.shape
     aspect = pixels.shape[1] / pixels.shape[0]
@@ -71,14 +71,14 @@ def _panels(asked: Question, seen: Explained, opacity: float, colours: style.Col
     return [
         Panel("photo", photo.name[0].upper() + photo.name[1:], maps.photo(pixels, drawn.shape), alt=photo.name,
               caption=cut),
-        Panel("map", f"{asked.method.title}: {asked.name}", maps.heat(drawn, signed, asked.unit, colours, aspect),
+        Panel("map", f"{asked.method.title}: {asked.name}", maps.heat(drawn, signed, asked.unit, colors, aspect),
               alt=f"{asked.method.title} of {asked.name}, {rows} x {columns} cells"),
-        Panel("overlay", "The map over the photo", maps.overlay(pixels, drawn, opacity, colours, signed),
+        Panel("overlay", "The map over the photo", maps.overlay(pixels, drawn, opacity, colors, signed),
               alt=f"The photo, lit where {asked.name} was seen"),
     ]  # fmt: skip
 
 
-def sections(asked: Question, seen: Explained) -> None:
+def sections(asked: MapRequest, seen: Explained) -> None:
     """One of the sections below the maps: only what is looked at is computed."""
     chosen = url_widgets.segments("Below the maps", SECTIONS, "formula", "section")
     if chosen == "pooling":
@@ -91,7 +91,7 @@ def sections(asked: Question, seen: Explained) -> None:
         _formula(asked, seen)
 
 
-def _formula(asked: Question, seen: Explained) -> None:
+def _formula(asked: MapRequest, seen: Explained) -> None:
     """The formula, and its numbers in the pinned or the strongest cell."""
     st.latex(asked.method.formula)
     if seen.terms is None:
@@ -105,11 +105,11 @@ def _formula(asked: Question, seen: Explained) -> None:
     st.caption("The numbers of the strongest cell. Click a cell of the map for those of that one.")
 
 
-def downloads(asked: Question, seen: Explained, opacity: float, colours: style.ColourMap) -> None:
+def downloads(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> None:
     """Overlay, raw map, and the lines that make it."""
     raw = io.BytesIO()
     np.save(raw, seen.raw)
-    picture = encode_png(maps.blend(asked.pixels, seen.drawn, opacity, colours, seen.signed))
+    picture = encode_png(maps.blend(asked.pixels, seen.drawn, opacity, colors, seen.signed))
     stem = "_".join([*asked.name.replace(",", "").split(), asked.method.name])
     left, middle, right = st.columns(3)
     left.download_button("Overlay (PNG)", picture, f"{stem}.png", "image/png", on_click="ignore", width="stretch")

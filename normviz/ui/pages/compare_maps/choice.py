@@ -12,7 +12,7 @@ from normviz.registry import get, methods
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import tooltips, url_widgets
 from normviz.ui.maps import map_request
-from normviz.ui.pages.compare_maps.comparison import Across, Asked
+from normviz.ui.pages.compare_maps.comparison import Across, ComparisonRequest
 
 START = ("grad_cam", "layer_cam", "eigen_cam", "saliency", "guided_backprop")
 MOST = 6  # columns
@@ -20,7 +20,7 @@ TOP, STAGES = 3, 4  # classes and layers that are shown if nothing is chosen
 ACROSS: tuple[Across, ...] = ("classes", "layers", "norms")
 
 
-def choose(photo: Photo, classifier: Classifier) -> Asked:
+def choose(photo: Photo, classifier: Classifier) -> ComparisonRequest:
     """Draw the knobs; what they ask for.
 
     Raises:
@@ -44,7 +44,7 @@ def choose(photo: Photo, classifier: Classifier) -> Asked:
     else:
         layers = [_layer(shapes)]
     indices = tuple(classifier.index(name) for name in targets)
-    return Asked(photo, networks, tuple(map(get, chosen)), across, indices, tuple(layers))
+    return ComparisonRequest(photo, networks, tuple(map(get, chosen)), across, indices, tuple(layers))
 
 
 def _alike(classifier: Classifier) -> tuple[Classifier, ...]:

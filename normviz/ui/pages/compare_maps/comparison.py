@@ -41,7 +41,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Asked:
+class ComparisonRequest:
     """What is compared.
 
     Attributes:
@@ -92,7 +92,7 @@ class Asked:
 
 
 def norm_of(name: str) -> str:
-    """The normalization of a network of the catalogue in words, or its name where it is of no family."""
+    """The normalization of a network of the catalog in words, or its name where it is of no family."""
     return next((entry.norm for entry in models() if entry.name == name and entry.norm), name)
 
 
@@ -127,7 +127,7 @@ def probe_of(photo: Photo, classifier: Classifier, layer: str, kept: cache.Share
     return kept.get(key, lambda: held).probe if held.weight <= HELD else held.probe
 
 
-def maps(asked: Asked, show: Callable[[str, float], object]) -> tuple[tuple[Map, ...], ...]:
+def maps(asked: ComparisonRequest, show: Callable[[str, float], object]) -> tuple[tuple[Map, ...], ...]:
     """The maps of all methods (rows) and columns; those that are known already are not made again.
 
     All maps from gradients come from one probe. Methods that take long follow one by one.
@@ -160,14 +160,14 @@ def maps(asked: Asked, show: Callable[[str, float], object]) -> tuple[tuple[Map,
 
 
 def _made(
-    asked: Asked, cells: dict[tuple[Hashable, ...], tuple[Method, Column]], kept: cache.Shared
+    asked: ComparisonRequest, cells: dict[tuple[Hashable, ...], tuple[Method, Column]], kept: cache.Shared
 ) -> dict[tuple[Hashable, ...], Map]:
     """Maps from one pass of each network: one batched backward pass for several classes, one for several layers."""
     probes = _probes(asked, [column for _, column in cells.values()], kept)
     return {key: make_map(method, probes[column]) for key, (method, column) in cells.items()}
 
 
-def _probes(asked: Asked, wanted: Sequence[Column], kept: cache.Shared) -> dict[Column, Probe]:
+def _probes(asked: ComparisonRequest, wanted: Sequence[Column], kept: cache.Shared) -> dict[Column, Probe]:
     """The probe of each column; columns that differ in their class or in their layer share a pass."""
     columns = list(dict.fromkeys(wanted))
     network, target, layer = columns[0].classifier, columns[0].target, columns[0].layer
@@ -184,12 +184,16 @@ def _probes(asked: Asked, wanted: Sequence[Column], kept: cache.Shared) -> dict[
 
 
 def _one(
-    asked: Asked, method: Method, column: Column, kept: cache.Shared, advance: Callable[[float], None] | None = None
+    asked: ComparisonRequest,
+    method: Method,
+    column: Column,
+    kept: cache.Shared,
+    advance: Callable[[float], None] | None = None,
 ) -> Map:
     return make_map(method, _probes(asked, [column], kept)[column], advance)
 
 
-def _named(asked: Asked, method: Method, column: Column) -> str:
+def _named(asked: ComparisonRequest, method: Method, column: Column) -> str:
     """A map in words, for the bar of one that takes long."""
     where = norm_of(column.classifier.name) if asked.across == "norms" else column.layer
     return f"{method.title} of {asked.classifier.classes[column.target]} at {where}"
@@ -203,7 +207,7 @@ class Apart:
     maps: NDArray[np.float32]
 
 
-def take_apart(asked: Asked, place: Place) -> Apart:
+def take_apart(asked: ComparisonRequest, place: Place) -> Apart:
     """The strongest channels in a cell of a map.
 
     Raises:
@@ -221,7 +225,9 @@ def take_apart(asked: Asked, place: Place) -> Apart:
     return kept.get(key, lambda: cache.compute(run))
 
 
-def sheet(asked: Asked, found: Sequence[Sequence[Map]], scale: Scale, colour_map: style.ColourMap) -> list[Row]:
+def sheet(
+    asked: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, color_map: style.ColorMap
+) -> list[Row]:
     """The maps as rows of pictures; each row says its unit and its scale."""
     ends = figures.limits([[one.drawn for one in line] for line in found], scale)
     rows = []
@@ -230,17 +236,17 @@ def sheet(asked: Asked, found: Sequence[Sequence[Map]], scale: Scale, colour_map
         note = f"{unit}, each map on its own scale"
         if scale == "method":
             note = f"{unit}, one scale: {plain(scales[0][0])} to {plain(scales[0][1])}"
-        shown = tuple(_shown(*cell, colour_map) for cell in zip(asked.titles, line, scales, strict=True))
+        shown = tuple(_shown(*cell, color_map) for cell in zip(asked.titles, line, scales, strict=True))
         rows.append(Row(method.title, note, shown))
     return rows
 
 
-def _shown(title: str, one: Map, ends: tuple[float, float], colour_map: style.ColourMap) -> Shown:
+def _shown(title: str, one: Map, ends: tuple[float, float], color_map: style.ColorMap) -> Shown:
     values = one.drawn
     if values is None:
         return Shown(title, refused=sentence(one.refused))
     rows, columns = values.shape
-    return Shown(title, figures.picture(values, ends, colour_map), (rows, columns), caption(values), values=values)
+    return Shown(title, figures.picture(values, ends, color_map), (rows, columns), caption(values), values=values)
 
 
 def caption(values: NDArray[np.floating]) -> str:
@@ -296,8 +302,8 @@ def written(place: Place) -> str:
 
 
 def printed(
-    asked: Asked, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
-    colour_map: style.ColourMap,
+    asked: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
+    color_map: style.ColorMap,
 ) -> bytes:  # fmt: skip
     """The sheet as a PNG."""
     ends = figures.limits([[one.drawn for one in line] for line in found], scale)
@@ -309,11 +315,11 @@ def printed(
         for method, line, scales in zip(asked.methods, found, ends, strict=True)
     ]  # fmt: skip
     titles = ", ".join(one.title for one in asked.networks)
-    said = f"{titles}; maps {asked.fixed}; scale of the colours: {figures.SCALES[scale]}."
-    return figures.print_sheet("Maps of " + asked.photo.name, said, rows, pixels, opacity, colour_map)
+    said = f"{titles}; maps {asked.fixed}; scale of the colors: {figures.SCALES[scale]}."
+    return figures.print_sheet("Maps of " + asked.photo.name, said, rows, pixels, opacity, color_map)
 
 
-def archive(asked: Asked, found: Sequence[Sequence[Map]]) -> bytes:
+def archive(asked: ComparisonRequest, found: Sequence[Sequence[Map]]) -> bytes:
     """The raw maps as an .npz file, each under its method and its column."""
     arrays = {
         f"{one.method}-{title}".replace(" ", "_").replace("/", "_"): one.raw

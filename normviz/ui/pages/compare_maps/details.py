@@ -17,12 +17,12 @@ from normviz.ui.components.map_sheet import Place
 from normviz.ui.kit import page_layout
 from normviz.ui.maps import map_request
 from normviz.ui.pages.compare_maps import comparison
-from normviz.ui.pages.compare_maps.comparison import Asked
+from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 
 WRITTEN = 3  # channels in the formula with numbers
 
 
-def cell(asked: Asked, found: Sequence[Sequence[Map]], place: Place, aspect: float) -> None:
+def cell(asked: ComparisonRequest, found: Sequence[Sequence[Map]], place: Place, aspect: float) -> None:
     """The strongest channels in the cell, with the formula in numbers, or why the map has none."""
     one, method = found[place.line][place.map], asked.methods[place.line]
     values = one.drawn
@@ -49,7 +49,7 @@ def cell(asked: Asked, found: Sequence[Sequence[Map]], place: Place, aspect: flo
         st.caption(one.note)
 
 
-def sureness(asked: Asked) -> None:
+def sureness(asked: ComparisonRequest) -> None:
     """How sure each of several networks is of the class, and how often it is right: a map is to be read beside both."""
     target = asked.classes[0]
     networks = [
@@ -63,7 +63,7 @@ def sureness(asked: Asked) -> None:
     )
 
 
-def alike(asked: Asked, found: Sequence[Sequence[Map]], place: Place, kind: Correlation) -> None:
+def alike(asked: ComparisonRequest, found: Sequence[Sequence[Map]], place: Place, kind: Correlation) -> None:
     """Correlations between the methods in the column of the cell, and between the columns in its row."""
     images = asked.classifier.prepare(asked.photo.image)  # (1, 3, h, w)
     size = (images.shape[2], images.shape[3])
@@ -85,13 +85,13 @@ def alike(asked: Asked, found: Sequence[Sequence[Map]], place: Place, kind: Corr
 
 
 def downloads(
-    asked: Asked, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
-    colours: style.ColourMap,
+    asked: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
+    colors: style.ColorMap,
 ) -> None:  # fmt: skip
     """The sheet as a picture, and the raw maps."""
     left, right = st.columns(2)
     left.download_button(
-        "Sheet (PNG)", lambda: comparison.printed(asked, found, scale, pixels, opacity, colours), "maps.png",
+        "Sheet (PNG)", lambda: comparison.printed(asked, found, scale, pixels, opacity, colors), "maps.png",
         "image/png", on_click="ignore", width="stretch",
     )  # fmt: skip
     right.download_button(

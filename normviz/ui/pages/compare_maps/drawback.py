@@ -9,8 +9,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from normviz.experiments.drawbacks.drawback import Drawback, Limit, Setting, Tile
-from normviz.experiments.results import Curves, Heights, Picture
+from normviz.experiments.drawbacks.drawback import Drawback, DrawbackResult, Setting, Tile
+from normviz.experiments.results import BarChart, Curves, Picture
 from normviz.figures import curves, maps, style
 from normviz.html import map_tables
 from normviz.prints import map_sheet as figures
@@ -24,7 +24,7 @@ SHORT = 12  # letters of a unit that stands under a map
 DASHES: dict[str, curves.Dash] = {"measured": "solid", "compared": "dash", "expected": "dot"}
 
 
-def measure(drawback: Drawback, setting: Setting, photo: Photo, show: Callable[[str, float], object]) -> Limit:
+def measure(drawback: Drawback, setting: Setting, photo: Photo, show: Callable[[str, float], object]) -> DrawbackResult:
     """Measure a drawback on a photo, once: for all visitors, or for this one where the photo is their own.
 
     Args:
@@ -38,18 +38,18 @@ def measure(drawback: Drawback, setting: Setting, photo: Photo, show: Callable[[
     return store(photo).get_slowly(key, partial(drawback.run, setting), partial(show, drawback.title))
 
 
-def draw(found: Limit, pixels: NDArray[np.uint8], opacity: float, colour_map: style.ColourMap) -> None:
+def draw(found: DrawbackResult, pixels: NDArray[np.uint8], opacity: float, color_map: style.ColorMap) -> None:
     """Draw what was measured.
 
     Args:
         found: the drawback.
         pixels: the photo, uint8 (H, W, 3), unless the drawback brings its own.
         opacity: of maps over the photo.
-        colour_map: of maps that are not signed.
+        color_map: of maps that are not signed.
     """
     page_layout.sentence(found.look, "hint")
     photo = pixels if found.photo is None else found.photo
-    rows = [Row("", "", tuple(_shown(tile, colour_map) for tile in line)) for line in found.tiles]
+    rows = [Row("", "", tuple(_shown(tile, color_map) for tile in line)) for line in found.tiles]
     under = maps.data_uri(figures.small(photo))
     map_sheet(rows, under, photo.shape[1] / photo.shape[0], opacity, f"drawback-sheet-{len(found.tiles)}")
     if any(tile.values is not None for line in found.tiles for tile in line):
@@ -63,7 +63,7 @@ def draw(found: Limit, pixels: NDArray[np.uint8], opacity: float, colour_map: st
         st.caption(found.note)
 
 
-def _shown(tile: Tile, colour_map: style.ColourMap) -> Shown:
+def _shown(tile: Tile, color_map: style.ColorMap) -> Shown:
     photo = "" if tile.photo is None else maps.data_uri(figures.small(tile.photo))
     if tile.refused:
         return Shown(tile.title, refused=sentence(tile.refused))
@@ -73,7 +73,7 @@ def _shown(tile: Tile, colour_map: style.ColourMap) -> Shown:
     unit = f" {tile.unit}" if len(tile.unit) <= SHORT else ""
     said = tile.caption or caption(tile.values) + unit
     rows, columns = tile.values.shape
-    return Shown(tile.title, figures.picture(tile.values, ends, colour_map), (rows, columns), said, photo=photo)
+    return Shown(tile.title, figures.picture(tile.values, ends, color_map), (rows, columns), said, photo=photo)
 
 
 def _panel(number: int, picture: Picture, span: int) -> Panel:
@@ -81,7 +81,7 @@ def _panel(number: int, picture: Picture, span: int) -> Panel:
     if isinstance(picture, Curves):
         lines = [curves.Line(one.name, one.x, one.y, dash=DASHES[one.kind]) for one in picture.curves]
         figure = curves.lines(lines, picture.x_title, picture.y_title, picture.log_x, picture.log_y)
-    elif isinstance(picture, Heights):
+    elif isinstance(picture, BarChart):
         groups = [curves.Bars(name, heights) for name, heights in picture.groups.items()]
         expected = None if picture.expected is None else picture.expected.tolist()
         figure = curves.bars(
