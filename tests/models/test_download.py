@@ -19,6 +19,7 @@ from normviz.models import download
 from normviz.models.catalog import load_classifier
 from normviz.models.download import GIGABYTE, LARGEST, cached, fetch, hub_id, look_up, running, start
 from normviz.models.hub import read_folder
+from normviz.paths import ROOT
 from normviz.samples import load_sample
 from tests.support.checkpoints import write_checkpoint
 from tests.support.fake_hub import Hub, fake_hub
@@ -243,6 +244,5 @@ def test_transformers_and_the_hub_are_imported_only_when_they_are_needed() -> No
         "c.models(); c.load_classifier();"
         "print([name for name in ('transformers', 'huggingface_hub', 'tokenizers') if name in sys.modules])"
     )
-    root = Path(__file__).resolve().parents[1]
-    done = subprocess.run([sys.executable, "-c", script], cwd=root, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -127,7 +127,7 @@ def test_a_card_opens_its_method_on_the_same_input() -> None:
     test = open_page("compare_norms", methods=["Group Normalization"], sort="time", seed="3", C="8", N="4")
     (card,) = cards_of(test)
     page, _, query = html.unescape(re.findall(r'<a href="([^"]*)"', card)[0]).partition("?")
-    assert page == "norm"
+    assert page == "normalize"
     assert parse_qs(query) == {
         "method": ["Group Normalization"], "num_groups": ["4"], "seed": ["3"], "C": ["8"], "N": ["4"],
     }  # fmt: skip
