@@ -7,7 +7,6 @@ import functools
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,8 +16,9 @@ from PIL import Image, ImageDraw, ImageFont
 from normviz import colors
 from normviz.figures import style
 from normviz.figures.normalization.cube import group_colors
+from normviz.paths import ROOT
 
-FONT = Path(__file__).resolve().parents[2] / "static" / "fonts" / "open-sans-latin.woff2"
+FONT = ROOT / "static" / "fonts" / "open-sans-latin.woff2"
 CUBE, BARS, VALUES = (160, 160), (480, 150), (480, 220)  # pixels
 TALLEST = 2.5  # the histograms' axis ends at so many times the highest bar of the input
 QUIET = "#52606F"

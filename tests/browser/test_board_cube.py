@@ -5,7 +5,7 @@ from statistics import median
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.board_page import block, drag, expect_dark, open_board, plot, row
+from tests.browser.board_page import block, drag, expect_dark, open_board, plot, row
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=30_000)

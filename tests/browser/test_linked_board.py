@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests.support.board_page import drag, expect_dark, expect_lit, open_board, plot, row
+from tests.browser.board_page import drag, expect_dark, expect_lit, open_board, plot, row
 
 pytestmark = pytest.mark.browser
 expect.set_options(timeout=30_000)

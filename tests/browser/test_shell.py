@@ -59,7 +59,7 @@ def test_a_door_opens_by_keyboard_and_shows_its_focus(open_page: Open) -> None:
             break
     assert link.evaluate("element => getComputedStyle(element).outlineStyle") == "solid"
     page.keyboard.press("Enter")
-    page.wait_for_url("**/norm")
+    page.wait_for_url("**/normalize")
 
 
 def test_the_sidebar_leads_to_every_page_and_names_the_device(open_page: Open) -> None:
