@@ -1,4 +1,4 @@
-"""Home: what can be seen here, and the two doors to it."""
+"""Home: the two main pages with live pictures, and the list of all pages."""
 
 from html import escape
 
