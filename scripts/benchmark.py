@@ -29,7 +29,7 @@ from normviz.device import describe, device
 from normviz.normalization.analysis.comparison import compare, look
 from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.apply import expected_order, tensors
-from normviz.registry import Method, get, methods
+from normviz.registry import Normalization, get, methods
 from scripts import benchmark_attribution
 from scripts.measure import Measurement, Row, count_processor_time, interleaved, ms, ratio
 
@@ -66,7 +66,7 @@ def norms() -> list[Row]:
     return rows
 
 
-def _norm(method: Method, x: Tensor, layout: str) -> Row:
+def _norm(method: Normalization, x: Tensor, layout: str) -> Row:
     """One method on one input, in the order of axes that it expects, as it comes from the layer before."""
     letters = expected_order(method, layout)
     given = x.permute([layout.index(letter) for letter in letters]).contiguous()
@@ -97,7 +97,7 @@ def _change(shape: tuple[int, ...]) -> list[Row]:
     from normviz.ui.components import board
     from normviz.ui.pages import normalize as drawing
 
-    x, method = generate(shape, "shifted").to(device()), get("batch_norm")
+    x, method = generate(shape, "shifted").to(device()), get("batch_norm", "normalization")
     settings = method.settings()
     known = look_before(method, x, "nchw", settings)  # kept while gamma, beta and epsilon move
 

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from normviz.normalization.patterns import order
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 
 @torch.no_grad()
 def apply(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     layout: str,
     gamma: float = 1.0,
@@ -59,7 +59,9 @@ def apply(
     return y  # shape of x
 
 
-def run(method: Method, x: Tensor, layout: str, given: Mapping[str, Tensor], settings: Mapping[str, Value]) -> Tensor:
+def run(
+    method: Normalization, x: Tensor, layout: str, given: Mapping[str, Tensor], settings: Mapping[str, Value]
+) -> Tensor:
     """Call a method on `x` in its own layout, with gradients if they are asked for; the rest as the method wants it."""
     letters = expected_order(method, layout)
     y = method.function(x.permute([layout.index(letter) for letter in letters]), **given, **settings)
@@ -69,7 +71,7 @@ def run(method: Method, x: Tensor, layout: str, given: Mapping[str, Tensor], set
 
 
 def tensors(
-    method: Method, layout: str, running: tuple[Tensor, Tensor] | None, sides: Mapping[str, Tensor] | None
+    method: Normalization, layout: str, running: tuple[Tensor, Tensor] | None, sides: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
     """The method's tensor arguments besides `x`: running statistics and side inputs, as far as it takes them."""
     known: dict[str, Any] = dict(sides or {})
@@ -84,20 +86,20 @@ def tensors(
     return {name: tensor for name, tensor in known.items() if method.takes(name)}
 
 
-def expected_order(method: Method, layout: str) -> str:
+def expected_order(method: Normalization, layout: str) -> str:
     """The layout's letters in the order that the method expects.
 
     Raises:
         ValueError: the method does not take this layout.
     """
-    patterns = [pattern for key, pattern in method.axes.items() if key.split(" ")[0] == layout]
+    patterns = method.patterns(layout).values()
     if not patterns:
         shapes = " or ".join(f"({', '.join(name.upper())})" for name in method.layouts())
         raise ValueError(f"{method.name} takes inputs {shapes}; received ({', '.join(layout.upper())})")
     return next((order(pattern) for pattern in patterns if pattern), layout)
 
 
-def _affine(method: Method, x: Tensor, layout: str, gamma: float, beta: float) -> dict[str, Tensor]:
+def _affine(method: Normalization, x: Tensor, layout: str, gamma: float, beta: float) -> dict[str, Tensor]:
     """Gamma and beta as tensors (C,), for a method that does something else with them than scaling its result."""
     if method.scale:
         return {}

@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from normviz.activations import layout_of
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 LETTERS = "nctdhw"
 
@@ -33,9 +33,25 @@ def parse(pattern: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
     return axes, tuple(right.split())
 
 
-def sizes(method: Method, settings: Mapping[str, Value]) -> dict[str, int]:
+def sizes(method: Normalization, settings: Mapping[str, Value]) -> dict[str, int]:
     """The sizes that a method's patterns may ask for: the value of each whole-number knob by its symbol's letter."""
     return {knob.symbol.lower(): int(settings[knob.name]) for knob in method.knobs if knob.type is int}
+
+
+def divided_axes(method: Normalization, layout: str) -> dict[str, str]:
+    """The axes of a layout that are split into parts, by the name of the knob that sets the number of parts or samples.
+
+    Example: {"num_groups": "c"} for "n (g c) h w -> n g".
+    """
+    knobs = {knob.symbol.lower(): knob.name for knob in method.knobs if knob.type is int}
+    return {
+        knobs[name]: letter
+        for pattern in method.patterns(layout).values()
+        for names in (parse(pattern)[0] if pattern else ())
+        for letter in names
+        for name in names
+        if letter in LETTERS and name in knobs
+    }
 
 
 def order(pattern: str) -> str:

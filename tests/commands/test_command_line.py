@@ -22,7 +22,7 @@ from normviz.images import read_photo, resize_map
 from normviz.models import catalog
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.paths import ROOT
-from normviz.registry import Method, methods
+from normviz.registry import Attribution, Normalization, methods
 from normviz.samples import load_sample
 from scripts import make_docs
 from tests.support.checkpoints import write_checkpoint
@@ -138,7 +138,7 @@ FEW = {"samples": 2, "steps": 2, "masks": 8, "window": 0.5, "stride": 0.5}
 
 
 @pytest.mark.parametrize("method", methods("attribution"), ids=lambda method: method.name)
-def test_every_attribution_method(method: Method, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_attribution_method(method: Attribution, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = " ".join(f"{knob.name}={FEW[knob.name]}" for knob in method.knobs if knob.name in FEW)
     assert run(f"cam cat.png --method {method.name} --out heat.png --raw map.npy{few and f' --set {few}'}") == 0
     out = capsys.readouterr().out
@@ -356,9 +356,9 @@ def test_make_docs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, page = readme.read_text(), (tmp_path / "docs" / "METHODS.md").read_text()
     assert text.startswith("# Title\n") and text.endswith("\nthe end\n") and "old" not in text
     for method in methods():
-        assert f"[{method.title}]({method.source.url}) `{method.name}`" in text
+        assert f"[{method.title}]({method.url}) `{method.name}`" in text
         assert f"| `{method.name}` | {method.title} |" in page
-        assert method.source.url in text and all(knob.help in page for knob in method.knobs)
+        assert method.url in text and all(knob.help in page for knob in method.knobs)
     for row in (line for line in (text + page).splitlines() if line.startswith("|")):
         assert row.count("|") in (3, 7), row  # no bar inside a cell splits it
     readme.write_text("# no markers")

@@ -93,7 +93,7 @@ def test_bfloat16_is_right_to_its_own_precision() -> None:
         ("batch_group_norm", {"batch_size": 2, "num_groups": 3}),
         ("inference_example_weighing", {"running_mean": mean, "running_sq": square}),
     ):
-        actual = get(name).function(x, **given)
+        actual = get(name, "normalization").function(x, **given)
         assert actual.dtype == torch.bfloat16
         torch.testing.assert_close(actual.double(), getattr(reference, name)(x, **given), rtol=0.02, atol=0.04)
 
@@ -176,7 +176,7 @@ def test_the_seed_deals_the_examples_out() -> None:
 
 
 def test_locality_follows_the_order_of_the_batch() -> None:
-    method = get("ghost batching")
+    method = get("ghost batching", "normalization")
     assert method.batch_order is not None
     order = method.batch_order(9, **method.settings({"size": 3, "shuffle": 2}))
     assert torch.equal(order, ghost_order(9, 2)) and sorted(order.tolist()) == list(range(9))

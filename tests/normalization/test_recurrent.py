@@ -84,7 +84,7 @@ def test_the_kernel_sees_the_real_frames_alone() -> None:
 
 
 def test_the_pytorch_expression_is_the_same() -> None:
-    method, x = get("recurrent_batch_norm"), random(4, 5, 3) + 1
+    method, x = get("recurrent_batch_norm", "normalization"), random(4, 5, 3) + 1
     names = {"F": F, "x": x, "weight": random(3, seed=1), "bias": None, **method.settings()}
     _same(method.function(x, weight=names["weight"]), eval(method.torch, names))
 
@@ -184,7 +184,7 @@ def test_locality(per_step: bool) -> None:
     changed = x.clone()
     changed[1, 1, 2] += 1.5
     mask = {"mask": MASK}
-    method = get("recurrent_batch_norm")
+    method = get("recurrent_batch_norm", "normalization")
     before, after = (apply(method, t, "ntd", sides=mask, per_step=per_step) for t in (x, changed))
     moved = before != after
     expected = torch.zeros_like(moved)

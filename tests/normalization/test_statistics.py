@@ -73,8 +73,8 @@ def test_counts_of_a_small_batch() -> None:
 
 
 def test_sizes_are_the_whole_number_knobs_by_symbol() -> None:
-    assert sizes(get("group_norm"), {"num_groups": 4, "eps": 1e-5}) == {"g": 4}
-    assert sizes(get("layer_norm"), {"per_position": True, "eps": 1e-5}) == {}
+    assert sizes(get("group_norm", "normalization"), {"num_groups": 4, "eps": 1e-5}) == {"g": 4}
+    assert sizes(get("layer_norm", "normalization"), {"per_position": True, "eps": 1e-5}) == {}
 
 
 def test_kept_axes_come_in_the_order_of_the_groups() -> None:

@@ -37,7 +37,7 @@ def _same(actual: object, expected: object) -> None:
 def test_tokens_agree_with_the_reference_and_with_normalize(shape: tuple[int, ...], eps: float) -> None:
     x, g = random(*shape) * 0.7, torch.tensor(1.7, dtype=torch.float64)
     for name in ("scale_norm", "fix_norm"):
-        function = get(name).function
+        function = get(name, "normalization").function
         for given in (None, g):
             _same(function(x, given, eps=eps), getattr(reference, name)(x, given, eps=eps))
         _same(function(x, g, eps=eps), g * F.normalize(x, dim=-1, eps=eps))
@@ -92,7 +92,7 @@ EXPRESSIONS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "arguments"), EXPRESSIONS, ids=[name for name, _ in EXPRESSIONS])
 def test_the_expression_in_pytorch_is_the_function(name: str, arguments: dict[str, Any]) -> None:
-    method = get(name)
+    method = get(name, "normalization")
     expected = eval(method.torch, {"torch": torch, "F": F, "nn": nn, "math": math}, arguments)
     _same(method.function(**arguments), expected)
     assert len(method.torch) <= 160

@@ -25,8 +25,8 @@ from normviz.normalization.analysis.statistics import check_finite, histogram, v
 from normviz.normalization.apply import apply
 from normviz.normalization.methods.batch import running_statistics
 from normviz.normalization.methods.channel import divisors
-from normviz.normalization.patterns import LETTERS, count, describe_axes, group_index, parse, sizes
-from normviz.registry import Method, Value
+from normviz.normalization.patterns import count, describe_axes, divided_axes, group_index, parse, sizes
+from normviz.registry import Normalization, Value
 
 BINS = 48
 LIMIT = 3.0  # the value of the last color of the pictures of values; beyond it the color stays
@@ -114,7 +114,7 @@ def look(x: Tensor, mask: Tensor | None = None) -> SharedScale:
 
 
 def compare(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     ground: SharedScale,
     running: tuple[Tensor, Tensor] | None = None,
@@ -171,7 +171,7 @@ def compare(
     )
 
 
-def fitting(method: Method, shape: torch.Size) -> dict[str, Value]:
+def fitting(method: Normalization, shape: torch.Size) -> dict[str, Value]:
     """A method's default settings, but for sizes that have to fit the shape: of these the largest proper part.
 
     Args:
@@ -182,18 +182,13 @@ def fitting(method: Method, shape: torch.Size) -> dict[str, Value]:
         Every knob's value; groups, say, divide the channels, and are fewer than these.
     """
     layout, settings = layout_of(shape), method.settings()
-    pattern = method.pattern(layout, settings)
-    for names in parse(pattern)[0] if pattern else ():
-        (axis,) = (name for name in names if name in LETTERS)
+    for knob, axis in divided_axes(method, layout).items():
         length = shape[layout.index(axis)]
-        for knob in method.knobs:
-            if knob.type is int and knob.symbol.lower() in names:
-                parts = [part for part in divisors(length) if part <= int(knob.default)]
-                settings[knob.name] = max([part for part in parts if part < length], default=1)
+        settings[knob] = max((part for part in divisors(length)[:-1] if part <= int(settings[knob])), default=1)
     return settings
 
 
-def learned(method: Method, shape: torch.Size, settings: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
+def learned(method: Normalization, shape: torch.Size, settings: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
     """The shapes of what a method learns, by the name of the argument.
 
     Args:
@@ -297,7 +292,7 @@ def _running(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _reads(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     settings: Mapping[str, Value],
     running: tuple[Tensor, Tensor] | None,
@@ -313,7 +308,7 @@ def _reads(
     return f"no groups: each result reads {', '.join(wide)}" if wide else "each value on its own"
 
 
-def _block(method: Method, pattern: str, shape: torch.Size, settings: Mapping[str, Value]) -> NDArray[np.int64]:
+def _block(method: Normalization, pattern: str, shape: torch.Size, settings: Mapping[str, Value]) -> NDArray[np.int64]:
     """The groups (n, c, p) of evenly spaced cells."""
     layout = layout_of(shape)
     channel = channel_axis(layout)

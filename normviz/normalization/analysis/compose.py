@@ -15,7 +15,7 @@ from torch import Tensor
 from normviz.activations import LAYOUTS, Layout, channel_axis
 from normviz.normalization.checks import check_input
 from normviz.normalization.patterns import split
-from normviz.registry import Knob, Method, Range, methods
+from normviz.registry import Knob, Normalization, Range
 
 MOMENTUM = 0.1  # the weight of a new batch in a running average, as in PyTorch
 STEPS = 10  # training steps on the batch at hand, before its running averages are used
@@ -153,7 +153,7 @@ def _correction(choice: Choice, values: Tensor) -> float:
     return together / (together - 1)
 
 
-def as_method(choice: Choice) -> Method:
+def as_method(choice: Choice) -> Normalization:
     """The choice as a method, for what draws any method; it is not registered."""
 
     def composed(x: Tensor, groups: int) -> Tensor:
@@ -161,10 +161,14 @@ def as_method(choice: Choice) -> Method:
 
     knob = Knob("groups", int, choice.groups, "the channels are cut into so many groups", Range(1, choice.groups, "G"))
     seen = choice.stored if choice.running else choice
-    return replace(
-        methods("normalization")[0], name="compose", title="Your own", function=composed, aliases=(), batch_order=None,
-        axes={choice.layout: seen.pattern}, center="mean" if choice.centered else "", scale="", knobs=(knob,),
-    )  # fmt: skip
+    return Normalization(
+        name="compose",
+        title="Your own",
+        function=composed,
+        knobs=(knob,),
+        axes={choice.layout: seen.pattern},
+        center="mean" if choice.centered else "",
+    )
 
 
 def code(choice: Choice) -> str:

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor
 
 from normviz.activations import channel_axis, layout_of
-from normviz.registry import Method
+from normviz.registry import Normalization
 
 
-def make_sides(method: Method, x: Tensor, strength: float = 0.5, seed: int = 0) -> dict[str, Tensor]:
+def make_sides(method: Normalization, x: Tensor, strength: float = 0.5, seed: int = 0) -> dict[str, Tensor]:
     """Side inputs of the right shapes for a method that takes them.
 
     Args:

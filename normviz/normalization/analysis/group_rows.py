@@ -12,7 +12,7 @@ from torch import Tensor
 
 from normviz.normalization.analysis.statistics import Statistics, group_terms
 from normviz.normalization.patterns import kept_axes
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Rows:
 
 
 def rows_of(
-    method: Method,
+    method: Normalization,
     ids: NDArray[np.int64],
     pattern: str | None,
     batch: Tensor | None,
@@ -66,7 +66,7 @@ def rows_of(
 
 
 def gain_of(
-    method: Method,
+    method: Normalization,
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     groups: NDArray[np.int64],

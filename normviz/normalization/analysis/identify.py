@@ -15,7 +15,7 @@ from normviz.normalization.analysis.compose import Choice, compose
 from normviz.normalization.apply import apply
 from normviz.normalization.methods.channel import divisors
 from normviz.normalization.patterns import parse, shared_axes, sizes, split
-from normviz.registry import Knob, Method, Value, methods
+from normviz.registry import Knob, Normalization, Value, methods
 
 _Partition = tuple[tuple[tuple[bool, int], ...], ...]
 # The power that makes a method's scale; 3 for those that take any: with 2 they have another name.
@@ -35,7 +35,7 @@ class Match:
         needs: further tensors that give the method its scale and shift.
     """
 
-    method: Method
+    method: Normalization
     settings: dict[str, Value]
     special: bool
     factor: float
@@ -125,7 +125,7 @@ def one_step_away(choice: Choice, shape: Sequence[int]) -> list[tuple[str, Match
     return list(found.values())
 
 
-def _candidates(choice: Choice) -> list[Method]:
+def _candidates(choice: Choice) -> list[Normalization]:
     """The methods that subtract and divide by the same statistics, or by a fixed multiple of them."""
     center = "mean" if choice.centered else ""
     squares = {"std"} if choice.centered else {"rms", "norm"}
@@ -133,7 +133,7 @@ def _candidates(choice: Choice) -> list[Method]:
     return [method for method in methods("normalization") if method.center == center and method.scale in scales]
 
 
-def _fits(method: Method, choice: Choice, shape: Sequence[int], wanted: _Partition) -> Iterator[Match]:
+def _fits(method: Normalization, choice: Choice, shape: Sequence[int], wanted: _Partition) -> Iterator[Match]:
     """The settings of a method under which its groups are the wanted ones."""
     knobs = {knob.symbol.lower(): knob for knob in method.knobs if knob.type is int}
     for pattern, switches in _patterns(method, choice.layout, choice.running):
@@ -149,9 +149,9 @@ def _fits(method: Method, choice: Choice, shape: Sequence[int], wanted: _Partiti
                 yield Match(method, settings, special, factor, _needs(method))
 
 
-def _patterns(method: Method, layout: Layout, running: bool) -> Iterator[tuple[str, dict[str, Value]]]:
+def _patterns(method: Normalization, layout: Layout, running: bool) -> Iterator[tuple[str, dict[str, Value]]]:
     """The method's patterns in a layout, live or stored, each with the switches that make it hold."""
-    keys = {key.partition(" ")[2]: pattern for key, pattern in method.axes.items() if key.split(" ")[0] == layout}
+    keys = method.patterns(layout)
     for condition, pattern in keys.items():
         if pattern is not None and (not running or (condition and method.takes("running_mean"))):
             yield pattern, {name: name == condition and not running for name in keys if name}
@@ -168,7 +168,7 @@ def _cuts(pattern: str, shape: Sequence[int], layout: Layout) -> dict[str, int]:
     }
 
 
-def _in_range(method: Method, settings: Mapping[str, Value]) -> bool:
+def _in_range(method: Normalization, settings: Mapping[str, Value]) -> bool:
     ranges = {knob.name: knob.range for knob in method.knobs}
     return all(
         bounds.low <= float(value) <= bounds.high
@@ -177,14 +177,14 @@ def _in_range(method: Method, settings: Mapping[str, Value]) -> bool:
     )
 
 
-def _factor(method: Method, choice: Choice, shape: Sequence[int]) -> float:
+def _factor(method: Normalization, choice: Choice, shape: Sequence[int]) -> float:
     """The length of a method's result over that of the choice's, measured on random values."""
     x = torch.randn(tuple(shape), generator=torch.Generator().manual_seed(0), dtype=torch.float64)  # shape
     ratio = float(apply(method, x, choice.layout).norm() / compose(x, replace(choice, eps=1e-14)).norm())
     return 1.0 if math.isclose(ratio, 1, rel_tol=1e-9) else ratio
 
 
-def _needs(method: Method) -> tuple[str, ...]:
+def _needs(method: Normalization) -> tuple[str, ...]:
     """The tensors besides the input that the method cannot do without, or that a condition gives."""
     parameters = list(inspect.signature(method.function).parameters.values())[1:]
     return tuple(p.name for p in parameters if p.default is p.empty or p.name in _CONDITIONS)
@@ -201,7 +201,7 @@ def _partition(pattern: str, shape: Sequence[int], layout: Layout, given: Mappin
     return tuple(axes)
 
 
-def _choices(method: Method, layout: Layout, shape: Sequence[int]) -> Iterator[Choice]:
+def _choices(method: Normalization, layout: Layout, shape: Sequence[int]) -> Iterator[Choice]:
     """The choices that a method is in a layout, as far as choices can say it; G as near its default as C allows."""
     power = _POWERS.get((method.center, method.scale))
     if power is None:

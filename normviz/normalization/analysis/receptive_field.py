@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from normviz.normalization.apply import run, tensors
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 
 def reads(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     layout: str,
     cell: tuple[int, ...],

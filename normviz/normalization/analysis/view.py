@@ -24,7 +24,7 @@ from normviz.normalization.analysis.statistics import (
 )
 from normviz.normalization.apply import apply, expected_order
 from normviz.normalization.patterns import count, group_index, sizes
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 BLOCK = (6, 12, 6)  # cells of the cube that are shown along N, C and the positions
 WIDEST = 112  # rows and columns of a slice that are shown
@@ -101,7 +101,7 @@ class View:
 
 
 def look_before(
-    method: Method, x: Tensor, layout: str, settings: dict[str, Value], mask: Tensor | None = None
+    method: Normalization, x: Tensor, layout: str, settings: dict[str, Value], mask: Tensor | None = None
 ) -> Before:
     """The groups of `x` under a method's settings, their statistics and the range of the values.
 
@@ -118,7 +118,7 @@ def look_before(
     check_finite(x)
     expected_order(method, layout)
     pattern = method.pattern(layout, settings)
-    stored = [p for key, p in method.axes.items() if key.split(" ")[0] == layout]
+    stored = list(method.patterns(layout).values())
     groups, given = pattern or stored[0], sizes(method, settings)
     batch = method.batch_order(len(x), **settings) if method.batch_order else None
     statistics = group_statistics(cut(x, batch), groups or _EVERYTHING[layout], layout, _real(mask, method), **given)
@@ -126,7 +126,7 @@ def look_before(
 
 
 def view(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     layout: str,
     settings: dict[str, Value],
@@ -220,7 +220,7 @@ def view(
 _EVERYTHING = {"nc": "n c ->", "ntd": "n t d ->", "nchw": "n c h w ->", "ncdhw": "n c d h w ->"}
 
 
-def _real(mask: Tensor | None, method: Method) -> Tensor | None:
+def _real(mask: Tensor | None, method: Normalization) -> Tensor | None:
     """The values that a method counts, for the statistics: all, where it does not know of padding."""
     return mask[..., None] if mask is not None and method.takes("mask") else None
 

@@ -9,12 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
-from normviz.registry import Range, Value, register
+from normviz.registry import Range, Value, normalization
 
 
-@register(
+@normalization(
     title="Batch Normalization",
-    kind="normalization",
     cite="ioffe2015batch",
     aliases=(
         "BN", "BatchNorm", "BatchNorm1d", "BatchNorm2D", "Spatial BatchNorm", "per-channel BatchNorm",
@@ -31,7 +30,7 @@ from normviz.registry import Range, Value, register
     scale="std",
     use="Convolutional networks that train on batches of 16 examples and more.",
     torch="F.batch_norm(x, running_mean, running_var, weight, bias, training, eps=eps)",
-    trap="nn.BatchNorm1d on (N, T, D) normalizes the time steps without a word where T equals num_features: "
+    common_mistake="nn.BatchNorm1d on (N, T, D) normalizes the time steps without a word where T equals num_features: "
     "give it (N, D, T).",
 )  # fmt: skip
 def batch_norm(
@@ -155,9 +154,8 @@ def ghost_order(examples: int, shuffle: int = 0, **settings: Value) -> Tensor:
     return torch.randperm(examples, generator=torch.Generator().manual_seed(shuffle))  # (N,)
 
 
-@register(
+@normalization(
     title="Ghost Batch Normalization",
-    kind="normalization",
     cite="hoffer2017train",
     aliases=("ghost batching", "GhostBatchNorm", "GBN"),
     axes={
@@ -171,7 +169,7 @@ def ghost_order(examples: int, shuffle: int = 0, **settings: Value) -> Tensor:
     center="mean",
     scale="std",
     use="Very large batches: the noise of small batches comes back, and with it the accuracy on new data.",
-    trap="PyTorch has none; without the shuffling, examples that lie together in the data always share a sub-batch.",
+    common_mistake="PyTorch has none; without the shuffling, examples that lie together in the data always share a sub-batch.",
     batch_order=ghost_order,
 )
 def ghost_batch_norm(
@@ -220,9 +218,8 @@ def ghost_batch_norm(
     return _in_batches(x, place // size, x.shape[1], weight, bias, eps)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Batch Group Normalization",
-    kind="normalization",
     cite="summers2019four",
     aliases=("BatchNorm x GroupNorm", "batch norm and group norm combined"),
     axes={
@@ -236,7 +233,7 @@ def ghost_batch_norm(
     center="mean",
     scale="std",
     use="Batches of 2 to 8 examples: a few neighbors steady the statistics of group normalization.",
-    trap="PyTorch has none; the output still depends on the examples beside it, as with batch normalization.",
+    common_mistake="PyTorch has none; the output still depends on the examples beside it, as with batch normalization.",
 )
 def batch_group_norm(
     x: Tensor,
@@ -277,9 +274,8 @@ def batch_group_norm(
     return _in_batches(x, torch.arange(len(x)) // batch_size, num_groups, weight, bias, eps)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Inference Example Weighing",
-    kind="normalization",
     cite="summers2019four",
     aliases=("IEW", "example weighing"),
     axes={"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d h w -> n c"},
@@ -287,7 +283,7 @@ def batch_group_norm(
     r" \mu = \alpha\,E[x] + (1 - \alpha)\,m_x, \quad"
     r" \sigma^2 = \alpha\,E[x^2] + (1 - \alpha)\,m_{x^2} - \mu^2",
     use="A trained network with batch normalization that does worse at inference; alpha is chosen on held-out data.",
-    trap="nn.BatchNorm keeps a variance, not the running mean of x squared: add the square of running_mean to it.",
+    common_mistake="nn.BatchNorm keeps a variance, not the running mean of x squared: add the square of running_mean to it.",
 )
 def inference_example_weighing(
     x: Tensor,

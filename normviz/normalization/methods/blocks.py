@@ -10,7 +10,7 @@ from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.batch import batch_norm
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 Layer = Callable[[Tensor], Tensor]
 
@@ -18,16 +18,15 @@ _LN = r", \quad \mathrm{LN}(z) = \gamma\,\frac{z - \mu}{\sqrt{\sigma^2 + \epsilo
 _BN = r", \quad \mathrm{BN}(z) = \frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}}"
 
 
-@register(
+@normalization(
     title="Post-LN",
-    kind="normalization",
     cite="vaswani2017attention",
     aliases=("post-layer normalization", "PostNorm", "post-norm residual"),
     acts_on="blocks",
     formula=r"y = \mathrm{LN}(x + f(x))" + _LN,
     use="The first transformers had it; shallow ones still train well with it, if the learning rate is warmed up.",
     torch="F.layer_norm(x + f(x), x.shape[-1:], weight, bias, eps)",
-    trap="nn.TransformerEncoderLayer does this unless it is told norm_first=True, and deep stacks then need a warm-up.",
+    common_mistake="nn.TransformerEncoderLayer does this unless it is told norm_first=True, and deep stacks then need a warm-up.",
 )
 def post_norm(
     x: Tensor,
@@ -57,16 +56,15 @@ def post_norm(
     return _layer_norm("post_norm", x + f(x), weight, bias, eps)  # shape of x
 
 
-@register(
+@normalization(
     title="Pre-LN",
-    kind="normalization",
     cite="xiong2020layer",
     aliases=("pre-layer normalization", "PreNorm", "pre-norm residual"),
     acts_on="blocks",
     formula=r"y = x + f(\mathrm{LN}(x))" + _LN,
     use="In deep transformers: the gradient reaches every layer through the plain sum, so no warm-up is needed.",
     torch="x + f(F.layer_norm(x, x.shape[-1:], weight, bias, eps))",
-    trap="The sum itself is never normalized and grows with depth: put one more norm behind the last block.",
+    common_mistake="The sum itself is never normalized and grows with depth: put one more norm behind the last block.",
 )
 def pre_norm(
     x: Tensor,
@@ -96,9 +94,8 @@ def pre_norm(
     return x + f(_layer_norm("pre_norm", x, weight, bias, eps))  # shape of x
 
 
-@register(
+@normalization(
     title="Sandwich-LN",
-    kind="normalization",
     cite="ding2021cogview",
     aliases=("sandwich norm", "Peri-LN", "peri-layer normalization"),
     acts_on="blocks",
@@ -106,7 +103,7 @@ def pre_norm(
     use="In large transformers in half precision: no layer can add more than a bounded amount to the sum.",
     torch="x + F.layer_norm(f(F.layer_norm(x, x.shape[-1:], weight, bias, eps)), x.shape[-1:], out_weight, out_bias,"
     " eps)",
-    trap="Two norms a layer cost time, and a gamma of the second that grows brings large values back.",
+    common_mistake="Two norms a layer cost time, and a gamma of the second that grows brings large values back.",
 )  # fmt: skip
 def sandwich_norm(
     x: Tensor,
@@ -141,16 +138,15 @@ def sandwich_norm(
     return x + _layer_norm("sandwich_norm", said, out_weight, out_bias, eps)  # shape of x
 
 
-@register(
+@normalization(
     title="DeepNorm",
-    kind="normalization",
     cite="wang2022deepnet",
     aliases=("DeepNet",),
     acts_on="blocks",
     formula=r"y = \mathrm{LN}(\alpha x + f(x)), \quad \alpha = (2N)^{1/4}" + _LN,
     use="In very deep transformers (up to 1,000 layers) that are to keep the norm after the sum.",
     torch="F.layer_norm(alpha * x + f(x), x.shape[-1:], weight, bias, eps)",
-    trap="Alpha is half of it: the weights of f must start smaller too, by (8N)^(-1/4) for an encoder of N layers.",
+    common_mistake="Alpha is half of it: the weights of f must start smaller too, by (8N)^(-1/4) for an encoder of N layers.",
 )
 def deep_norm(
     x: Tensor,
@@ -182,16 +178,15 @@ def deep_norm(
     return _layer_norm("deep_norm", alpha * x + f(x), weight, bias, eps)  # shape of x
 
 
-@register(
+@normalization(
     title="adaLN-Zero",
-    kind="normalization",
     cite="peebles2022dit",
     aliases=("adaptive layer norm zero",),
     acts_on="blocks",
     formula=r"y = x + g\,f\big((1 + s)\,\mathrm{LN}(x) + b\big), \quad (b, s, g) = W\,\mathrm{SiLU}(c) + w" + _LN,
     use="In diffusion transformers: a condition (time step, class) sets the scale, the shift and a gate of each layer.",
     torch="",
-    trap="Only W and its bias start at 0; start the layers themselves at 0 too and nothing ever gets a gradient.",
+    common_mistake="Only W and its bias start at 0; start the layers themselves at 0 too and nothing ever gets a gradient.",
 )
 def ada_layer_norm_zero(
     x: Tensor,
@@ -233,16 +228,15 @@ def ada_layer_norm_zero(
     return x + gate * f((1 + scale) * normalized + shift)  # shape of x
 
 
-@register(
+@normalization(
     title="BatchNorm before or after the activation",
-    kind="normalization",
     cite="ioffe2015batch",
     aliases=("placement of batch normalization", "BN placement"),
     acts_on="blocks",
     formula=r"\phi(\mathrm{BN}(Wx)) \quad \text{or} \quad \mathrm{BN}(\phi(Wx + b))" + _BN,
     use="Before the activation, as published: the linear part then needs no bias.",
     torch="F.relu(F.batch_norm(F.linear(x, weight, bias), None, None, training=True, eps=eps))",
-    trap="A layer in front of batch norm keeps its bias unless it is told bias=False: a parameter that does nothing.",
+    common_mistake="A layer in front of batch norm keeps its bias unless it is told bias=False: a parameter that does nothing.",
 )
 def norm_placement(
     x: Tensor,
@@ -280,16 +274,15 @@ def norm_placement(
     return F.relu(batch_norm(linear, eps=eps)) if before else batch_norm(F.relu(linear), eps=eps)  # (N, D)
 
 
-@register(
+@normalization(
     title="Normalizer-free block",
-    kind="normalization",
     cite="brock2021characterizing",
     aliases=("NF-ResNet", "NFNet", "normalizer-free net"),
     acts_on="blocks",
     formula=r"h_{l+1} = h_l + \alpha\,f(h_l / \beta), \quad \operatorname{Var}_{l+1} = \operatorname{Var}_l + \alpha^2",
     use="In residual networks without any norm: the variance grows by a known amount and is divided away.",
     torch="h + alpha * f(h / beta)",
-    trap="The sum only holds if f keeps the variance: its weights need scaled weight standardization.",
+    common_mistake="The sum only holds if f keeps the variance: its weights need scaled weight standardization.",
 )  # fmt: skip
 def normalizer_free_block(
     h: Tensor,

@@ -9,14 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 _PER_CHANNEL = {"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d h w -> n c"}
 
 
-@register(
+@normalization(
     title="Instance Normalization",
-    kind="normalization",
     cite="ulyanov2016instance",
     aliases=("IN", "InstanceNorm", "contrast normalization"),
     axes=_PER_CHANNEL,
@@ -25,7 +24,7 @@ _PER_CHANNEL = {"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d
     scale="std",
     use="For style transfer and image generation: it removes the contrast of each picture, channel by channel.",
     torch="F.instance_norm(x, weight=weight, bias=bias, eps=eps)",
-    trap="nn.InstanceNorm2d learns no gamma and beta unless affine=True, unlike all other norms of PyTorch.",
+    common_mistake="nn.InstanceNorm2d learns no gamma and beta unless affine=True, unlike all other norms of PyTorch.",
 )
 def instance_norm(
     x: Tensor,
@@ -58,9 +57,8 @@ def instance_norm(
     return torch.group_norm(x, x.shape[1], weight, bias, eps)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Group Normalization",
-    kind="normalization",
     cite="wu2018group",
     aliases=("GN", "GroupNorm"),
     axes={
@@ -75,7 +73,7 @@ def instance_norm(
     scale="std",
     use="In place of batch norm where batches are small, as in detection and segmentation.",
     torch="F.group_norm(x, num_groups, weight, bias, eps)",
-    trap="nn.GroupNorm(1, C) is not layer norm: its gamma and beta are one for each channel, not one for each element; "
+    common_mistake="nn.GroupNorm(1, C) is not layer norm: its gamma and beta are one for each channel, not one for each element; "
     "and on tokens it wants (N, D, T), not (N, T, D).",
 )
 def group_norm(
@@ -115,9 +113,8 @@ def group_norm(
     return torch.group_norm(x, num_groups, weight, bias, eps)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Filter Response Normalization",
-    kind="normalization",
     cite="singh2020frn",
     aliases=("FRN",),
     axes=_PER_CHANNEL,
@@ -127,7 +124,7 @@ def group_norm(
     use="In convolutional networks where batches are too small for batch norm.",
     torch="torch.maximum(F.rms_norm(x, x.shape[2:], None, eps) * weight[:, None, None] + bias[:, None, None], "
     "threshold[:, None, None])",
-    trap="It subtracts no mean, so a ReLU after it can switch whole maps off: learn its threshold instead of a ReLU.",
+    common_mistake="It subtracts no mean, so a ReLU after it can switch whole maps off: learn its threshold instead of a ReLU.",
 )
 def filter_response_norm(
     x: Tensor,
@@ -160,9 +157,8 @@ def filter_response_norm(
     return y if threshold is None else torch.maximum(y, per_channel(threshold, x))  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Switchable Normalization",
-    kind="normalization",
     cite="luo2018switchable",
     aliases=("SwitchNorm",),
     axes={"nchw": None, "ncdhw": None},
@@ -170,7 +166,7 @@ def filter_response_norm(
     r" \quad k \in \{\text{IN}, \text{LN}, \text{BN}\}",
     use="To let training choose, layer by layer, between instance, layer and batch norm.",
     torch="",
-    trap="A part of its statistics comes from the batch: at inference that part needs running statistics, "
+    common_mistake="A part of its statistics comes from the batch: at inference that part needs running statistics, "
     "and very small batches hurt it.",
 )
 def switchable_norm(
@@ -216,9 +212,8 @@ def switchable_norm(
     return _scaled(y.to(x.dtype).view_as(x), weight, bias)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Global Response Normalization",
-    kind="normalization",
     cite="woo2023convnext",
     aliases=("GRN",),
     axes={"ntd": "n d t -> n", "nchw": "n c h w -> n", "ncdhw": "n c d h w -> n"},
@@ -227,7 +222,7 @@ def switchable_norm(
     use="In ConvNeXt V2, to make channels compete: strong ones grow, and fewer repeat each other.",
     torch="x + bias[:, None, None] + weight[:, None, None] * x * x.norm(dim=(2, 3), keepdim=True) / "
     "(x.norm(dim=(2, 3), keepdim=True).mean(1, keepdim=True) + eps)",
-    trap="With gamma and beta at 0, as it starts, it changes nothing; and it leaves the scale of the input as it is.",
+    common_mistake="With gamma and beta at 0, as it starts, it changes nothing; and it leaves the scale of the input as it is.",
 )
 def global_response_norm(
     x: Tensor,

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.channel import check_positions
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 
-@register(
+@normalization(
     title="Adaptive Layer Normalization",
-    kind="normalization",
     cite="peebles2022dit",
     aliases=("adaLN",),
     axes={"nc": "n c -> n", "ntd": "n t d -> n t"},
@@ -24,7 +23,7 @@ from normviz.registry import Range, register
     scale="std",
     use="In diffusion transformers, to tell every layer the time step and the class.",
     torch="F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale[:, None]) + shift[:, None]",
-    trap="The layer norm inside must have no gamma and beta of its own (elementwise_affine=False), "
+    common_mistake="The layer norm inside must have no gamma and beta of its own (elementwise_affine=False), "
     "or there are two scales for one thing.",
 )
 def ada_layer_norm(
@@ -63,9 +62,8 @@ def ada_layer_norm(
     )
 
 
-@register(
+@normalization(
     title="Adaptive Instance Normalization",
-    kind="normalization",
     cite="huang2017adain",
     aliases=("AdaIN",),
     axes={"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d h w -> n c"},
@@ -76,7 +74,7 @@ def ada_layer_norm(
     use="For style transfer: the content keeps its shapes and takes over the style's contrast and mean, map by map.",
     torch="F.instance_norm(x, eps=eps) * (style.var((2, 3), correction=0, keepdim=True) + eps).sqrt() "
     "+ style.mean((2, 3), keepdim=True)",
-    trap="Content and style are easily exchanged: the statistics come from the style, the shapes from the content.",
+    common_mistake="Content and style are easily exchanged: the statistics come from the style, the shapes from the content.",
 )
 def adaptive_instance_norm(
     x: Tensor,
@@ -117,9 +115,8 @@ def adaptive_instance_norm(
     return torch.group_norm(maps, n * c, inverse.reciprocal().flatten(), mean.flatten(), eps).view_as(x)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Spatially-Adaptive Normalization",
-    kind="normalization",
     cite="park2019spade",
     aliases=("SPADE", "spatially-adaptive denormalization"),
     axes={"nchw": "n c h w -> c", "ncdhw": "n c d h w -> c"},
@@ -129,7 +126,7 @@ def adaptive_instance_norm(
     scale="std",
     use="To paint pictures from a map of labels: every pixel gets the scale and shift of what should appear there.",
     torch="F.batch_norm(x, None, None, training=True, eps=eps) * (1 + scale) + shift",
-    trap="The batch norm inside must have no gamma and beta of its own (affine=False).",
+    common_mistake="The batch norm inside must have no gamma and beta of its own (affine=False).",
 )
 def spade(
     x: Tensor,

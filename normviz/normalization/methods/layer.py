@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 _AXES = {
     "nc": "n c -> n",
@@ -21,9 +21,8 @@ _AXES = {
 }
 
 
-@register(
+@normalization(
     title="Layer Normalization",
-    kind="normalization",
     cite="ba2016layer",
     aliases=("LN", "LayerNorm"),
     axes=_AXES,
@@ -32,7 +31,7 @@ _AXES = {
     scale="std",
     use="The norm of transformers and recurrent networks: it works at any batch size, the same in training and in use.",
     torch="F.layer_norm(x, x.shape[1:], weight, bias, eps)",
-    trap="nn.LayerNorm works on the last axes and has one gamma for each element: on maps it is neither per pixel nor "
+    common_mistake="nn.LayerNorm works on the last axes and has one gamma for each element: on maps it is neither per pixel nor "
     "the same as nn.GroupNorm(1, C), whose gamma is one for each channel.",
 )
 def layer_norm(
@@ -67,9 +66,8 @@ def layer_norm(
     return y.movedim(-1, 1) if moved else y
 
 
-@register(
+@normalization(
     title="RMS Normalization",
-    kind="normalization",
     cite="zhang2019rms",
     aliases=("RMSNorm", "root mean square layer normalization"),
     axes=_AXES,
@@ -77,7 +75,7 @@ def layer_norm(
     scale="rms",
     use="The norm of most large language models: like layer norm, without the cost of a mean.",
     torch="F.rms_norm(x, x.shape[1:], weight, eps)",
-    trap="F.rms_norm without eps takes 1.2e-7 in bfloat16 too, and 2.2e-16 in float64: always write the eps you mean.",
+    common_mistake="F.rms_norm without eps takes 1.2e-7 in bfloat16 too, and 2.2e-16 in float64: always write the eps you mean.",
 )
 def rms_norm(
     x: Tensor,
@@ -108,9 +106,8 @@ def rms_norm(
     return y.movedim(-1, 1) if moved else y
 
 
-@register(
+@normalization(
     title="Lp Normalization",
-    kind="normalization",
     cite="zhang2019rms",
     aliases=("power normalization", "Lp norm"),
     axes=_AXES,
@@ -119,7 +116,7 @@ def rms_norm(
     use="To choose how much large values count for the scale: p = 1 is calm about outliers, p = 2 is RMS norm, "
     "a large p nearly divides by the largest value.",
     torch="weight * F.normalize(x.flatten(1), p, eps=eps).view_as(x) * x[0].numel() ** (1 / p)",
-    trap="F.normalize divides by the sum and not by the mean of |x|^p, so its result shrinks as the width grows.",
+    common_mistake="F.normalize divides by the sum and not by the mean of |x|^p, so its result shrinks as the width grows.",
 )
 def lp_norm(
     x: Tensor,
@@ -161,9 +158,8 @@ def lp_norm(
     return y.movedim(-1, 1) if moved else y
 
 
-@register(
+@normalization(
     title="L2 Normalization",
-    kind="normalization",
     cite="zhang2019rms",
     aliases=("L2Norm",),
     axes={"nc": "n c -> n", "ntd": "n t d -> n t", "nchw": "n c h w -> n h w", "ncdhw": "n c d h w -> n d h w"},
@@ -171,7 +167,7 @@ def lp_norm(
     scale="norm",
     use="For embeddings that are compared by their direction: the dot product of two results is their cosine.",
     torch="F.normalize(x, dim=1, eps=eps)",
-    trap="F.normalize works on dim=1 unless told otherwise, which for tokens (N, T, D) is the time axis: write dim=-1.",
+    common_mistake="F.normalize works on dim=1 unless told otherwise, which for tokens (N, T, D) is the time axis: write dim=-1.",
 )
 def l2_norm(
     x: Tensor,

@@ -9,25 +9,24 @@ from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.channel import per_channel
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 _AT_ONCE = 2**19  # values that local_response_norm takes in one piece
 
 
-@register(
+@normalization(
     title="Local Response Normalization",
-    kind="normalization",
     cite="krizhevsky2012imagenet",
     aliases=("LRN", "brightness normalization"),
     axes={"nchw": None, "ncdhw": None},
     formula=r"y_i = \frac{x_i}{\bigl(k + \alpha \sum_{|j - i| \le \lfloor n/2 \rfloor} x_j^2\bigr)^\beta}",
     use="To read or rebuild networks of the years of AlexNet; batch norm has replaced it.",
     torch="F.local_response_norm(x, size, alpha * size, beta, k)",
-    trap="F.local_response_norm divides alpha by n, so the paper's alpha must be given n times as large.",
+    common_mistake="F.local_response_norm divides alpha by n, so the paper's alpha must be given n times as large.",
 )
 def local_response_norm(
     x: Tensor,
-    size: Annotated[int, Range(1, 31, symbol="n")] = 5,
+    size: Annotated[int, Range(1, 31, symbol="n", odd=True)] = 5,
     alpha: Annotated[float, Range(0.0, 1.0, symbol=r"\alpha")] = 1e-4,
     beta: Annotated[float, Range(0.0, 2.0, symbol=r"\beta")] = 0.75,
     k: Annotated[float, Range(0.01, 10.0, symbol="k")] = 2.0,
@@ -62,9 +61,8 @@ def local_response_norm(
     return y.to(x.dtype)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Local Contrast Normalization",
-    kind="normalization",
     cite="jarrett2009best",
     aliases=("LCN", "subtractive and divisive normalization"),
     axes={"nchw": None},
@@ -73,14 +71,14 @@ def local_response_norm(
     r"y_i = x_i \big/ \bigl(k + \alpha \sum_{|j - i| \le \lfloor n/2 \rfloor} (x_j - \bar x_j)^2\bigr)^\beta",
     use="To bring out edges and texture in pictures with uneven light; in networks it is of historical interest.",
     torch="",
-    trap="Two methods carry this name: one subtracts the local mean and divides by the local deviation, "
+    common_mistake="Two methods carry this name: one subtracts the local mean and divides by the local deviation, "
     "the other only divides.",
 )
 def local_contrast_norm(
     x: Tensor,
-    size: Annotated[int, Range(3, 31, symbol="s")] = 9,
+    size: Annotated[int, Range(3, 31, symbol="s", odd=True)] = 9,
     form: Literal["jarrett", "centered"] = "jarrett",
-    channels: Annotated[int, Range(1, 31, symbol="n")] = 5,
+    channels: Annotated[int, Range(1, 31, symbol="n", odd=True)] = 5,
     alpha: Annotated[float, Range(0.0, 1.0, symbol=r"\alpha")] = 1e-4,
     beta: Annotated[float, Range(0.0, 2.0, symbol=r"\beta")] = 0.75,
     k: Annotated[float, Range(0.01, 10.0, symbol="k")] = 2.0,
@@ -130,16 +128,15 @@ def local_contrast_norm(
     return (v / divisor).to(x.dtype)  # (N, C, H, W)
 
 
-@register(
+@normalization(
     title="Divisive Normalization",
-    kind="normalization",
     cite="heeger1992normalization",
     aliases=("normalization model",),
     axes={"nc": "n c -> n", "ntd": "n d t -> n t", "nchw": "n c h w -> n h w", "ncdhw": "n c d h w -> n d h w"},
     formula=r"y_i = \gamma_i\,\frac{\operatorname{sign}(x_i)\,|x_i|^n}{s^n + \sum_j w_{ij}\,|x_j|^n}",
     use="To model neurons that weaken each other, and to make the statistics of pictures simpler.",
     torch="weight[:, None, None] * x * x.abs() ** (power - 1) / (s**power + (x.abs() ** power).sum(1, keepdim=True))",
-    trap="The sum grows with the number of channels: s and gamma that suit 8 channels do not suit 512.",
+    common_mistake="The sum grows with the number of channels: s and gamma that suit 8 channels do not suit 512.",
 )
 def divisive_norm(
     x: Tensor,

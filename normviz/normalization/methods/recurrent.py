@@ -10,12 +10,11 @@ from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.batch import batch_norm
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 
-@register(
+@normalization(
     title="Recurrent Batch Normalization",
-    kind="normalization",
     cite="laurent2015rnn",
     aliases=("sequence-wise batch normalization", "frame-wise batch normalization", "masked batch normalization"),
     axes={"ntd": "n t d -> d", "ntd per_step": "n t d -> t d"},
@@ -25,7 +24,7 @@ from normviz.registry import Range, register
     scale="std",
     use="Batches of sequences of different lengths, for what goes into a recurrent layer, not for its own loop.",
     torch="F.batch_norm(x.flatten(0, 1), None, None, weight, bias, True, eps=eps).view_as(x)",
-    trap="nn.BatchNorm1d knows no padding: the zeros at the end count as data, and the mean shrinks towards 0.",
+    common_mistake="nn.BatchNorm1d knows no padding: the zeros at the end count as data, and the mean shrinks towards 0.",
 )
 def recurrent_batch_norm(
     x: Tensor,
@@ -73,16 +72,15 @@ def recurrent_batch_norm(
     return torch.zeros_like(frames).index_copy_(0, real, normalized).view(x.shape)  # (N, T, D)
 
 
-@register(
+@normalization(
     title="Batch-Normalized RNN",
-    kind="normalization",
     cite="laurent2015rnn",
     aliases=("batch normalization in RNNs", "BN-RNN"),
     acts_on="blocks",
     formula=r"h_t = \tanh\big(\operatorname{BN}(W x_t) + U h_{t-1}\big), \quad"
     r" \operatorname{BN}(z) = \gamma\,\frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta",
     use="Plain recurrent layers, stacked: only the step from the input to the hidden state is normalized.",
-    trap="nn.RNN has no place for a norm; wrapping its whole sum in one normalizes the recurrent term too, "
+    common_mistake="nn.RNN has no place for a norm; wrapping its whole sum in one normalizes the recurrent term too, "
     "which did not help in the paper.",
 )
 def batch_norm_rnn(
@@ -130,9 +128,8 @@ def batch_norm_rnn(
     return y if mask is None else y.masked_fill(~mask[..., None].to(y.device), 0)
 
 
-@register(
+@normalization(
     title="Batch-Normalized LSTM",
-    kind="normalization",
     cite="cooijmans2016recurrent",
     aliases=("batch normalization in LSTMs", "BN-LSTM"),
     acts_on="blocks",
@@ -141,7 +138,7 @@ def batch_norm_rnn(
     r" h_t = \sigma(o) \odot \tanh \operatorname{BN}(c_t), \quad"
     r" \operatorname{BN}(z) = \gamma\,\frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}}",
     use="LSTMs on long sequences: the hidden-to-hidden step is normalized too, each time step with its own statistics.",
-    trap="gamma must start small: with the usual 1 the gates and the tanh are driven hard, and gradients over many "
+    common_mistake="gamma must start small: with the usual 1 the gates and the tanh are driven hard, and gradients over many "
     "steps grow or vanish.",
 )
 def batch_norm_lstm(

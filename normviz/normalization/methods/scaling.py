@@ -9,15 +9,14 @@ import torch
 from torch import Tensor
 
 from normviz.normalization.checks import check_input
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 _PER_FEATURE = {"nc": "n c -> c", "ntd": "n t d -> d", "nchw": "n c h w -> c", "ncdhw": "n c d h w -> c"}
 _PER_SAMPLE = {"nc": "n c -> n", "ntd": "n t d -> n", "nchw": "n c h w -> n", "ncdhw": "n c d h w -> n"}
 
 
-@register(
+@normalization(
     title="Min-Max Scaling",
-    kind="normalization",
     cite="pedregosa2011scikit",
     aliases=("feature scaling", "min-max normalization", "rescaling", "MinMaxScaler"),
     axes=_PER_FEATURE,
@@ -26,7 +25,7 @@ _PER_SAMPLE = {"nc": "n c -> n", "ntd": "n t d -> n", "nchw": "n c h w -> n", "n
     scale="range",
     use="Data with known, hard limits, such as pixels from 0 to 255, or a model that asks for values from 0 to 1.",
     torch="low + (high - low) * (x - x.amin((0, 2, 3), True)) / (x.amax((0, 2, 3), True) - x.amin((0, 2, 3), True))",
-    trap="One outlier squeezes all other values together, new rows can leave the range, and without a guard "
+    common_mistake="One outlier squeezes all other values together, new rows can leave the range, and without a guard "
     "a feature that does not vary becomes NaN.",
 )
 def min_max_scaling(
@@ -61,9 +60,8 @@ def min_max_scaling(
     return (y if (low, high) == (0, 1) else torch.lerp(y.new_tensor(low), y.new_tensor(high), y)).to(x.dtype)
 
 
-@register(
+@normalization(
     title="Z-Score",
-    kind="normalization",
     cite="lecun1998efficient",
     aliases=("standardization", "z-score normalization", "data normalization", "StandardScaler"),
     axes=_PER_FEATURE,
@@ -72,7 +70,7 @@ def min_max_scaling(
     scale="std",
     use="The usual first step for a table: every feature gets mean 0 and standard deviation 1.",
     torch="(x - x.mean((0, 2, 3), True)) / x.std((0, 2, 3), correction=0, keepdim=True)",
-    trap="torch.std divides by n - 1 unless correction=0 is given, and a feature that does not vary becomes NaN.",
+    common_mistake="torch.std divides by n - 1 unless correction=0 is given, and a feature that does not vary becomes NaN.",
 )
 def z_score(x: Tensor, train: Tensor | None = None) -> Tensor:
     """Subtract each feature's training mean and divide by its training standard deviation.
@@ -105,9 +103,8 @@ def z_score(x: Tensor, train: Tensor | None = None) -> Tensor:
     return y.to(x.dtype)  # shape of x
 
 
-@register(
+@normalization(
     title="Max-Abs Scaling",
-    kind="normalization",
     cite="pedregosa2011scikit",
     aliases=("maximum absolute scaling", "MaxAbsScaler"),
     axes=_PER_FEATURE,
@@ -115,7 +112,7 @@ def z_score(x: Tensor, train: Tensor | None = None) -> Tensor:
     scale="largest",
     use="Sparse data: zeros stay zeros, signs stay, and all training values lie from -1 to 1.",
     torch="x / x.abs().amax((0, 2, 3), True)",
-    trap="The scale is one single value of the data: an outlier makes all others small.",
+    common_mistake="The scale is one single value of the data: an outlier makes all others small.",
 )
 def max_abs_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
     """Divide each feature by its largest absolute training value; nothing is subtracted.
@@ -138,9 +135,8 @@ def max_abs_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
     return (values / _or_infinite(largest)).to(x.dtype)  # shape of x
 
 
-@register(
+@normalization(
     title="Robust Scaling",
-    kind="normalization",
     cite="pedregosa2011scikit",
     aliases=("median and IQR scaling", "RobustScaler"),
     axes=_PER_FEATURE,
@@ -150,7 +146,7 @@ def max_abs_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
     use="Data with outliers: the median and the quartiles hardly notice them.",
     torch="((r := x.movedim(1, 0).flatten(1)) - r.quantile(0.5, 1, True)).div(r.quantile(0.75, 1, True) "
     "- r.quantile(0.25, 1, True)).view_as(x.movedim(1, 0)).movedim(0, 1)",
-    trap="torch.median takes the lower of the two middle values, not their mean, and torch.quantile refuses "
+    common_mistake="torch.median takes the lower of the two middle values, not their mean, and torch.quantile refuses "
     "more than 16 million values.",
 )
 def robust_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
@@ -177,9 +173,8 @@ def robust_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
     return ((values - middle) / _or_infinite(third - first)).to(x.dtype)  # shape of x
 
 
-@register(
+@normalization(
     title="Unit Length Scaling",
-    kind="normalization",
     cite="pedregosa2011scikit",
     aliases=("unit-length", "scaling to unit length", "Normalizer"),
     axes=_PER_SAMPLE,
@@ -187,7 +182,7 @@ def robust_scaling(x: Tensor, train: Tensor | None = None) -> Tensor:
     scale="norm",
     use="Samples of which only the direction counts, such as word counts of texts of different lengths.",
     torch="F.normalize(x.flatten(1), eps=eps).view_as(x)",
-    trap="It works on rows, not on columns: the column with the largest unit decides, so bring the columns to "
+    common_mistake="It works on rows, not on columns: the column with the largest unit decides, so bring the columns to "
     "one unit first.",
 )
 def unit_length(x: Tensor, eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-12) -> Tensor:
@@ -211,9 +206,8 @@ def unit_length(x: Tensor, eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\eps
     return x / lengths.clamp_min(eps).view(-1, *[1] * (x.ndim - 1))  # (N, ...)
 
 
-@register(
+@normalization(
     title="ZCA Whitening",
-    kind="normalization",
     cite="bell1997zca",
     aliases=("ZCA", "whitening", "zero-phase component analysis"),
     axes={"nc": None},
@@ -221,7 +215,7 @@ def unit_length(x: Tensor, eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\eps
     use="Features that say the same thing twice: afterwards no two of them are correlated.",
     torch="(c := x - x.mean(0)) @ (e := torch.linalg.eigh(c.T @ c / len(c)))[1] @ torch.diag((e[0] + eps).rsqrt()) "
     "@ e[1].T",
-    trap="Directions without variance are divided by the root of epsilon, so rounding noise grows: use many more "
+    common_mistake="Directions without variance are divided by the root of epsilon, so rounding noise grows: use many more "
     "rows than columns.",
 )
 def zca_whitening(

@@ -8,12 +8,11 @@ import torch
 from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 
-@register(
+@normalization(
     title="Adaptive Gradient Clipping",
-    kind="normalization",
     cite="brock2021high",
     aliases=("AGC",),
     acts_on="training",
@@ -21,7 +20,7 @@ from normviz.registry import Range, register
     r" \lambda, \quad w_i = \max(\lVert W_i \rVert, \epsilon)",
     use="In networks without norms, at large batches: no unit may change by more than a share of its own length.",
     torch="gradient * (clipping * weight.norm(dim=1).clamp_min(eps) / gradient.norm(dim=1)).clamp_max(1)[:, None]",
-    trap="torch.nn.utils.clip_grad_norm_ is something else: one limit for all parameters together.",
+    common_mistake="torch.nn.utils.clip_grad_norm_ is something else: one limit for all parameters together.",
 )  # fmt: skip
 def adaptive_gradient_clipping(
     gradient: Tensor,
@@ -58,9 +57,8 @@ def adaptive_gradient_clipping(
     return gradient * share.view(-1, *[1] * (gradient.ndim - 1))  # shape of gradient
 
 
-@register(
+@normalization(
     title="Weight decay on gamma and beta",
-    kind="normalization",
     cite="summers2019four",
     aliases=("affine weight decay", "regularizing gamma and beta"),
     acts_on="training",
@@ -68,7 +66,7 @@ def adaptive_gradient_clipping(
     r" \quad \frac{\lambda}{2}\left(\lVert \gamma \rVert^2 + \lVert \beta \rVert^2\right) \ \text{in optimizers}",
     use="In networks with batch normalization that overfit: it keeps gamma near 1 and beta near 0.",
     torch="decay / 2 * ((weight - 1).square().sum() + bias.square().sum())",
-    trap="weight_decay of torch.optim pulls every parameter to 0, gamma too, and so switches channels off.",
+    common_mistake="weight_decay of torch.optim pulls every parameter to 0, gamma too, and so switches channels off.",
 )
 def affine_decay(
     weight: Tensor,
@@ -100,9 +98,8 @@ def affine_decay(
     return decay / 2 * ((weight - goals[form]).square().sum() + bias.square().sum())  # ()
 
 
-@register(
+@normalization(
     title="GradNorm",
-    kind="normalization",
     cite="chen2018gradnorm",
     aliases=("gradient normalization of tasks",),
     acts_on="training",
@@ -111,7 +108,7 @@ def affine_decay(
     r" \quad \sum_i w_i = T",
     use="When one network learns several tasks: the task that lags behind gets more weight.",
     torch="",
-    trap="It changes the weights of the losses, not the gradients; the target is held fixed, not differentiated.",
+    common_mistake="It changes the weights of the losses, not the gradients; the target is held fixed, not differentiated.",
 )  # fmt: skip
 def grad_norm(
     task_weights: Tensor,

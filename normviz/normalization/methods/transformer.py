@@ -11,14 +11,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 _AXES = {"nc": "n c -> n", "ntd": "n t d -> n t"}
 
 
-@register(
+@normalization(
     title="ScaleNorm",
-    kind="normalization",
     cite="nguyen2019scalenorm",
     aliases=("scaled L2 normalization",),
     axes=_AXES,
@@ -26,7 +25,7 @@ _AXES = {"nc": "n c -> n", "ntd": "n t d -> n t"}
     scale="norm",
     use="In place of layer normalization in a transformer, when one learned length per site is enough.",
     torch="g * F.normalize(x, dim=-1, eps=eps)",
-    trap="F.normalize works along axis 1 unless it is told dim=-1: across the tokens of (N, T, D), not within each.",
+    common_mistake="F.normalize works along axis 1 unless it is told dim=-1: across the tokens of (N, T, D), not within each.",
 )
 def scale_norm(
     x: Tensor,
@@ -54,9 +53,8 @@ def scale_norm(
     return _of_length(x, math.sqrt(x.shape[-1]) if g is None else g, eps)  # shape of x
 
 
-@register(
+@normalization(
     title="FixNorm",
-    kind="normalization",
     cite="nguyen2018fixnorm",
     aliases=("fixed-length word embeddings",),
     axes=_AXES,
@@ -64,7 +62,7 @@ def scale_norm(
     scale="norm",
     use="For word embeddings, so that rare words are not put at a disadvantage by their short vectors.",
     torch="g * F.normalize(x, dim=-1, eps=eps)",
-    trap="It belongs on the embeddings, and on the output layer that shares them; ScaleNorm acts inside the network.",
+    common_mistake="It belongs on the embeddings, and on the output layer that shares them; ScaleNorm acts inside the network.",
 )
 def fix_norm(
     x: Tensor,
@@ -91,16 +89,15 @@ def fix_norm(
     return _of_length(x, 1.0 if g is None else g, eps)  # shape of x
 
 
-@register(
+@normalization(
     title="Dynamic Tanh",
-    kind="normalization",
     cite="zhu2025dyt",
     aliases=("DyT", "transformers without normalization"),
     axes={"nc": None, "ntd": None, "nchw": None, "ncdhw": None},
     formula=r"y = \gamma_c \tanh(\alpha x) + \beta_c",
     use="In place of layer normalization in a transformer, to do without statistics: each value is squashed alone.",
     torch="torch.tanh(alpha * x) * weight[:, None, None] + bias[:, None, None]",
-    trap="It normalizes nothing: double the input and the output changes, so alpha has to fit the scale of the data.",
+    common_mistake="It normalizes nothing: double the input and the output changes, so alpha has to fit the scale of the data.",
 )
 def dynamic_tanh(
     x: Tensor,
@@ -138,9 +135,8 @@ def dynamic_tanh(
     return falling.mul_(-2 * gamma).add_(beta + gamma).to(x.dtype)  # shape of x, without a second tensor of its size
 
 
-@register(
+@normalization(
     title="Query-Key Normalization",
-    kind="normalization",
     cite="henry2020qknorm",
     aliases=("QKNorm", "QK-Norm"),
     acts_on="blocks",
@@ -148,7 +144,7 @@ def dynamic_tanh(
     r"\ \hat k = \frac{k}{\lVert k \rVert_2}, \quad g_0 = \log_2(L^2 - L)",
     use="In attention whose scores grow until each token looks at one other only.",
     torch="F.scaled_dot_product_attention(g * F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, scale=1)",
-    trap="scale= of scaled_dot_product_attention takes a number, no learned tensor: multiply q by g, and set scale=1.",
+    common_mistake="scale= of scaled_dot_product_attention takes a number, no learned tensor: multiply q by g, and set scale=1.",
 )
 def qk_norm(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None) -> Tensor:
     """Attention by the angle between queries and keys: both get length 1, and one learned g scales the scores.
@@ -183,16 +179,15 @@ def qk_norm(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None) -> Tensor:
     return F.scaled_dot_product_attention(scale * F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, scale=1.0)
 
 
-@register(
+@normalization(
     title="nGPT",
-    kind="normalization",
     cite="loshchilov2024ngpt",
     aliases=("normalized transformer", "normalized GPT"),
     acts_on="blocks",
     formula=r"h \leftarrow n\big(h + \alpha\,(n(f(h)) - h)\big), \quad n(x) = \frac{x}{\lVert x \rVert_2}",
     use="In a transformer all of whose vectors lie on a sphere: each layer turns them a little towards its answer.",
     torch="F.normalize(h + alpha * (F.normalize(f(h), dim=-1) - h), dim=-1)",
-    trap="The step is half of it: weights and embeddings must be brought back to length 1 after each training step.",
+    common_mistake="The step is half of it: weights and embeddings must be brought back to length 1 after each training step.",
 )
 def ngpt_step(
     h: Tensor,

@@ -10,21 +10,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.normalization.checks import check_parameters
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
 
 RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))  # 1 / std of a ReLU's output for normal input
 
 
-@register(
+@normalization(
     title="Weight Normalization",
-    kind="normalization",
     cite="salimans2016weight",
     aliases=("WeightNorm", "WN"),
     acts_on="weights",
     formula=r"w_i = g_i\,\frac{v_i}{\lVert v_i \rVert_2}",
     use="Where the batch must not matter (recurrent nets, reinforcement learning): length and direction learn apart.",
     torch="g[:, None] * F.normalize(v, dim=1)",
-    trap="The old torch.nn.utils.weight_norm cannot be deep-copied: take torch.nn.utils.parametrizations.weight_norm.",
+    common_mistake="The old torch.nn.utils.weight_norm cannot be deep-copied: take torch.nn.utils.parametrizations.weight_norm.",
 )
 def weight_norm(v: Tensor, g: Tensor | None = None) -> Tensor:
     """Give each output's weights the length g; only their direction is taken from v.
@@ -51,16 +50,15 @@ def weight_norm(v: Tensor, g: Tensor | None = None) -> Tensor:
     return (rows * gain[:, None]).view(v.shape)  # shape of v
 
 
-@register(
+@normalization(
     title="Weight Standardization",
-    kind="normalization",
     cite="qiao2019weight",
     aliases=("WS",),
     acts_on="weights",
     formula=r"\hat W_{ij} = \frac{W_{ij} - \mu_i}{\sqrt{\sigma_i^2 + \epsilon}}",
     use="With group normalization, in convolutions that train on few images at a time.",
     torch="F.layer_norm(weight, weight.shape[1:], eps=eps)",
-    trap="The authors' code divides by the unbiased deviation plus 1e-5: in small filters that is not the same.",
+    common_mistake="The authors' code divides by the unbiased deviation plus 1e-5: in small filters that is not the same.",
 )
 def weight_standardization(
     weight: Tensor,
@@ -85,16 +83,15 @@ def weight_standardization(
     return F.layer_norm(weight, weight.shape[1:], eps=eps)  # shape of weight
 
 
-@register(
+@normalization(
     title="Scaled Weight Standardization",
-    kind="normalization",
     cite="brock2021characterizing",
     aliases=("scaled WS", "ScaledWSConv"),
     acts_on="weights",
     formula=r"\hat W_{ij} = g\,\frac{W_{ij} - \mu_i}{\sqrt{\max(N \sigma_i^2, \epsilon)}}, \quad N = \text{fan-in}",
     use="In networks without norms (NF-ResNet, NFNet): the variance of the activations stays as it is.",
     torch="gain * F.layer_norm(weight, weight.shape[1:], eps=0) / weight[0].numel() ** 0.5",
-    trap="The gain belongs to the activation in front: 1.7129 for a ReLU, 1 where there is none.",
+    common_mistake="The gain belongs to the activation in front: 1.7129 for a ReLU, 1 where there is none.",
 )
 def scaled_weight_standardization(
     weight: Tensor,
@@ -123,9 +120,8 @@ def scaled_weight_standardization(
     return ((rows - mean) * gain_by_row).view(weight.shape)  # shape of weight
 
 
-@register(
+@normalization(
     title="Spectral Normalization",
-    kind="normalization",
     cite="miyato2018spectral",
     aliases=("SpectralNorm", "SN"),
     acts_on="weights",
@@ -133,7 +129,7 @@ def scaled_weight_standardization(
     r"\ u \leftarrow n(Wv)\right], \quad n(x) = \frac{x}{\lVert x \rVert_2}",
     use="In the critic of a GAN, or wherever a layer must not stretch any input by more than 1.",
     torch="(weight / (weight @ F.normalize(weight.mT @ u, dim=0)).norm(), F.normalize(weight @ weight.mT @ u, dim=0))",
-    trap="PyTorch's moves u at every access in training, and of a convolution it bounds the reshaped matrix only.",
+    common_mistake="PyTorch's moves u at every access in training, and of a convolution it bounds the reshaped matrix only.",
 )
 def spectral_norm(
     weight: Tensor,
