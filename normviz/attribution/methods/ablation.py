@@ -11,6 +11,8 @@ from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import Steps
 from normviz.registry import attribution
 
+__all__ = ["ablation_cam"]
+
 
 @attribution(
     title="Ablation-CAM", cite="desai2020ablation", level="layer", unit="logits × activation",

@@ -7,6 +7,8 @@ from torch import Tensor
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import attribution
 
+__all__ = ["deconvnet", "guided_backprop", "saliency"]
+
 
 @attribution(
     title="Saliency", cite="simonyan2013deep", level="input", unit="logits per unit of input",

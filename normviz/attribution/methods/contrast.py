@@ -10,6 +10,8 @@ from torch import Tensor
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import Range, attribution
 
+__all__ = ["finer_cam"]
+
 
 @attribution(
     title="Finer-CAM", cite="zhang2025finer", level="layer", unit="logits",

@@ -16,6 +16,8 @@ from normviz.attribution.engine.probe import Probe
 from normviz.attribution.targets import Score
 from normviz.registry import attribution
 
+__all__ = ["shapley_cam"]
+
 Utility = Literal["rest", "logit"]
 
 

@@ -15,6 +15,8 @@ from torch import Tensor
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import Range, attribution
 
+__all__ = ["eigen_cam", "eigen_grad_cam", "fem", "kpca_cam"]
+
 Kernel = Literal["sigmoid", "rbf", "linear"]
 MOST_CELLS = 4096  # the matrix of a kernel has as many rows: 128 MiB in float64
 

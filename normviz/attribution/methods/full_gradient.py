@@ -21,6 +21,8 @@ from normviz.attribution.engine.network import read_output, recording, scan
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import attribution
 
+__all__ = ["FullGradients", "full_grad", "full_gradients"]
+
 # Functions by their names without underscores, as torch, Tensor and torch.nn.functional share them. Those that are in
 # no list add nothing: ReLUs, pooling, means, reshaping, and the product with a constant scale with their input.
 _LAYERS = {"conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "linear"}

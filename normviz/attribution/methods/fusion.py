@@ -13,6 +13,8 @@ from normviz.attribution.engine.probe import Probe, layers, probes
 from normviz.attribution.methods.gradient import layer_cam
 from normviz.registry import Range, attribution
 
+__all__ = ["layer_cam_fusion"]
+
 KEPT = 2  # of the deepest layers, whose maps are not lifted: the paper's stages 4 and 5 of 5
 
 

@@ -9,6 +9,17 @@ from torch import Tensor
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import attribution
 
+__all__ = [
+    "cam",
+    "element_wise_grad_cam",
+    "grad_cam",
+    "grad_cam_pp",
+    "guided_grad_cam",
+    "hires_cam",
+    "layer_cam",
+    "xgrad_cam",
+]
+
 
 def _cam_weights(probe: Probe) -> Tensor:
     """The last linear layer's weights of the class: (N, K, 1, 1)."""

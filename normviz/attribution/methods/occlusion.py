@@ -16,6 +16,8 @@ from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import Read, Scorer, Steps, check_choice
 from normviz.registry import Range, attribution
 
+__all__ = ["occlusion", "rise"]
+
 Fill = Literal["zero", "mean", "blur"]
 Report = Callable[[Tensor], None]
 

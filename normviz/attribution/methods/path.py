@@ -13,6 +13,8 @@ from normviz.attribution.engine.blur import blurred
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import Range, attribution
 
+__all__ = ["integrated_gradients"]
+
 Baseline = Literal["mean", "black", "blur"]
 BLUR = 1 / 16  # standard deviation of the blur, as a share of the picture's longer side
 GOLDEN = (5**0.5 - 1) / 2

@@ -13,6 +13,8 @@ from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import TRIAL, Precision, Scorer, Steps, check_choice
 from normviz.registry import Range, attribution
 
+__all__ = ["is_cam", "score_cam", "ss_cam"]
+
 Convention = Literal["logit", "paper", "official"]
 Where = Literal["mask", "image"]
 Path = Literal["cumulative", "straight"]

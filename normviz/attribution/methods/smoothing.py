@@ -12,6 +12,8 @@ from normviz.attribution.engine.averaging import averages, noisy
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import Range, attribution
 
+__all__ = ["smooth_grad", "smooth_grad_cam_pp"]
+
 
 @attribution(
     title="SmoothGrad", cite="smilkov2017smoothgrad", level="input",

@@ -11,6 +11,15 @@ from torch import Tensor
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.registry import Range, Value, normalization
 
+__all__ = [
+    "batch_group_norm",
+    "batch_norm",
+    "ghost_batch_norm",
+    "identity_parameters",
+    "inference_example_weighing",
+    "running_statistics",
+]
+
 
 @normalization(
     title="Batch Normalization",

@@ -12,6 +12,16 @@ from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.batch import batch_norm
 from normviz.registry import Range, normalization
 
+__all__ = [
+    "ada_layer_norm_zero",
+    "deep_norm",
+    "norm_placement",
+    "normalizer_free_block",
+    "post_norm",
+    "pre_norm",
+    "sandwich_norm",
+]
+
 Layer = Callable[[Tensor], Tensor]
 
 _LN = r", \quad \mathrm{LN}(z) = \gamma\,\frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta"

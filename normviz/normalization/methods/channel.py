@@ -11,6 +11,8 @@ from torch import Tensor
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.registry import Range, normalization
 
+__all__ = ["divisors", "filter_response_norm", "global_response_norm", "group_norm", "instance_norm", "switchable_norm"]
+
 _PER_CHANNEL = {"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d h w -> n c"}
 
 

@@ -12,6 +12,8 @@ from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.channel import check_positions
 from normviz.registry import Range, normalization
 
+__all__ = ["ada_layer_norm", "adaptive_instance_norm", "spade"]
+
 
 @normalization(
     title="Adaptive Layer Normalization",

@@ -11,6 +11,8 @@ from torch import Tensor
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.registry import Range, normalization
 
+__all__ = ["l2_norm", "layer_norm", "lp_norm", "rms_norm"]
+
 _AXES = {
     "nc": "n c -> n",
     "ntd": "n t d -> n t",

@@ -11,6 +11,8 @@ from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.channel import per_channel
 from normviz.registry import Range, normalization
 
+__all__ = ["divisive_norm", "local_contrast_norm", "local_response_norm"]
+
 _AT_ONCE = 2**19  # values that local_response_norm takes in one piece
 
 

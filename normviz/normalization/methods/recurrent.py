@@ -12,6 +12,8 @@ from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.batch import batch_norm
 from normviz.registry import Range, normalization
 
+__all__ = ["batch_norm_lstm", "batch_norm_lstm_cell", "batch_norm_rnn", "recurrent_batch_norm"]
+
 
 @normalization(
     title="Recurrent Batch Normalization",

@@ -11,6 +11,8 @@ from torch import Tensor
 from normviz.normalization.checks import check_input
 from normviz.registry import Range, normalization
 
+__all__ = ["max_abs_scaling", "min_max_scaling", "robust_scaling", "unit_length", "z_score", "zca_whitening"]
+
 _PER_FEATURE = {"nc": "n c -> c", "ntd": "n t d -> d", "nchw": "n c h w -> c", "ncdhw": "n c d h w -> c"}
 _PER_SAMPLE = {"nc": "n c -> n", "ntd": "n t d -> n", "nchw": "n c h w -> n", "ncdhw": "n c d h w -> n"}
 

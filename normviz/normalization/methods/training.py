@@ -10,6 +10,8 @@ from torch import Tensor
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.registry import Range, normalization
 
+__all__ = ["adaptive_gradient_clipping", "affine_decay", "grad_norm"]
+
 
 @normalization(
     title="Adaptive Gradient Clipping",

@@ -13,6 +13,8 @@ from torch import Tensor
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.registry import Range, normalization
 
+__all__ = ["dynamic_tanh", "fix_norm", "ngpt_step", "qk_norm", "scale_norm", "unit_rows"]
+
 _AXES = {"nc": "n c -> n", "ntd": "n t d -> n t"}
 
 

@@ -12,6 +12,8 @@ from torch import Tensor
 from normviz.normalization.checks import check_parameters
 from normviz.registry import Range, normalization
 
+__all__ = ["scaled_weight_standardization", "spectral_norm", "weight_norm", "weight_standardization"]
+
 RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))  # 1 / std of a ReLU's output for normal input
 
 
