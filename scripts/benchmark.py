@@ -16,6 +16,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -26,6 +27,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normviz.activations import generate
 from normviz.device import describe, device
+from normviz.normalization import (
+    batch_norm,
+    batch_norm_arithmetic,
+    group_norm,
+    group_norm_arithmetic,
+    instance_norm,
+    instance_norm_arithmetic,
+    layer_norm,
+    layer_norm_arithmetic,
+    rms_norm,
+)
 from normviz.normalization.analysis.comparison import compare, look
 from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.apply import expected_order, tensors
@@ -87,6 +99,32 @@ def _norm(method: Normalization, x: Tensor, layout: str) -> Row:
     return Row(what, ms(taken["ours"]), ms(taken["theirs"]), ratio(taken["ours"], taken["theirs"]), target)
 
 
+ARITHMETIC: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "Batch norm": (batch_norm_arithmetic, batch_norm),
+    "Instance norm": (instance_norm_arithmetic, instance_norm),
+    "Group norm": (group_norm_arithmetic, group_norm),
+    "Layer norm": (layer_norm_arithmetic, layer_norm),
+    "RMS norm": (rms_norm, lambda x: F.rms_norm(x, x.shape[2 if x.ndim == 3 else 1 :], eps=1e-6)),
+}
+
+
+def kernels() -> list[Row]:
+    """The written-out arithmetic of the common norms against PyTorch's kernels, on one thread and on two."""
+    keep_memory()
+    before, rows = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for shape in ((32, 64, 56, 56), (8, 256, 1024)):
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            for title, (arithmetic, kernel) in ARITHMETIC.items():
+                with torch.no_grad():
+                    taken = interleaved({"ours": partial(arithmetic, x), "theirs": partial(kernel, x)}, 15)
+                what = f"{title}, arithmetic / kernel, {'×'.join(map(str, shape))}, threads: {threads}"
+                rows.append(Row(what, ms(taken["ours"]), ms(taken["theirs"]), ratio(taken["ours"], taken["theirs"]), ""))
+    torch.set_num_threads(before)
+    return rows
+
+
 def explorer() -> list[Row]:
     """What the explorer computes and sends for one change that nobody has asked for before, without Streamlit."""
     return [row for shape in ((8, 16, 16, 16), (32, 64, 56, 56)) for row in _change(shape)]
@@ -126,6 +164,7 @@ SECTIONS: dict[str, list[Measurement]] = {
     "attribution": benchmark_attribution.SPEED,
     "reliability": benchmark_attribution.RELIABILITY,
     "normalization": [norms, explorer, comparing],
+    "kernels": [kernels],
 }
 
 

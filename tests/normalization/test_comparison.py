@@ -101,9 +101,9 @@ def test_what_a_method_learns_has_the_shapes_that_it_takes(method: Normalization
         ("l2_norm", 128, 0, "shared over C"),
         ("rms_norm", 8, 16 * 4 * 4, "shared over C, H, W"),
         ("filter_response_norm", 128, 48, "shared over H, W"),
-        ("switchable_norm", None, 38, "no groups: each result reads all N, all C, all H, all W"),
-        ("local_response_norm", None, 0, "no groups: each result reads 5 of 16 C"),
-        ("dynamic_tanh", None, 33, "each value on its own"),
+        ("switchable_norm", None, 38, "no groups: each result depends on all N, all C, all H, all W"),
+        ("local_response_norm", None, 0, "no groups: each result depends on 5 of 16 C"),
+        ("dynamic_tanh", None, 33, "each value separately"),
     ],
 )
 def test_statistics_and_learned_numbers_are_counted(

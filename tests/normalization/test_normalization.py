@@ -283,7 +283,7 @@ def _ones(*shape: int) -> Tensor:
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: batch_norm(_ones(1, 3)), r"more than one value per channel .* shape \(1, 3\) has one: add examples"),
+    (lambda: batch_norm(_ones(1, 3)), r"more than one value per channel .* shape \(1, 3\) has one: add samples"),
     (lambda: batch_norm(_ones(1, 3, 1, 1)), r"shape \(1, 3, 1, 1\) has one"),
     (lambda: batch_norm(_ones(2, 3), eps=0.0), "needs eps above 0; received 0"),
     (lambda: batch_norm(_ones(2, 3), training=False), "needs running_mean and running_var"),
@@ -298,7 +298,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: group_norm(_ones(2, 12)), r"choose one of 1, 2, 3, 4, 6, 12$"),
     (lambda: group_norm(_ones(2, 4), 0), "into 0 groups: choose one of 1, 2, 4$"),
     (lambda: instance_norm(_ones(2, 4)), r"at least 3 axes, \(N, C, L\) or \(N, C, H, W\); received shape \(2, 4\)"),
-    (lambda: instance_norm(_ones(2, 4, 1, 1)), "more than one position per example and channel"),
+    (lambda: instance_norm(_ones(2, 4, 1, 1)), "more than one position per sample and channel"),
 ]
 
 

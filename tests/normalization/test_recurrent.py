@@ -232,7 +232,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: recurrent_batch_norm(_ones(1, 3, 4), per_step=True), r"step 1 of the batch .* add sequences, or set"),
     (lambda: recurrent_batch_norm(_ones(1, 1, 4)), r"more than one real frame .* the batch of shape \(1, 1, 4\)"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4), ~_ones(2, 3).bool()), r"mask of shape \(2, 3\) has none"),
-    (lambda: recurrent_batch_norm(_ones(2, 3, 4), _ones(2, 3)), "a mask of bool, true for real frames; received torch"),
+    (lambda: recurrent_batch_norm(_ones(2, 3, 4), _ones(2, 3)), "a bool mask, true for real frames; received torch"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4), LONE.T), r"needs mask of shape \(2, 3\) here; received \(3, 2\)"),
     (lambda: recurrent_batch_norm(_ones(2, 3)), "at least 3 axes"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4, 5)), r"an input \(N, T, D\); received shape \(2, 3, 4, 5\)"),

@@ -178,7 +178,7 @@ def test_a_histogram_of_more_values_counts_an_even_sample(monkeypatch: pytest.Mo
     monkeypatch.setattr(statistics, "MOST_COUNTED", 4096)
     x = torch.arange(64.0).expand(300, 64)  # every channel its own value: the step 5 divides 19,200 values, 6 too: 7
     result = histogram(x, -0.5, 63.5, 64)
-    assert result.seen == -(-19_200 // 7) and result.sampled == result.seen / x.numel()
+    assert result.counted == -(-19_200 // 7) and result.sampled == result.counted / x.numel()
     assert int(result.counts.sum()) == result.seen and result.outside == 0
     assert result.counts.max() - result.counts.min() <= 1
     assert torch.equal(result.counts, histogram(x, -0.5, 63.5, 64).counts)

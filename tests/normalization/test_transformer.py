@@ -181,7 +181,7 @@ def test_gradients() -> None:
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: scale_norm(torch.ones(2, 3, 4, 5)), r"scale_norm needs tokens \(N, C\) or \(N, T, D\); received shape"),
-    (lambda: fix_norm(torch.ones(2, 3), torch.ones(3)), r"fix_norm needs a g of one number; received shape \(3,\)"),
+    (lambda: fix_norm(torch.ones(2, 3), torch.ones(3)), r"fix_norm needs g to be a scalar; received shape \(3,\)"),
     (lambda: fix_norm(torch.ones(3)), r"fix_norm needs an input of at least 2 axes"),
     (lambda: dynamic_tanh(torch.ones(2, 3, 4), torch.ones(3)), r"weight of shape \(4,\) here; received \(3,\)"),
     (lambda: dynamic_tanh(torch.ones(2, 3).long()), "floating-point values; received torch.int64"),
@@ -190,10 +190,10 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         r"received \(2, 3\), \(2, 4\) and \(2, 3\)",
     ),
     (lambda: qk_norm(torch.ones(2, 3), torch.ones(4, 3), torch.ones(5, 3)), r"qk_norm needs q \(\.\.\., L, D\)"),
-    (lambda: qk_norm(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1, 3)), "at least 2 keys to start g; received 1"),
+    (lambda: qk_norm(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1, 3)), "at least 2 keys to initialize g; received 1"),
     (
         lambda: qk_norm(TOKENS, TOKENS, TOKENS, torch.ones(2)),
-        r"a g of one number; received shape \(2,\)",
+        r"needs g to be a scalar; received shape \(2,\)",
     ),
     (lambda: ngpt_step(torch.ones(3), layer), "ngpt_step needs an input of at least 2 axes"),
 ]

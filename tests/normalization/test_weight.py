@@ -208,7 +208,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     ),
     (lambda: spectral_norm(torch.ones(2, 3), torch.ones(3)), r"spectral_norm needs u of shape \(2,\) here"),
     (lambda: spectral_norm(torch.ones(2, 3), steps=0), "at least one power iteration; received 0"),
-    (lambda: spectral_norm(torch.zeros(2, 3)), "sigma above 0; received 0: the weight is all zeros, or u lies"),
+    (lambda: spectral_norm(torch.zeros(2, 3)), "sigma above 0; received 0: the weight is all zeros, or u is"),
     (lambda: spectral_norm(torch.eye(2)[:1].expand(2, 2), torch.tensor([1.0, -1.0])), "start with u=None"),
 ]
 
