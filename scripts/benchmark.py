@@ -120,7 +120,8 @@ def kernels() -> list[Row]:
                 with torch.no_grad():
                     taken = interleaved({"ours": partial(arithmetic, x), "theirs": partial(kernel, x)}, 15)
                 what = f"{title}, arithmetic / kernel, {'×'.join(map(str, shape))}, threads: {threads}"
-                rows.append(Row(what, ms(taken["ours"]), ms(taken["theirs"]), ratio(taken["ours"], taken["theirs"]), ""))
+                ours, theirs = taken["ours"], taken["theirs"]
+                rows.append(Row(what, ms(ours), ms(theirs), ratio(ours, theirs), ""))
     torch.set_num_threads(before)
     return rows
 

@@ -22,7 +22,7 @@ from normviz.images import read_photo, resize_map
 from normviz.models import catalog
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.paths import ROOT
-from normviz.registry import Attribution, Normalization, methods
+from normviz.registry import Attribution, methods
 from normviz.samples import load_sample
 from scripts import make_docs
 from tests.support.checkpoints import write_checkpoint
@@ -324,13 +324,13 @@ def test_arrays_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[
         np.save("x.npy", np.asarray(values), allow_pickle=True)
 
     save(np.array([[{}, None]], dtype=object))
-    fails(capsys, norm, "x.npy must hold real numbers; it holds objects, which are not loaded")
+    fails(capsys, norm, "x.npy must contain real numbers; it contains objects, which are not loaded")
     save([["a", "b"]])
-    fails(capsys, norm, "x.npy must hold real numbers; it holds <U1")
+    fails(capsys, norm, "x.npy must contain real numbers; it contains <U1")
     save(np.ones((2, 2), np.complex64))
-    fails(capsys, norm, "must hold real numbers")
+    fails(capsys, norm, "must contain real numbers")
     save(np.ones((2, 0)))
-    fails(capsys, norm, "must hold 1 to 33,554,432 numbers; received shape (2, 0)")
+    fails(capsys, norm, "must contain 1 to 33,554,432 numbers; received shape (2, 0)")
     save([[1.0, np.nan], [np.inf, 2.0]])
     fails(capsys, norm, "1 NaN and 1 infinite values of 4, the first one at index (0, 1)")
     Path("x.npy").write_text("1,2,3")

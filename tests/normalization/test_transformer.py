@@ -190,7 +190,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         r"received \(2, 3\), \(2, 4\) and \(2, 3\)",
     ),
     (lambda: qk_norm(torch.ones(2, 3), torch.ones(4, 3), torch.ones(5, 3)), r"qk_norm needs q \(\.\.\., L, D\)"),
-    (lambda: qk_norm(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1, 3)), "at least 2 keys to initialize g; received 1"),
+    (lambda: qk_norm(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1, 3)), "at least 2 keys to initialize g; "),
     (
         lambda: qk_norm(TOKENS, TOKENS, TOKENS, torch.ones(2)),
         r"needs g to be a scalar; received shape \(2,\)",

@@ -91,7 +91,8 @@ def test_what_a_cell_reads_is_its_window() -> None:
     expected[1, 3:6, 2, 0] = True
     assert torch.equal(found, expected)
     seen = view(method, x, "nchw", method.settings({"size": 3}), cell=(1, 4, 2, 0))
-    assert seen.groups[2, 0] == 0 and (seen.groups == 0).sum() == 1 and seen.rows.labels == ["values that this cell depends on"]
+    assert seen.groups[2, 0] == 0 and (seen.groups == 0).sum() == 1
+    assert seen.rows.labels == ["values that this cell depends on"]
     assert seen.rows.mean_before[0] == pytest.approx(float(x[1, 3:6, 2, 0].mean())) and seen.bars_before.sum() == 3
 
 
