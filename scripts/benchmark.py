@@ -110,7 +110,6 @@ ARITHMETIC: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
 
 def kernels() -> list[Row]:
     """The written-out arithmetic of the common norms against PyTorch's kernels, on one thread and on two."""
-    keep_memory()
     before, rows = torch.get_num_threads(), []
     for threads in (1, 2):
         torch.set_num_threads(threads)

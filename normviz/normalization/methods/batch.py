@@ -104,7 +104,7 @@ def batch_norm_arithmetic(
 ) -> Tensor:
     """Compute `batch_norm` step by step; arguments and result are the same, but inputs are not checked.
 
-    PyTorch's kernel avoids the intermediate tensors and is about twice as fast (docs/BENCHMARKS.md).
+    PyTorch's kernel avoids the intermediate tensors and is 2 to 3 times as fast on feature maps (docs/BENCHMARKS.md).
 
     Source:
         Ioffe & Szegedy 2015, Algorithm 1.

@@ -156,7 +156,7 @@ def group_norm_arithmetic(
     Source:
         Wu & He 2018, Eqs. 1, 2, 6 and 7.
     """
-    values = at_least_float32(x).unflatten(1, (num_groups, -1))  # (N, G, C/G, H, W), as an example
+    values = at_least_float32(x).reshape(len(x), num_groups, -1, *x.shape[2:])  # (N, G, C/G, H, W), as an example
     axes = tuple(range(2, values.ndim))
     mean = values.mean(axes, keepdim=True)  # (N, G, 1, 1, 1)
     var = (values - mean).square().mean(axes, keepdim=True)  # (N, G, 1, 1, 1)

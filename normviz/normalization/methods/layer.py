@@ -79,7 +79,7 @@ def layer_norm_arithmetic(
 ) -> Tensor:
     """Compute `layer_norm` step by step; arguments and result are the same.
 
-    PyTorch's kernel avoids the intermediate tensors and is 2 to 10 times as fast (docs/BENCHMARKS.md).
+    PyTorch's kernel avoids the intermediate tensors and is 5 to 7 times as fast (docs/BENCHMARKS.md).
 
     Source:
         Ba, Kiros & Hinton 2016, Eqs. 3 and 4.
