@@ -3,7 +3,7 @@
 import streamlit as st
 
 from normviz.figures.normalization import data_scaling as figures
-from normviz.registry import Method, Value, get, methods
+from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import board
 from normviz.ui.inputs import photo, table
 from normviz.ui.kit import knobs, page_layout, url_widgets
@@ -30,7 +30,7 @@ neighbors do not predict: edges.
 page_layout.header("data_scaling")
 
 
-def of_table(method: Method, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
+def of_table(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
     """Scale a table: its widgets here, its pictures on the right."""
     chosen, name = table.pick()
     for remark in chosen.remarks():
@@ -48,7 +48,7 @@ def of_table(method: Method, settings: dict[str, Value], right: st.delta_generat
         st.caption("Numbers of the training rows. Share of distance: the column's part of all variance.")
 
 
-def of_photo(method: Method, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
+def of_photo(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
     """Scale a photo: its widgets here, its pictures on the right."""
     chosen, patch = photo.pick(), 1
     if method.name == "zca_whitening":
@@ -68,12 +68,17 @@ def work() -> None:
     left, right = page_layout.columns()
     with left, page_layout.guard():
         source = url_widgets.segments("Scale", ("a table", "a photo"), "a table", "data")
-        method = get(url_widgets.select("Scaling", METHODS, "z_score", "method", text=lambda name: get(name).title))
+        method = get(
+            url_widgets.select(
+                "Scaling", METHODS, "z_score", "method", text=lambda name: get(name, "normalization").title
+            ),
+            "normalization",
+        )
         settings = knobs.knobs(method)
         (of_table if source == "a table" else of_photo)(method, settings, right)
         with right, page_layout.guard():
             st.latex(method.formula)
-            st.markdown(f"**When:** {method.use} **Trap:** {method.trap}")
+            st.markdown(f"**When:** {method.use} **Common mistake:** {method.common_mistake}")
             page_layout.how_to_read(HELP)
 
 

@@ -4,7 +4,7 @@ import streamlit as st
 
 from normviz.experiments.errata import ERRATA, Erratum, Outcome
 from normviz.figures.experiments import errata
-from normviz.registry import Method, get
+from normviz.registry import Attribution, Normalization, get
 from normviz.ui.components.board import Panel, kept_board
 from normviz.ui.inputs.source import SHAPES
 from normviz.ui.kit import cache, page_layout, url_widgets
@@ -34,9 +34,9 @@ def panel(seen: Outcome) -> Panel:
     return Panel("both", title, errata.chart(seen), span=3, caption=caption, alt=title, height=340)
 
 
-def link(method: Method) -> None:
+def link(method: Normalization | Attribution) -> None:
     """A link to where the method can be tried: the explorer, the heatmaps, or else its formula."""
-    if method.kind == "attribution":
+    if isinstance(method, Attribution):
         page, asked = "pages/cam.py", {"method": method.title}
     elif method.takes_activations:
         page, asked = "pages/normalize.py", {"method": method.title}

@@ -74,7 +74,7 @@ def progress(place: st.delta_generator.DeltaGenerator, what: str) -> Callable[[f
 
 def failures(method_name: str, network: str, kind: Kind, measure: str, titles: dict[str, str]) -> None:
     """The scenes where the chosen method points worst."""
-    method = get(method_name)
+    method = get(method_name, "attribution")
     st.subheader(f"Where {method.title} on {titles[network]} is worst")
     place = st.empty()
     found = localization.worst(method, load_classifier(network), kind, measure, progress(place, method.title))
@@ -105,7 +105,12 @@ def work() -> None:
             "Network", list(installed), next(iter(installed)), "net", text=installed.__getitem__
         )
         method = url_widgets.select(
-            "Method", names, "grad_cam", "method", text=lambda name: get(name).title, help=tooltips.METHOD
+            "Method",
+            names,
+            "grad_cam",
+            "method",
+            text=lambda name: get(name, "attribution").title,
+            help=tooltips.METHOD,
         )
         report = chosen_report(top, network, kind)
         with right, page_layout.guard():

@@ -51,7 +51,8 @@ def choose() -> tuple[MapRequest, str, Fill]:
     method = get(
         url_widgets.select(
             "Method", every, "grad_cam", "method", text=lambda name: get(name).title, help=tooltips.METHOD
-        )
+        ),
+        "attribution",
     )
     wanted = url_widgets.select("Class", [TOP, *classifier.classes], TOP, "class", help=tooltips.CLASS)
     best = int(map_request.probabilities(classifier, photo).argmax())

@@ -251,7 +251,7 @@ def test_a_real_decompression_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_that_is_too_large() -> None:
-    one_sentence(bytes(images.LARGEST_FILE + 1), "the file has 64 MB, more than 64; reduce")
+    one_sentence(bytes(images.LARGEST_FILE + 1), "the file has 64 MB, more than 64 MB; reduce")
 
 
 def test_reading_a_file(tmp_path: Path) -> None:

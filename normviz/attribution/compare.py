@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from normviz.attribution.engine.probe import Probe, probes
-from normviz.registry import Method
+from normviz.registry import Attribution
 
 Correlation = Literal["pearson", "spearman"]
 
@@ -91,7 +91,7 @@ def across_networks(models: Sequence[nn.Module], images: Tensor, target: int, la
     return tuple(Probe(model, images, target, layer) for model in models)
 
 
-def make_map(method: Method, probe: Probe, progress: Callable[[float], None] | None = None) -> Map:
+def make_map(method: Attribution, probe: Probe, progress: Callable[[float], None] | None = None) -> Map:
     """One map of a probe's first image with the method's default settings; what the method refuses is kept in words.
 
     Args:
@@ -111,7 +111,7 @@ def make_map(method: Method, probe: Probe, progress: Callable[[float], None] | N
 
 
 def compare(
-    methods: Sequence[Method], columns: Sequence[Probe], progress: Callable[[float], None] | None = None
+    methods: Sequence[Attribution], columns: Sequence[Probe], progress: Callable[[float], None] | None = None
 ) -> tuple[tuple[Map, ...], ...]:
     """The maps of methods (rows) and probes (columns).
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from normviz.evaluation.faithfulness.judge import Judged
-    from normviz.registry import Method
+    from normviz.registry import Attribution
 
 FILLS = ("mean", "blur", "black")
 HEADINGS = ("deletion", "insertion", "drop", "increase", "ROAD gap")
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> None:
     from normviz.images import read_photo
     from normviz.models.catalog import load_classifier
 
-    method: Method = registry().get(args.method, "attribution")
+    method: Attribution = registry().get(args.method, "attribution")
     settings = settings_of(method, args.set)
     photo = read_photo(args.photo)  # (3, H, W)
     classifier = load_classifier(args.model, args.size)

@@ -11,7 +11,7 @@ from normviz.commands.common import Commands, add_knobs, check_ending, in_words,
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from normviz.registry import Method
+    from normviz.registry import Normalization
 
 SHOWN = 8  # groups whose statistics are printed
 
@@ -79,7 +79,7 @@ def run(args: argparse.Namespace) -> None:
     from normviz.normalization.patterns import sizes
 
     check_ending(args.out, ".npy")
-    method: Method = registry().get(args.method, "normalization")
+    method: Normalization = registry().get(args.method, "normalization")
     settings = settings_of(method, args.set)
     if method.acts_on not in ("activations", "weights"):
         raise ValueError(

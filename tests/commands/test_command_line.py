@@ -22,7 +22,7 @@ from normviz.images import read_photo, resize_map
 from normviz.models import catalog
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.paths import ROOT
-from normviz.registry import Method, methods
+from normviz.registry import Attribution, methods
 from normviz.samples import load_sample
 from scripts import make_docs
 from tests.support.checkpoints import write_checkpoint
@@ -139,7 +139,7 @@ FEW = {"samples": 2, "steps": 2, "masks": 8, "window": 0.5, "stride": 0.5}
 
 
 @pytest.mark.parametrize("method", methods("attribution"), ids=lambda method: method.name)
-def test_every_attribution_method(method: Method, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_attribution_method(method: Attribution, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = " ".join(f"{knob.name}={FEW[knob.name]}" for knob in method.knobs if knob.name in FEW)
     assert run(f"cam cat.png --method {method.name} --out heat.png --raw map.npy{few and f' --set {few}'}") == 0
     out = capsys.readouterr().out
@@ -325,13 +325,13 @@ def test_arrays_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[
         np.save("x.npy", np.asarray(values), allow_pickle=True)
 
     save(np.array([[{}, None]], dtype=object))
-    fails(capsys, norm, "x.npy must hold real numbers; it holds objects, which are not loaded")
+    fails(capsys, norm, "x.npy must contain real numbers; it contains objects, which are not loaded")
     save([["a", "b"]])
-    fails(capsys, norm, "x.npy must hold real numbers; it holds <U1")
+    fails(capsys, norm, "x.npy must contain real numbers; it contains <U1")
     save(np.ones((2, 2), np.complex64))
-    fails(capsys, norm, "must hold real numbers")
+    fails(capsys, norm, "must contain real numbers")
     save(np.ones((2, 0)))
-    fails(capsys, norm, "must hold 1 to 33,554,432 numbers; received shape (2, 0)")
+    fails(capsys, norm, "must contain 1 to 33,554,432 numbers; received shape (2, 0)")
     save([[1.0, np.nan], [np.inf, 2.0]])
     fails(capsys, norm, "1 NaN and 1 infinite values of 4, the first one at index (0, 1)")
     Path("x.npy").write_text("1,2,3")
@@ -357,9 +357,9 @@ def test_make_docs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, page = readme.read_text(), (tmp_path / "docs" / "METHODS.md").read_text()
     assert text.startswith("# Title\n") and text.endswith("\nthe end\n") and "old" not in text
     for method in methods():
-        assert f"[{method.title}]({method.source.url}) `{method.name}`" in text
+        assert f"[{method.title}]({method.url}) `{method.name}`" in text
         assert f"| `{method.name}` | {method.title} |" in page
-        assert method.source.url in text and all(knob.help in page for knob in method.knobs)
+        assert method.url in text and all(knob.help in page for knob in method.knobs)
     for row in (line for line in (text + page).splitlines() if line.startswith("|")):
         assert row.count("|") in (3, 7), row  # no bar inside a cell splits it
     readme.write_text("# no markers")

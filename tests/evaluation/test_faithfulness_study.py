@@ -57,11 +57,11 @@ def _refusing(probe: Probe) -> Tensor:
 
 def test_a_study_holds_what_the_measures_say_of_each_photo(classifier: Classifier) -> None:
     seen: list[tuple[int, str]] = []
-    refusing = replace(get("saliency"), name="refusing", title="Refusing", function=_refusing)
+    refusing = replace(get("saliency", "attribution"), name="refusing", title="Refusing", function=_refusing)
     rows = study(
         classifier,
         _photos(),
-        [get("grad_cam"), refusing],
+        [get("grad_cam", "attribution"), refusing],
         HOW,
         progress=lambda number, name: seen.append((number, name)),
     )
@@ -77,7 +77,7 @@ def test_a_study_holds_what_the_measures_say_of_each_photo(classifier: Classifie
             assert by_name[name].values["deletion"][number] == pytest.approx(area, abs=1e-6)
     assert all(set(row.values) == set(MEASURES) for row in rows if row.values)
     with pytest.raises(ValueError, match="at least one photo"):
-        study(classifier, [], [get("grad_cam")], HOW)
+        study(classifier, [], [get("grad_cam", "attribution")], HOW)
 
 
 def test_the_table_has_means_with_intervals_and_sorts_methods_by_insertion() -> None:

@@ -104,9 +104,11 @@ def test_a_run_is_the_same_as_scene_by_scene(kind: Kind, assets: Path, monkeypat
     for image, label in zip(asked.images, asked.labels.tolist(), strict=True):
         images = replace(classifier, size=size[0]).prepare(image)
         expected.append(resize_map(grad_cam(Probe(classifier.model, images, label))[0], size))
-    found = maps_of(get("grad_cam"), probes_of(classifier, asked))
+    found = maps_of(get("grad_cam", "attribution"), probes_of(classifier, asked))
     assert torch.allclose(found, torch.stack(expected), atol=1e-5)
-    (result,) = (r for r in run(jobs([get("grad_cam")], [classifier], {kind: asked})) if r.network != ANY)
+    (result,) = (
+        r for r in run(jobs([get("grad_cam", "attribution")], [classifier], {kind: asked})) if r.network != ANY
+    )
     for row in result.rows:
         measured = {"pointing": pointing, "energy": energy_inside, "grid": energy_inside}.get(row.measure)
         if measured is not None:
@@ -135,7 +137,7 @@ def test_baselines_know_nothing_and_score_so() -> None:
 
 def test_progress_rises_to_one_and_can_cancel(assets: Path) -> None:
     asked: dict[Kind, Questions] = {"one": make_questions("one", 4)}
-    todo = jobs([get(name) for name in FAST], [load_classifier("scenes")], asked)
+    todo = jobs([get(name, "attribution") for name in FAST], [load_classifier("scenes")], asked)
     shares: list[float] = []
     results = list(run(todo, shares.append))
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1) and len(results) == len(todo)
@@ -158,14 +160,16 @@ def test_slow_methods_get_fewer_scenes(assets: Path) -> None:
     assert set(counts) == {method.name for method in methods("attribution")}
     assert counts["grad_cam"] == 20 and counts["score_cam"] == 4
     assert all(name in counts for name in benchmark.HARDEST), "a name that no method has"
-    assert counts["rise"] == 2 and share_of(get("rise"), "grid") is None
+    assert counts["rise"] == 2 and share_of(get("rise", "attribution"), "grid") is None
 
 
 def test_what_a_method_refuses_is_a_result_and_a_network_of_photos_is_refused(assets: Path) -> None:
     asked: dict[Kind, Questions] = {"one": make_questions("one", 4)}
     classifier = load_classifier("scenes")
     smooth = replace(classifier, model=torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.GELU(), _Mean()))
-    results = list(run(jobs([get("guided_backprop"), get("grad_cam")], [smooth], asked)))[len(BASELINES) :]
+    results = list(run(jobs([get("guided_backprop", "attribution"), get("grad_cam", "attribution")], [smooth], asked)))[
+        len(BASELINES) :
+    ]
     assert "ReLU" in results[0].refused and not results[0].rows
     assert not results[1].refused and results[1].rows
     with pytest.raises(ValueError, match="other classes than those of the scenes"):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Method, Need, get
+from normviz.registry import Attribution, Need, get, methods
 
 SURE = 0.999  # a probability beyond which it hardly moves, whatever is covered
-SIGNED = ("hires_cam", "cam")  # methods that keep evidence against the target
 SAME = 1e-6  # values closer than this share of the largest are the same
 
 
@@ -79,7 +78,7 @@ def _missing(probe: Probe, need: Need) -> str | None:
     return None
 
 
-def _not_finite(probe: Probe, facts: Method, index: int) -> str | None:
+def _not_finite(probe: Probe, facts: Attribution, index: int) -> str | None:
     if not facts.reads_layer or probe.activations[index].isfinite().all():
         return None
     return (
@@ -109,7 +108,7 @@ def _constant(probe: Probe, index: int) -> str | None:
     )
 
 
-def _flat(drawn: Tensor, probe: Probe, facts: Method, index: int) -> str | None:
+def _flat(drawn: Tensor, probe: Probe, facts: Attribution, index: int) -> str | None:
     """Why a map that is not 0 has the same value everywhere."""
     if drawn.amax() - drawn.amin() > SAME * drawn.abs().amax():
         return None
@@ -152,7 +151,7 @@ def _unmoved(probe: Probe, called: str, index: int, at_layer: bool) -> str | Non
     return f"nothing of {called} arrives at the input, as every path to it is closed: choose another class"
 
 
-def _input_reason(probe: Probe, facts: Method, called: str, index: int) -> str:
+def _input_reason(probe: Probe, facts: Attribution, called: str, index: int) -> str:
     if reason := _unmoved(probe, called, index, at_layer=False):
         return reason
     if "relu" in facts.needs:
@@ -162,7 +161,7 @@ def _input_reason(probe: Probe, facts: Method, called: str, index: int) -> str:
     return f"no change of the picture that {facts.title} tried moves {called}: try larger changes, or another class"
 
 
-def _layer_reason(probe: Probe, facts: Method, called: str, index: int) -> str:
+def _layer_reason(probe: Probe, facts: Attribution, called: str, index: int) -> str:
     if reason := _dead(probe, index):
         return reason
     layer = f"layer '{probe.layer}'"
@@ -190,10 +189,11 @@ def _layer_reason(probe: Probe, facts: Method, called: str, index: int) -> str:
     )
 
 
-def _signed(probe: Probe, facts: Method, index: int) -> str:
+def _signed(probe: Probe, facts: Attribution, index: int) -> str:
     """The methods that show evidence against the target here, as the end of a cure."""
-    titles = [f"{facts.title} without its ReLU"] if facts.takes("relu") else []
-    titles += [get(name).title for name in SIGNED if name != facts.name and _shows(probe, name, index)]
+    titles = [f"{facts.title} without its ReLU"] if facts.has_optional_relu else []
+    others = [method for method in methods("attribution") if method.has_optional_relu and method.name != facts.name]
+    titles += [method.title for method in others if _shows(probe, method.name, index)]
     if not titles:
         return ""
     return f", or {' or '.join(titles)}, which {'show' if len(titles) > 1 else 'shows'} the sign"

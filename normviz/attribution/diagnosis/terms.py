@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Method, Value
+from normviz.registry import Attribution, Value
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Terms:
 
 
 def terms(
-    method: Method,
+    method: Attribution,
     probe: Probe,
     row: int,
     column: int,
@@ -112,12 +112,12 @@ def terms(
     return Terms(row, column, named, total, total - sum(term.product for term in named), channels)
 
 
-def weighs_channels(method: Method) -> bool:
+def weighs_channels(method: Attribution) -> bool:
     """Whether a map of this method is a weighted sum of the channels of its layer."""
     return method.weights is not None and method.level == "layer"
 
 
-def weights_of(method: Method, probe: Probe, settings: Mapping[str, Value] | None = None) -> Tensor:
+def weights_of(method: Attribution, probe: Probe, settings: Mapping[str, Value] | None = None) -> Tensor:
     """What the method multiplies the activations with: (N, K, 1, 1) or (N, K, h, w).
 
     Raises:
@@ -130,7 +130,7 @@ def weights_of(method: Method, probe: Probe, settings: Mapping[str, Value] | Non
     return weights  # (N, K, 1, 1) or (N, K, h, w)
 
 
-def why_none(method: Method) -> str:
+def why_none(method: Attribution) -> str:
     """Why a method's map cannot be taken apart into channels, in a sentence."""
     if method.level == "input":
         return (

@@ -14,7 +14,7 @@ from normviz.evaluation.baselines import random_map
 from normviz.evaluation.bootstrap import Estimate, mean_and_interval
 from normviz.evaluation.faithfulness.judge import RIVALS, Judged, Settings, black_level, judge, rivals
 from normviz.models.catalog import Classifier
-from normviz.registry import Method
+from normviz.registry import Attribution
 
 MEASURES: dict[str, tuple[str, Callable[[Judged], float]]] = {
     "deletion": ("Deletion area ↓", lambda one: one.deletion.area),
@@ -50,7 +50,7 @@ class Row:
 def study(
     classifier: Classifier,
     photos: Iterable[Tensor],
-    methods: Sequence[Method],
+    methods: Sequence[Attribution],
     settings: Settings | None = None,
     *,
     layer: str | None = None,

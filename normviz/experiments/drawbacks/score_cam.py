@@ -25,7 +25,7 @@ def score_cam_cost(setting: Setting, progress: Progress) -> DrawbackResult:
     """Grad-CAM and the three conventions of Score-CAM: seconds, forward passes, and how far they agree."""
     start = time.perf_counter()
     probe = setting.probe()
-    coarse = make_map(get("grad_cam"), probe)
+    coarse = make_map(get("grad_cam", "attribution"), probe)
     first = time.perf_counter() - start
     found: dict[str, Map] = {}
     notes: list[str] = []

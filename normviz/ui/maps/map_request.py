@@ -17,7 +17,7 @@ from normviz.attribution.diagnosis.terms import Terms, terms
 from normviz.attribution.targets import Difference, Similarity, embedding_of
 from normviz.models.catalog import Classifier
 from normviz.models.features import without_head
-from normviz.registry import Method, Value
+from normviz.registry import Attribution, Value
 from normviz.ui.inputs.photo import Photo, kept, kept_slowly
 from normviz.ui.kit import cache
 
@@ -43,7 +43,7 @@ class MapRequest:
 
     photo: Photo
     classifier: Classifier
-    method: Method
+    method: Attribution
     target: int
     layer: str
     settings: dict[str, Value]
@@ -171,7 +171,7 @@ class Explained:
         return bool((self.drawn < 0).any())
 
 
-def reads_layer(method: Method) -> bool:
+def reads_layer(method: Attribution) -> bool:
     """Whether the choice of one layer changes the map."""
     return method.reads_layer and not method.takes("layers")
 

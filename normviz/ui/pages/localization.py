@@ -16,7 +16,7 @@ from normviz.evaluation.localization.report import BASELINE_TITLES, SHIPPED, TIT
 from normviz.figures import maps
 from normviz.html import localization
 from normviz.models.catalog import Classifier, models
-from normviz.registry import Method, methods
+from normviz.registry import Attribution, methods
 from normviz.scenes import CLASSES
 from normviz.ui.components.matrix import Mark, matrix
 from normviz.ui.kit import cache
@@ -79,7 +79,9 @@ def measure_now(classifier: Classifier, kind: Kind, count: int, seed: int, show:
     return cache.memo_slowly(key, make, show)
 
 
-def worst(method: Method, classifier: Classifier, kind: Kind, measure: str, show: Callable[[float], object]) -> Worst:
+def worst(
+    method: Attribution, classifier: Classifier, kind: Kind, measure: str, show: Callable[[float], object]
+) -> Worst:
     """The scenes of the benchmark in which a method points worst; of slow methods among fewer scenes.
 
     Raises:

@@ -14,7 +14,7 @@ from normviz.figures import formula, link, style
 from normviz.figures.normalization import cube, distributions, tensors
 from normviz.normalization.analysis.view import View, block_cells
 from normviz.normalization.patterns import describe_axes
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 from normviz.ui.components.board import Panel
 from normviz.ui.inputs.source import Source
 from normviz.ui.kit import url_widgets
@@ -78,7 +78,9 @@ class Affine:
         return tuple(v if isinstance(v, float) else v.tobytes() for v in (self.gamma, self.beta)) + tuple(self.sides)
 
 
-def readout(method: Method, seen: View, settings: dict[str, Value], affine: Affine, pinned: bool) -> formula.Readout:
+def readout(
+    method: Normalization, seen: View, settings: dict[str, Value], affine: Affine, pinned: bool
+) -> formula.Readout:
     """The formula with the numbers of the chosen cell, and the table of statistics."""
     rows = seen.rows
     table = formula.GroupStatistics(
