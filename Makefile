@@ -6,7 +6,7 @@ BIN = .venv/bin
 .PHONY: run test bench clean
 
 run: .venv/app.stamp
-	NORMVIZ_BROWSER=1 $(BIN)/python -m streamlit run app.py --server.port $(PORT)
+	$(BIN)/python -m normviz app --port $(PORT)
 
 test: .venv/dev.stamp
 	$(BIN)/python -m ruff check .

@@ -29,7 +29,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "cam",
         help="a heatmap of a photo: which pixels spoke for a class",
         description="Write a heatmap over what the network sees of its photo, and the raw map if asked for.",
-        epilog="example: python -m normviz cam cat.jpg --method grad_cam --target cat --out heat.png",
+        epilog="example: normviz cam cat.jpg --method grad_cam --target cat --out heat.png",
     )
     command.add_argument("photo", metavar="PHOTO", type=Path, help="a JPEG, PNG, GIF, WebP, TIFF ... file")
     command.add_argument("--method", default="grad_cam", help="an attribution method (default: grad_cam)")

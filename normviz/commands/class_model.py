@@ -15,7 +15,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         "class-model",
         help="the picture that a network would call a class the most",
         description="Search for the picture with the highest logit, S - lambda |I|^2, from zero (Simonyan 2013).",
-        epilog="example: python -m normviz class-model --target cat --out cat.png",
+        epilog="example: normviz class-model --target cat --out cat.png",
     )
     command.add_argument("--target", metavar="CLASS", required=True, help="the class")
     command.add_argument("--model", default="photos", help="a classifier by name, or hub:owner/name (default: photos)")

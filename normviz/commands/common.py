@@ -34,7 +34,7 @@ def add_knobs(command: argparse.ArgumentParser) -> None:
     """The option that turns the knobs of a method."""
     command.add_argument(
         "--set", metavar="KNOB=VALUE", nargs="+", action="extend", default=[],
-        help="turn knobs of the method; python -m normviz list shows them",
+        help="turn knobs of the method; `normviz list` shows them",
     )  # fmt: skip
 
 

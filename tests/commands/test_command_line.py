@@ -100,7 +100,7 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])
     out, err = capsys.readouterr()
-    assert stop.value.code == 0 and err == "" and out.startswith(f"usage: python -m normviz {command}".rstrip())
+    assert stop.value.code == 0 and err == "" and out.startswith(f"usage: normviz {command}".rstrip())
 
 
 def test_as_a_module() -> None:
