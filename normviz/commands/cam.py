@@ -48,8 +48,8 @@ def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from normviz.attribution import Probe, empty_reason
     from normviz.attribution.targets import Difference
-    from normviz.colors import OPACITY, SIGNED, limits, overlay
-    from normviz.images import encode_png, read_photo
+    from normviz.colors import overlay
+    from normviz.images import read_photo
     from normviz.models.catalog import load_classifier
 
     check_ending(args.out, ".png")
@@ -72,17 +72,13 @@ def run(args: argparse.Namespace) -> None:
     probe = probe.for_target(target if other is None or aside else Difference(target, other))
     raw: Tensor = method.function(probe, **settings, **aside, **reports_of(method)).cpu()  # (1, h, w) or (1, 3, H, W)
     name = classifier.classes[target] + (f" and not {classifier.classes[other]}" if other is not None else "")
-    drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
-    signed = bool((drawn < 0).any())
-    low, high = limits(drawn, signed)
-    seen = classifier.view(photo)  # (3, h, w), the part of the photo that the map is of
-    picture = overlay(seen, drawn, SIGNED if signed else "inferno", OPACITY, low, high)  # (h, w, 3)
-    args.out.write_bytes(encode_png(picture))
+    view = classifier.view(photo)  # (3, h, w)
+    overlay(view, raw).save(args.out)
     if args.raw:
         save_array(args.raw, raw[0])
     where = f" at layer {probe.layer}" if method.level == "layer" else " at the input"
     colors = "" if raw.ndim == 3 else "; drawn: the sum of the colors"
-    part = "" if seen.shape == photo.shape else f", of which the network sees {seen.shape[2]} x {seen.shape[1]}"
+    part = "" if view.shape == photo.shape else f"; the network sees {view.shape[2]} x {view.shape[1]} of them"
     print(f"photo    {args.photo}, {photo.shape[2]} x {photo.shape[1]} pixels{part}")
     print(f"verdict  {classifier.verdict(probe.logits[0].float().softmax(dim=0).cpu()).text}")
     print(f"method   {method.title} for {name}{where}{in_words(settings)}")

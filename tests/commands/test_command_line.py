@@ -194,7 +194,7 @@ def test_a_map_is_drawn_as_on_the_page_over_what_the_network_sees(
     out = capsys.readouterr().out
     classifier, photo, raw = load_classifier(f"{folder}/net"), read_photo("wide.png"), np.load("map.npy")
     _, left, height, width = classifier.box(100, 400)
-    assert left > 100 and width < 200 and f"400 x 100 pixels, of which the network sees {width} x {height}" in out
+    assert left > 100 and width < 200 and f"400 x 100 pixels; the network sees {width} x {height} of them" in out
     drawn = raw if raw.ndim == 2 else raw.sum(axis=0)
     assert drawn.any() and (raw.ndim == 2) == (method == "grad_cam") == ("the sum of the colors" not in out)
     seen = classifier.view(photo).permute(1, 2, 0).contiguous().numpy()
