@@ -1,7 +1,7 @@
 """Write the tables of methods from the registry: docs/METHODS.md, and the one between the markers in README.md.
 
-python scripts/make_docs.py           # write what has changed
-python scripts/make_docs.py --check   # exit status 1 where a file is out of date, and write nothing
+python -m scripts.make_docs           # write what has changed
+python -m scripts.make_docs --check   # exit status 1 where a file is out of date, and write nothing
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import normviz.attribution
 import normviz.normalization  # noqa: F401
 from normviz.normalization.patterns import describe_axes
+from normviz.paths import ROOT
 from normviz.registry import Kind, Knob, Method, methods
 
-ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods:begin -->", "<!-- methods:end -->"
 ACTS_ON = {"weights": "weights", "training": "gradients or losses", "blocks": "a block of a network"}
 HEADINGS: dict[Kind, str] = {"normalization": "Normalization", "attribution": "Attribution"}
@@ -67,7 +65,7 @@ def methods_page() -> str:
     lines = [
         "# Methods",
         "",
-        "Written by `python scripts/make_docs.py` from the registry: change the functions, not this page.",
+        "Written by `python -m scripts.make_docs` from the registry: change the functions, not this page.",
     ]
     for kind, heading in HEADINGS.items():
         reads = "shared axes" if kind == "normalization" else "map at"
@@ -131,7 +129,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     ]
     for path in stale:
         if args.check:
-            print(f"{path.relative_to(root)} is out of date: run python scripts/make_docs.py", file=sys.stderr)
+            print(f"{path.relative_to(root)} is out of date: run python -m scripts.make_docs", file=sys.stderr)
         else:
             path.parent.mkdir(exist_ok=True)
             path.write_text(pages(root)[path], encoding="utf-8")

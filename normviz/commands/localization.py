@@ -138,7 +138,7 @@ def _installed() -> list[str]:
 
     names = [entry.name for entry in models() if entry.family == "scenes"]
     if not names:
-        raise ValueError("no network of scenes is installed in assets/; run scripts/train_scenes.py")
+        raise ValueError("no network of scenes is installed in assets/; run python -m scripts.train_scenes")
     return names
 
 
