@@ -3,7 +3,7 @@ PYTHON ?= python3
 PORT ?= 8501
 BIN = .venv/bin
 
-.PHONY: run test bench clean
+.PHONY: run test lint-js docs bench clean
 
 run: .venv/app.stamp
 	$(BIN)/python -m normviz app --port $(PORT)
@@ -14,11 +14,17 @@ test: .venv/dev.stamp
 	$(BIN)/python -m mypy
 	$(BIN)/python -m pytest $(ARGS)
 
+lint-js: node_modules/.package-lock.json
+	npm run --silent lint
+
+docs: .venv/dev.stamp
+	$(BIN)/python -m mkdocs build --strict
+
 bench: .venv/dev.stamp
 	$(BIN)/python -m scripts.benchmark
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache node_modules site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -28,6 +34,9 @@ clean:
 	@$(PYTHON) -m venv .venv || { \
 	  echo "This Python cannot make a virtual environment; on Debian: sudo apt-get install python3-venv" >&2; \
 	  rm -rf .venv; exit 1; }
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-fund --no-audit
 
 .venv/app.stamp: requirements.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -6,7 +6,7 @@ import tomllib
 
 import pytest
 from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
+from packaging.utils import NormalizedName, canonicalize_name
 
 from normviz import __version__
 from normviz.__main__ import main
@@ -15,7 +15,7 @@ from normviz.paths import ROOT
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 
 
-def pins(file: str) -> dict[str, str]:
+def pins(file: str) -> dict[NormalizedName, str]:
     """The pinned version of each package in a requirements file."""
     pinned = {}
     for line in (ROOT / file).read_text().splitlines():

@@ -78,7 +78,7 @@ def test_the_wheel_contains_what_the_checkout_does(python: Path, work: Path) -> 
 
 
 def test_the_command_writes_a_heatmap_and_its_raw_map(python: Path, work: Path) -> None:
-    command = [python.parent / "normviz", "cam", "cat.png", "--target", "cat", "--out", "heat.png", "--raw", "map.npy"]
+    command = [str(python.parent / "normviz"), "cam", "cat.png", "--target", "cat", "--out", "heat.png", "--raw", "map.npy"]
     result = subprocess.run(command, cwd=work, env=environment(), capture_output=True, text=True, check=True)
     assert "Grad-CAM for cat" in result.stdout
     photo, heat = read_photo(work / "cat.png"), read_photo(work / "heat.png")
@@ -93,7 +93,7 @@ def address(python: Path, work: Path) -> Iterator[str]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    command = [python.parent / "normviz", "app", "--port", str(port), "--address", "127.0.0.1", "--no-browser"]
+    command = [str(python.parent / "normviz"), "app", "--port", str(port), "--address", "127.0.0.1", "--no-browser"]
     with (work / "log").open("w") as log:
         running = subprocess.Popen(command, cwd=work, env=environment(), stdout=log, stderr=log)
     try:

@@ -12,6 +12,7 @@ import pytest
 from plotly.offline import get_plotlyjs
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from normviz.figures import formula, link, maps
@@ -74,7 +75,7 @@ def test_the_board_sends_one_element_with_all_figures(app: Callable[[], AppTest]
 
 @pytest.mark.parametrize("base", ["", "/tools/normviz/"])
 def test_the_boards_files_are_served_from_where_they_are_installed(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(board_module.config, "get_option", lambda name: base)
+    monkeypatch.setattr(config, "get_option", lambda name: base)
     data = board_module.payload([])
     client = TestClient(Starlette(routes=board_module.asset_routes()))
     script = client.get(data["script"])
