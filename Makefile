@@ -18,7 +18,7 @@ lint-js: node_modules/.package-lock.json
 	npm run --silent lint
 
 docs: .venv/dev.stamp
-	$(BIN)/python -m mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
 
 bench: .venv/dev.stamp
 	$(BIN)/python -m scripts.benchmark

@@ -78,7 +78,17 @@ def test_the_wheel_contains_what_the_checkout_does(python: Path, work: Path) -> 
 
 
 def test_the_command_writes_a_heatmap_and_its_raw_map(python: Path, work: Path) -> None:
-    command = [str(python.parent / "normviz"), "cam", "cat.png", "--target", "cat", "--out", "heat.png", "--raw", "map.npy"]
+    command = [
+        str(python.parent / "normviz"),
+        "cam",
+        "cat.png",
+        "--target",
+        "cat",
+        "--out",
+        "heat.png",
+        "--raw",
+        "map.npy",
+    ]
     result = subprocess.run(command, cwd=work, env=environment(), capture_output=True, text=True, check=True)
     assert "Grad-CAM for cat" in result.stdout
     photo, heat = read_photo(work / "cat.png"), read_photo(work / "heat.png")
