@@ -98,7 +98,7 @@ def work() -> None:
         measure = url_widgets.select("Measure", MEASURES[kind], MEASURES[kind][0], "measure", text=TITLES.__getitem__)
         installed = localization.networks()
         if not installed:
-            raise ValueError("no network of scenes is installed; run scripts/train_scenes.py")
+            raise ValueError("no network of scenes is installed; run python -m scripts.train_scenes")
         names: Sequence[str] = [method.name for method in methods("attribution")]
         titles = {method.name: method.title for method in methods("attribution")} | BASELINE_TITLES | installed
         network = url_widgets.select(

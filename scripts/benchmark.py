@@ -1,7 +1,7 @@
 """Measure NormViz against its alternatives: ratios, both sides in one run, medians of interleaved repetitions.
 
-    python scripts/benchmark.py                                        # everything, as a table
-    python scripts/benchmark.py --section attribution --markdown docs/BENCHMARKS.md
+    python -m scripts.benchmark                                        # everything, as a table
+    python -m scripts.benchmark --section attribution --markdown docs/BENCHMARKS.md
 
 A section is a list of functions; each measures one thing and returns rows. Absolute times depend on the
 machine and on what else runs there; ratios much less, as both sides take turns.
@@ -22,8 +22,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normviz.activations import generate
 from normviz.device import describe, device
@@ -183,7 +181,7 @@ def write(path: Path, sections: dict[str, str]) -> None:
     text = path.read_text() if path.exists() else ""
     known = dict(re.findall(r"^## (\w+)\n\n(.*?)\s*(?=^## |\Z)", text, re.M | re.S)) | sections
     head = (
-        "# Benchmarks\n\nWritten by `python scripts/benchmark.py --markdown docs/BENCHMARKS.md`: medians of\n"
+        "# Benchmarks\n\nWritten by `python -m scripts.benchmark --markdown docs/BENCHMARKS.md`: medians of\n"
         "interleaved repetitions, both sides in one run. A ratio is of what the row names, in that order.\n"
     )
     path.write_text("\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in known.items())]))

@@ -1,7 +1,7 @@
 """Write docs/METHODS.md and the table of methods in README.md from the registry.
 
-python scripts/make_docs.py           # update both files
-python scripts/make_docs.py --check   # write nothing; exit with status 1 if a file is out of date
+python -m scripts.make_docs           # update both files
+python -m scripts.make_docs --check   # write nothing; exit with status 1 if a file is out of date
 """
 
 from __future__ import annotations
@@ -12,14 +12,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 import normviz.attribution
 import normviz.normalization  # noqa: F401
 from normviz.normalization.patterns import describe_axes
+from normviz.paths import ROOT
 from normviz.registry import Attribution, Knob, Method, Normalization, methods
 
-ROOT = Path(__file__).resolve().parents[1]
 BEGIN, END = "<!-- methods:begin -->", "<!-- methods:end -->"
 ACTS_ON = {"weights": "weights", "training": "gradients or losses", "blocks": "a block of a network"}
 
@@ -66,7 +64,7 @@ def methods_page() -> str:
     lines = [
         "# Methods",
         "",
-        "Generated from the registry by `scripts/make_docs.py`: do not edit this page by hand.",
+        "Generated from the registry by `python -m scripts.make_docs`: do not edit this page by hand.",
         *_section("Normalization", "shared axes", methods("normalization")),
         *_section("Attribution", "map at", methods("attribution")),
     ]
@@ -142,7 +140,7 @@ def main(arguments: Sequence[str] | None = None, root: Path = ROOT) -> int:
     ]
     for path in stale:
         if args.check:
-            print(f"{path.relative_to(root)} is out of date: run python scripts/make_docs.py", file=sys.stderr)
+            print(f"{path.relative_to(root)} is out of date: run python -m scripts.make_docs", file=sys.stderr)
         else:
             path.parent.mkdir(exist_ok=True)
             path.write_text(pages(root)[path], encoding="utf-8")

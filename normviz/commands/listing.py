@@ -1,4 +1,4 @@
-"""`list`: every method, its knobs and its axes."""
+"""`normviz list`: all methods with their knobs and axes."""
 
 from __future__ import annotations
 
@@ -20,13 +20,17 @@ SECTIONS: dict[ActsOn, str] = {
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
-    command = commands.add_parser("list", help="every method, its knobs and its axes", description="List every method.")
-    command.add_argument("--json", action="store_true", help="as JSON: name, title, kind, axes, formula, params, ...")
+    command = commands.add_parser(
+        "list", help="list all methods with their knobs and axes", description="List all methods."
+    )
+    command.add_argument(
+        "--json", action="store_true", help="print JSON: name, title, kind, axes, formula, params, ..."
+    )
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Execute the command."""
     import json
 
     if args.json:
@@ -50,14 +54,14 @@ def _print(method: Method) -> None:
     print(f"  {method.name:<16} {method.title}: {method.summary}")
     for key, pattern in (method.facts().get("axes") or {}).items():
         layout, _, condition = key.partition(" ")
-        shared = describe_axes(pattern) if pattern else "no groups that share"
+        shared = describe_axes(pattern) if pattern else "no shared statistics"
         print(f"{'':21}{layout.upper()}{condition and f' with {condition}'}: {shared}")
     for knob in method.knobs:
         print(f"{'':21}--set {knob.name}={knob.default} ({_domain(knob)}): {knob.help}")
 
 
 def _domain(knob: Knob) -> str:
-    """The values that a knob takes."""
+    """The values that a knob accepts."""
     if knob.range:
         return f"{knob.range.low:g} to {knob.range.high:g}"
     return ", ".join(knob.choices) or "true, false"

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -131,10 +130,9 @@ def blend(
     Returns:
         (H, W, 3) levels from 0 to 255.
     """
-    low, high = style.limits(values, signed=signed)
-    name = "blue-white-orange" if signed else color_map
-    pixels = torch.tensor(image).permute(2, 0, 1)  # (3, H, W)
-    return colors.overlay(pixels, torch.tensor(values, dtype=torch.float32), name, opacity, low, high)  # (H, W, 3)
+    name = colors.SIGNED if signed else color_map
+    drawn = colors.overlay(image, values, opacity, name, style.limits(values, signed=signed))
+    return np.array(drawn)  # (H, W, 3)
 
 
 def overlay(

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from normviz.colors import SIGNED, limits, overlay
+from normviz.colors import overlay
 
 LONGEST = 256  # pixels of a tile
 
@@ -24,18 +24,16 @@ def tile(image: Tensor, heatmap: Tensor, mask: Tensor, opacity: float = 0.6) -> 
     Returns:
         uint8 (h, w, 3), enlarged.
     """
-    signed = bool((heatmap < 0).any())
-    low, high = limits(heatmap, signed)
-    lit = overlay(image, heatmap, SIGNED if signed else "inferno", opacity, low, high)  # (H, W, 3)
-    scale = max(1, LONGEST // max(lit.shape[:2]))
-    picture = Image.fromarray(lit).resize((lit.shape[1] * scale, lit.shape[0] * scale), Image.Resampling.NEAREST)
+    drawn = overlay(image, heatmap, opacity)
+    scale = max(1, LONGEST // max(drawn.size))
+    picture = drawn.resize((drawn.width * scale, drawn.height * scale), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
     for line in outline(mask.numpy()):
         ends = [coordinate * scale for coordinate in line]
         draw.line(ends, fill="black", width=4)
     for line in outline(mask.numpy()):
         draw.line([coordinate * scale for coordinate in line], fill="white", width=2)
-    if high > 0:
+    if (heatmap != 0).any():
         row, column = divmod(int(heatmap.argmax()), heatmap.shape[1])
         x, y = (column + 0.5) * scale, (row + 0.5) * scale
         for color, width in (("black", 6), ("white", 3)):

@@ -136,7 +136,7 @@ def _measured(path: Path, size: int) -> Measured:
         if one.size == size:
             return one
     raise ValueError(
-        f"{path.name} was never measured at {size} pixels; run scripts/train_photos.py DATA --measure-only"
+        f"{path.name} was never measured at {size} pixels; run python -m scripts.train_photos DATA --measure-only"
     )
 
 

@@ -50,7 +50,7 @@ def needed(method: Normalization) -> list[str]:
 def test_norm_runs_every_method_that_acts_on_weights(method: Normalization, capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, f"norm --method {method.name} --shape 6,4,3,3 --out w.npy")
     assert np.load("w.npy", allow_pickle=False).shape == (6, 4, 3, 3)
-    assert "largest singular value" in out and "mean norm of a row" in out
+    assert "largest singular value" in out and "mean row norm" in out
 
 
 def test_norm_leaves_padding_out_where_the_method_knows_of_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -74,7 +74,7 @@ def test_errata_and_invariance(capsys: pytest.CaptureFixture[str]) -> None:
     name = listed.partition(":")[0]
     assert "as printed" in listed and len(listed.splitlines()) > 20
     alone = said(capsys, f"errata {name}")
-    assert alone.startswith(listed.splitlines()[0]) and "right    " in alone
+    assert alone.startswith(listed.splitlines()[0]) and "correct  " in alone
     table = said(capsys, "invariance --layout nc").splitlines()
     (batch,) = (line for line in table if line.startswith("Batch norm, training"))
     assert batch.split()[3] == "="  # scaling all weights
@@ -83,7 +83,7 @@ def test_errata_and_invariance(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_these_commands_refuse(capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, "demo layer_norm", "acts on activations: run it with normviz normalize --method layer_norm")
     fails(capsys, "demo pre_norm --set depth", "--set takes KNOB=VALUE")
-    fails(capsys, "norm --method grad_norm --out y.npy", "see it run with normviz weights-and-blocks grad_norm")
+    fails(capsys, "norm --method grad_norm --out y.npy", "run normviz weights-and-blocks grad_norm")
     fails(capsys, "norm --method z_score --padding 2 --out y.npy", "a share is a number from 0 to 0.9; received '2'")
     fails(capsys, "errata nothing", "there is no erratum 'nothing'; choose one of")
     fails(capsys, "invariance --layout nchwx", "the layout must be nc, ntd or nchw")

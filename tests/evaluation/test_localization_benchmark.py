@@ -266,7 +266,7 @@ def test_the_command_goes_on_where_it_was_stopped(
     assert len(full.results) == 3 * 2 + 2 * 2 * 2 and full.command.endswith("--kinds one grid")
     write(replace(full, results=full.results[:7]), out)
     assert main(command) == 0
-    assert "7 of 14 results are in" in capsys.readouterr().err and read(out) == full
+    assert "7 of 14 results are already in" in capsys.readouterr().err and read(out) == full
     monkeypatch.setattr(benchmark, "maps_of", lambda *_: pytest.fail("computed again"))
     assert main(command) == 0 and read(out) == full
 
@@ -279,7 +279,7 @@ def test_other_weights_are_measured_again(assets: Path, capsys: pytest.CaptureFi
     full.networks["scenes"] = "another"
     write(full, out)
     assert main(command) == 0
-    assert "4 of 5 results are in" in capsys.readouterr().err
+    assert "4 of 5 results are already in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_other_weights_are_measured_again(assets: Path, capsys: pytest.CaptureFi
     [
         ("localize --methods grad_camel", "no attribution method 'grad_camel'"),
         ("localize --networks photos", "no classifier 'photos'"),
-        ("localize --scenes 3", "scenes are a whole number from 4 to 10000; received '3'"),
+        ("localize --scenes 3", "scenes is a whole number from 4 to 10000; received '3'"),
         ("localize --out table.csv", "table.csv: the name must end in .json"),
         ("localize --kinds two", "invalid choice: 'two'"),
     ],

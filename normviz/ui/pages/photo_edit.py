@@ -49,7 +49,7 @@ class Answer:
 
         view = classifier.view(self.photo.image)  # (3, h, w)
         name, low = (SIGNED, -high) if signed else ("inferno", 0.0)
-        return overlay(view, torch.from_numpy(self.seen.drawn), name, opacity, low, high)  # (h, w, 3)
+        return np.array(overlay(view, self.seen.drawn, opacity, name, (low, high)))  # (h, w, 3)
 
 
 def reduced(photo: Photo) -> Photo:
