@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from normviz.attribution.engine.blur import blurred
+from normviz.attribution.engine.blur import gaussian_blur
 from normviz.attribution.engine.forward import score_of
-from normviz.attribution.engine.model_copy import private_copy
+from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.engine.network import read_output, recording, scan
 from normviz.attribution.targets import Score
+from normviz.images import destandardize
 
 BLUR_EVERY = 4  # steps
 START = 0.1  # standard deviation of the noise at which further starts begin, in units of the network's input
@@ -98,7 +99,7 @@ def class_model(
     scores, norms = [], []
     if isinstance(classes, Tensor):
         _check_classes(model, classes, picture.detach())
-    with private_copy(model) as net:
+    with borrow_copy(model) as net:
         for step in range(steps + 1):
             last = step == steps
             down, right = (0, 0) if last else _move(jitter, draw)
@@ -112,7 +113,7 @@ def class_model(
             ascent.step()
             with torch.no_grad():
                 if blur and (step + 1) % BLUR_EVERY == 0:
-                    picture.copy_(blurred(picture, blur))
+                    picture.copy_(gaussian_blur(picture, blur))
             if not torch.isfinite(picture).all():
                 raise ValueError(f"the ascent diverges: choose a rate below {rate:g}")
             if preview:
@@ -153,5 +154,5 @@ def _move(jitter: int, draw: torch.Generator) -> tuple[int, int]:
 def _so_far(picture: Tensor, scores: list[Tensor], norms: list[Tensor], mean: Tensor, std: Tensor) -> ClassModel:
     """What there is, with the pictures (S, C, H, W) as pixels, too."""
     images = picture.detach().clone()  # (S, C, H, W)
-    pixels = (images * std + mean).clamp(0, 1)  # (S, C, H, W)
+    pixels = destandardize(images, mean, std).clamp(0, 1)  # (S, C, H, W)
     return ClassModel(images, torch.stack(scores), torch.stack(norms), pixels)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from normviz.attribution.engine.probe import Probe, probes
+from normviz.images import sum_channels
 from normviz.registry import Method
 
 Correlation = Literal["pearson", "spearman"]
@@ -41,7 +42,7 @@ class Map:
     @property
     def drawn(self) -> NDArray[np.float32] | None:
         """The map (h, w), the colors of a map at the input added up; None where the method refuses."""
-        return self.raw if self.raw is None or self.raw.ndim == 2 else self.raw.sum(axis=0)
+        return None if self.raw is None else sum_channels(self.raw)
 
 
 def across_classes(model: nn.Module, images: Tensor, classes: Sequence[int], layer: str) -> tuple[Probe, ...]:

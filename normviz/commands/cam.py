@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
     from normviz.attribution import Probe, empty_reason
     from normviz.attribution.targets import Difference
     from normviz.colors import OPACITY, SIGNED, limits, overlay
-    from normviz.images import encode_png, read_photo
+    from normviz.images import encode_png, read_photo, sum_channels
     from normviz.models.catalog import load_classifier
 
     check_ending(args.out, ".png")
@@ -72,7 +72,7 @@ def run(args: argparse.Namespace) -> None:
     probe = probe.for_target(target if other is None or aside else Difference(target, other))
     raw: Tensor = method.function(probe, **settings, **aside, **reports_of(method)).cpu()  # (1, h, w) or (1, 3, H, W)
     name = classifier.classes[target] + (f" and not {classifier.classes[other]}" if other is not None else "")
-    drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
+    drawn = sum_channels(raw[0])  # (h, w)
     signed = bool((drawn < 0).any())
     low, high = limits(drawn, signed)
     seen = classifier.view(photo)  # (3, h, w), the part of the photo that the map is of

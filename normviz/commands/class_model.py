@@ -34,7 +34,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from normviz.attribution import class_model
-    from normviz.images import encode_png
+    from normviz.images import encode_png, to_uint8
     from normviz.models.catalog import load_classifier
 
     check_ending(args.out, ".png")
@@ -49,7 +49,7 @@ def run(args: argparse.Namespace) -> None:
         steps=args.steps, jitter=args.jitter, blur=args.blur, starts=args.starts, seed=args.seed,
         progress=progress if sys.stderr.isatty() else None,
     )  # fmt: skip
-    levels = (found.pixels * 255).round().byte().permute(1, 2, 0, 3).flatten(2)  # (3, H, S W)
+    levels = to_uint8(found.pixels).permute(1, 2, 0, 3).flatten(2)  # (3, H, S W)
     args.out.write_bytes(encode_png(levels.permute(1, 2, 0).cpu().numpy()))
     for index, (first, last, norm) in enumerate(zip(found.scores[0], found.scores[-1], found.norms[-1], strict=True)):
         print(

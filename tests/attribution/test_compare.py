@@ -21,13 +21,13 @@ from normviz.attribution.compare import (
     make_map,
     ranks,
 )
-from normviz.attribution.diagnosis.terms import channel_maps, terms, weighs_channels, weights_of
+from normviz.attribution.diagnosis.terms import channel_maps, channel_weights, has_channel_weights, terms
 from normviz.images import resize_map
 from normviz.registry import get, methods
 from tests.support.nets import pictures, pooled_net, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-WEIGHED = [method.name for method in methods("attribution") if weighs_channels(method)]
+WEIGHED = [method.name for method in methods("attribution") if has_channel_weights(method)]
 SHARED = ["saliency", "guided_backprop", "grad_cam", "grad_cam_pp", "layer_cam"]
 
 
@@ -228,7 +228,7 @@ def test_all_channels_add_up_to_the_cell(name: str) -> None:
 def test_the_weights_of_a_term_are_the_methods() -> None:
     probe = Probe(pooled_net(), pictures(1), 2, "relu")
     for name, function in (("cam", cam), ("grad_cam", grad_cam), ("layer_cam", layer_cam)):
-        weights = weights_of(get(name), probe)
+        weights = channel_weights(get(name), probe)
         summed = (weights * probe.activations).sum(dim=1)
         torch.testing.assert_close(summed if name == "cam" else summed.relu(), function(probe))
 
@@ -248,7 +248,7 @@ def test_a_cell_without_terms_is_said() -> None:
         with pytest.raises(ValueError, match=sentence):
             terms(get(name), probe, 0, 0)
         with pytest.raises(ValueError, match=sentence):
-            weights_of(get(name), probe)
+            channel_weights(get(name), probe)
     for row, column in ((-1, 0), (0, 6), (6, 0)):
         with pytest.raises(ValueError, match="row from 0 to 5"):
             terms(get("grad_cam"), probe, row, column)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, full_grad, full_gradients
 from normviz.attribution.targets import Difference
-from normviz.models.bottleneck import BottleneckNet, settle
+from normviz.models.bottleneck import BottleneckNet, calibrate_batch_norm
 from normviz.models.residual import NORMS, Norm, ResidualNet
 from tests.attribution.test_attribution import TARGETS, close
 from tests.reference import attribution_gradient as reference
@@ -48,7 +48,7 @@ def test_complete_with_any_normalization(norm: Norm) -> None:
 
 def test_complete_where_sums_and_relus_are_in_place() -> None:
     torch.manual_seed(0)
-    net = settle(BottleneckNet(10, 8, (1, 1, 1, 1)), torch.randn(8, 3, 64, 64)).double()
+    net = calibrate_batch_norm(BottleneckNet(10, 8, (1, 1, 1, 1)), torch.randn(8, 3, 64, 64)).double()
     complete(Probe(shake(net), pictures(1, 64), 3))
 
 

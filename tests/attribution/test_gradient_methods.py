@@ -166,7 +166,7 @@ def test_the_second_derivative_passes_attention() -> None:
     """The Hessian times A, by differences of the gradient along A."""
     net = AttentionNet().double()
     probe = Probe(net, pictures(1), 1, "embed")
-    gradient, product = second_order(probe, probe.asked)
+    gradient, product = second_order(probe, probe.objective)
     close(gradient, probe.gradients)
     leaf = probe.activations
 

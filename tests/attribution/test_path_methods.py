@@ -222,7 +222,7 @@ def test_captum_agrees() -> None:
 def test_the_note_states_what_is_missing(probe: Probe) -> None:
     notes: list[str] = []
     heatmap = integrated_gradients(probe, steps=3, note=notes.append)
-    change = probe.score - torch.cat([probe.ask(torch.zeros_like(probe.images[:1]), index) for index in range(2)])
+    change = probe.score - torch.cat([probe.score_at(torch.zeros_like(probe.images[:1]), index) for index in range(2)])
     missing = heatmap.sum(dim=(1, 2, 3)) - change
     worst = int(missing.abs().argmax())
     assert notes[0].startswith("Taken at 3 points, so an approximation: the map adds up to")

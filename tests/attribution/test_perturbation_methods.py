@@ -51,7 +51,7 @@ def linear(size: int) -> tuple[Probe, Tensor, float]:
 def watch_tail(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that go through the tail."""
     sizes: list[int] = []
-    original = Probe.tail
+    original = Probe.score_from_layer
 
     def watched(self: Probe, activations: Tensor, index: int = 0) -> Tensor:
         sizes.append(len(activations))

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normviz.attribution import Probe, cam, grad_cam, guided_backprop, layers, saliency
-from normviz.models.bottleneck import BottleneckNet, settle
+from normviz.models.bottleneck import BottleneckNet, calibrate_batch_norm
 from normviz.models.residual import ResidualNet
 from normviz.registry import get, methods
 from tests.support.nets import WrappedNet, pictures, pooled_net, relu_net
@@ -229,7 +229,7 @@ def test_other_heads_are_refused_with_the_reason() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_on_cuda_are_those_of_the_cpu(name: str) -> None:
     torch.manual_seed(0)
-    net = settle(BottleneckNet(10, 8, (1, 1, 1, 1)), torch.randn(8, 3, 64, 64)).double()
+    net = calibrate_batch_norm(BottleneckNet(10, 8, (1, 1, 1, 1)), torch.randn(8, 3, 64, 64)).double()
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     ours = get(name).function(Probe(copy.deepcopy(net).cuda(), images.cuda(), 3, "layer4"))
     assert ours.is_cuda

@@ -19,7 +19,7 @@ from normviz.attribution.targets import (
     embedding_of,
     strongest_box,
 )
-from normviz.models.fixed_inputs import Bound, tokens
+from normviz.models.fixed_inputs import FixedInputs, tokens
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 32
@@ -61,7 +61,7 @@ def captioner() -> tuple[nn.Module, Score]:
     decoder = tf.GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=20, n_positions=16)
     config = tf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     model = ready(tf.VisionEncoderDecoderModel(config))
-    return Bound(model, decoder_input_ids=tokens(1, 7, 4), use_cache=False), TokenLogProbability(11, position=1)
+    return FixedInputs(model, decoder_input_ids=tokens(1, 7, 4), use_cache=False), TokenLogProbability(11, position=1)
 
 
 def answerer() -> tuple[nn.Module, Score]:
@@ -70,7 +70,7 @@ def answerer() -> tuple[nn.Module, Score]:
 
     config = tf.GitConfig(**SMALL, vision_config={**SMALL, **PATCHES}, vocab_size=20, max_position_embeddings=16)
     model = ready(tf.GitForCausalLM(config))
-    return Bound(model, input_ids=tokens(1, 5, 9, 2), use_cache=False), TokenLogProbability(3)
+    return FixedInputs(model, input_ids=tokens(1, 5, 9, 2), use_cache=False), TokenLogProbability(3)
 
 
 def segmenter() -> tuple[nn.Module, Score]:
@@ -142,8 +142,8 @@ def test_a_layer_of_the_picture_is_found_and_explained(kind: str) -> None:
     probe = Probe(model, images(), score)
     step = torch.zeros_like(probe.activations)
     step[0] = probe.gradients[0] / probe.gradients[0].norm()
-    ahead = probe.tail(probe.activations[:1] + 1e-2 * step[:1])
-    behind = probe.tail(probe.activations[:1] - 1e-2 * step[:1])
+    ahead = probe.score_from_layer(probe.activations[:1] + 1e-2 * step[:1])
+    behind = probe.score_from_layer(probe.activations[:1] - 1e-2 * step[:1])
     assert float(ahead - behind) / 2e-2 == pytest.approx(float(probe.gradients[0].norm()), rel=0.02)
     for method in (grad_cam, layer_cam, saliency):
         heat = method(probe)
@@ -202,14 +202,14 @@ class Both(nn.Module):
 
 def test_other_inputs_are_repeated_for_every_image() -> None:
     number = torch.tensor([[1.0, 2.0, 3.0]])
-    bound = Bound(Both(), "picture", number=number, twice=True)
+    bound = FixedInputs(Both(), "picture", number=number, twice=True)
     number.zero_()  # it holds its own
     x = images(3)
     assert torch.allclose(bound(x), x.mean(dim=(2, 3)) + torch.tensor([2.0, 4.0, 6.0]))
     assert bound.to(torch.float64).input_number.dtype == torch.float64
     assert not list(bound.state_dict())
-    with pytest.raises(ValueError, match=r"number must hold one example, \(1, ...\), .* received shape \(2, 3\)"):
-        Bound(Both(), "picture", number=torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"number must hold one sample, \(1, ...\), .* received shape \(2, 3\)"):
+        FixedInputs(Both(), "picture", number=torch.zeros(2, 3))
 
 
 def test_without_its_other_inputs_a_network_is_refused_in_words() -> None:

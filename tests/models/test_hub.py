@@ -91,7 +91,7 @@ def test_it_answers_as_transformers_does(
 def test_its_facts(classifier: Classifier, photo: Tensor) -> None:
     assert classifier.classes == NAMES and classifier.threshold is None and classifier.size == SIDE
     assert classifier.index("coffee_mug") == 3 and classifier.index("tabby cat") == 0 and classifier.index("tabby") == 0
-    with pytest.raises(ValueError, match="knows no class 'crane'"):
+    with pytest.raises(ValueError, match="has no class 'crane'"):
         classifier.index("crane")
     assert type(classifier.model) is Logits and not classifier.model.training
     assert not any(p.requires_grad for p in classifier.model.parameters())
@@ -242,7 +242,7 @@ def copy(folders: Checkpoints, tmp_path: Path) -> Path:
 def test_a_truncated_file(copy: Path, share: float) -> None:
     file = copy / "model.safetensors"
     file.write_bytes(file.read_bytes()[: int(share * file.stat().st_size)])
-    assert re.match(r"model.safetensors of it is cut short or damaged \(.*\); download it again", refusal(copy))
+    assert re.match(r"model.safetensors of it is truncated or damaged \(.*\); download it again", refusal(copy))
 
 
 def test_only_a_pickle(copy: Path) -> None:
@@ -255,30 +255,27 @@ def test_only_a_pickle(copy: Path) -> None:
 
     (copy / "model.safetensors").unlink()
     (copy / "pytorch_model.bin").write_bytes(pickle.dumps(Trap()))
-    assert refusal(copy).startswith("it stores its weights only as a pickle, which could run anything when opened;")
+    assert refusal(copy).startswith("it stores its weights only as pickle")
     assert not (copy / "opened").exists()
 
 
 def test_no_weights_or_a_part_of_them_missing(copy: Path) -> None:
     (copy / "model.safetensors").unlink()
-    assert refusal(copy) == "it lacks model.safetensors, the file of its weights; download it again"
+    assert refusal(copy) == "it lacks model.safetensors with its weights; download it again"
     index = {"weight_map": {"a": "model-00001-of-00002.safetensors", "b": "../model-00002-of-00002.safetensors"}}
     (copy / "model.safetensors.index.json").write_text(json.dumps(index))
     missing = "model-00002-of-00002.safetensors, model-00001-of-00002.safetensors"
-    assert refusal(copy) == f"it lacks {missing}, the file of its weights; download it again"
+    assert refusal(copy) == f"it lacks {missing} with its weights; download it again"
 
 
 def test_a_text_model_or_one_that_needs_its_own_code(folders: Checkpoints, tmp_path: Path) -> None:
     text = edited(folders["resnet"], tmp_path / "text", model_type="bert", architectures=["BertModel"])
-    assert (
-        refusal(text)
-        == "it is a network of the type 'bert', which does not classify images; choose an image classifier"
-    )
+    assert "is a network of type 'bert' and does not classify images" in refusal(text)
     code = edited(folders["resnet"], tmp_path / "code", model_type="mine", auto_map={"AutoModel": "code.Mine"})
     (code / "code.py").write_text("raise SystemExit('run')")
-    assert refusal(code) == "it needs code of its own (mine), which is not run here; choose another network"
+    assert refusal(code).startswith("it requires code of its own (mine)")
     blank = edited(folders["resnet"], tmp_path / "blank", model_type=None)
-    assert "nothing that its configuration names" in refusal(blank)
+    assert "has a configuration without model_type" in refusal(blank)
 
 
 def test_code_beside_a_known_network_is_not_run(folders: Checkpoints, tmp_path: Path) -> None:
@@ -301,15 +298,15 @@ def test_no_preprocessor_or_none_that_can_be_used(copy: Path) -> None:
     file.write_text("{")
     assert refusal(copy).startswith("it cannot be read: ")
     file.unlink()
-    assert refusal(copy) == "it has no preprocessor_config.json, so that nothing says how it wants its photos"
+    assert "it has no preprocessor_config.json" in refusal(copy)
 
 
 def test_no_labels_or_the_wrong_ones(folders: Checkpoints, tmp_path: Path) -> None:
     source = folders["resnet"]
     nothing = edited(source, tmp_path / "none", id2label=None, label2id=None)
-    assert refusal(nothing) == "it does not say what its classes are called; its config.json needs id2label"
+    assert refusal(nothing) == "it has no class names; its config.json needs id2label"
     gap = edited(source, tmp_path / "gap", id2label={"0": "a", "2": "b"})
-    assert "must name the classes 0, 1, 2, ... without a gap" in refusal(gap)
+    assert "must have the keys 0, 1, 2, ... without gaps" in refusal(gap)
     more = edited(source, tmp_path / "more", id2label={str(i): f"kind {i}" for i in range(7)})
     assert "it cannot be read: " in refusal(more) or "lacks" in refusal(more)
 
@@ -321,18 +318,18 @@ def test_weights_that_are_nan_missing_or_of_another_network(copy: Path, folders:
     spoiled = {**weights, first: weights[first].clone()}
     spoiled[first][0, 0, 0, 0] = torch.nan
     save_file(spoiled, file, {"format": "pt"})
-    assert refusal(copy) == (f"the weights of it hold NaN or infinity ({first}); download or train it again")
+    assert refusal(copy) == (f"the weights of it contain NaN or infinity ({first}); download or train it again")
     headless = {key: value for key, value in weights.items() if not key.startswith("classifier")}
     save_file(headless, file, {"format": "pt"})
-    assert refusal(copy).startswith("it is no finished classifier: its file lacks 2 weights (classifier.1.bias, ...);")
+    assert refusal(copy).startswith("it is not a complete classifier: its file lacks 2 weights (classifier.1.bias")
     shutil.copy(folders["vit"] / "model.safetensors", file)
-    assert refusal(copy).startswith("it is no finished classifier: its file lacks ")
+    assert refusal(copy).startswith("it is not a complete classifier: its file lacks ")
 
 
 def test_no_folder_of_a_network(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == "it has no config.json: it is not the folder of a network of transformers"
+    assert refusal(tmp_path) == "it has no config.json, so it is not the folder of a transformers network"
     (tmp_path / "config.json").write_text("[1, 2]")
-    assert refusal(tmp_path) == "config.json of it must hold names and values; it holds a list"
+    assert refusal(tmp_path) == "config.json of it must contain a JSON object; it contains a list"
     (tmp_path / "config.json").write_bytes(b"\xff\xfe{")
     assert refusal(tmp_path) == "config.json of it cannot be read as JSON; download it again"
 

@@ -50,7 +50,7 @@ class Pooling:
         """The channels from the largest contribution to the smallest: (K,), int64."""
         return self.contribution.argsort(descending=True, stable=True)  # (K,)
 
-    def in_words(self) -> str:
+    def describe(self) -> str:
         """What the contributions add up to."""
         if self.pooled:
             return (
@@ -87,7 +87,7 @@ def pooling(probe: Probe, index: int = 0) -> Pooling:
 
 def _linear(probe: Probe, index: int) -> tuple[Tensor | None, float]:
     """The last linear layer's weights (K,) and bias for the class or the difference; None without such a head."""
-    asked = probe.asked
+    asked = probe.objective
     try:
         head = probe.head
         if isinstance(asked, Difference):

@@ -64,7 +64,7 @@ def empty_reason(heatmap: Tensor, probe: Probe, method: str, name: str | None = 
 
 
 def _target(probe: Probe, index: int) -> str:
-    return str(probe.asked) if callable(probe.asked) else f"class {int(probe.target[index])}"
+    return str(probe.objective) if callable(probe.objective) else f"class {int(probe.target[index])}"
 
 
 def _missing(probe: Probe, need: Need) -> str | None:
@@ -123,7 +123,7 @@ def _flat(drawn: Tensor, probe: Probe, facts: Method, index: int) -> str | None:
 
 def _sure(probe: Probe, index: int) -> str | None:
     """A class whose probability is so near 1 that a method which reads it sees no change."""
-    if callable(probe.asked):
+    if callable(probe.objective):
         return None
     share = float(probe.logits[index].double().softmax(dim=0)[probe.target[index]])
     if share < SURE:
@@ -142,7 +142,7 @@ def _unmoved(probe: Probe, called: str, index: int, at_layer: bool) -> str | Non
         return None
     if gradient[index].any():
         return None
-    if callable(probe.asked):
+    if callable(probe.objective):
         return (
             f"the gradient of {called} is 0: the target is flat here, as a probability at 1 is; "
             "explain what stands before it, a logit or a distance"

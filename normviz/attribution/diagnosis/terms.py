@@ -87,8 +87,8 @@ def terms(
     Raises:
         ValueError: the method is no weighted sum of channels, there is no such cell, or count is below 1.
     """
-    if not weighs_channels(method):
-        raise ValueError(why_none(method))
+    if not has_channel_weights(method):
+        raise ValueError(no_terms_reason(method))
     activations = probe.activations[index]  # (K, h, w)
     channels, rows, columns = activations.shape
     if not (0 <= row < rows and 0 <= column < columns):
@@ -99,7 +99,7 @@ def terms(
     if count < 1:
         raise ValueError(f"at least 1 channel must be named; received {count}")
     values = activations[:, row, column].double()  # (K,)
-    weights = weights_of(method, probe, settings)[index].expand_as(activations)[:, row, column].double()  # (K,)
+    weights = channel_weights(method, probe, settings)[index].expand_as(activations)[:, row, column].double()  # (K,)
     products = weights * values  # (K,)
     gradients = _gradients(probe, index, row, column)
     total = float(products.sum())
@@ -112,25 +112,25 @@ def terms(
     return Terms(row, column, named, total, total - sum(term.product for term in named), channels)
 
 
-def weighs_channels(method: Method) -> bool:
+def has_channel_weights(method: Method) -> bool:
     """Whether a map of this method is a weighted sum of the channels of its layer."""
     return method.weights is not None and method.level == "layer"
 
 
-def weights_of(method: Method, probe: Probe, settings: Mapping[str, Value] | None = None) -> Tensor:
+def channel_weights(method: Method, probe: Probe, settings: Mapping[str, Value] | None = None) -> Tensor:
     """What the method multiplies the activations with: (N, K, 1, 1) or (N, K, h, w).
 
     Raises:
         ValueError: the method is no weighted sum of channels.
     """
-    if method.weights is None or not weighs_channels(method):
-        raise ValueError(why_none(method))
+    if method.weights is None or not has_channel_weights(method):
+        raise ValueError(no_terms_reason(method))
     known = inspect.signature(method.weights).parameters
     weights: Tensor = method.weights(probe, **{k: v for k, v in (settings or {}).items() if k in known})
     return weights  # (N, K, 1, 1) or (N, K, h, w)
 
 
-def why_none(method: Method) -> str:
+def no_terms_reason(method: Method) -> str:
     """Why a method's map cannot be taken apart into channels, in a sentence."""
     if method.level == "input":
         return (

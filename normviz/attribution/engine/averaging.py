@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def averages(
+def averaged_map(
     images: int,
     count: int,
     chunk: int,
@@ -53,7 +53,7 @@ def averages(
     return draw(means)
 
 
-def noisy(image: Tensor, sigma: float, seed: int, samples: range) -> Tensor:
+def noisy_samples(image: Tensor, sigma: float, seed: int, samples: range) -> Tensor:
     """A picture with noise of its own for each sample, the same on every device and in any order.
 
     Args:

@@ -21,7 +21,7 @@ from normviz.attribution.engine.model_copy import structural_copy
 from normviz.attribution.engine.network import read_output
 
 
-class Tail:
+class Downstream:
     """The part of a network that follows a layer, for one image.
 
     Args:

@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normviz.attribution.engine.downstream import Tail
+from normviz.attribution.engine.downstream import Downstream
 from normviz.attribution.engine.grid import Grid, first_tensor, replaced
-from normviz.attribution.engine.model_copy import private_copy
+from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.engine.network import (
     as_logits,
-    in_words,
+    describe_value,
     layer_name,
     read_logits,
     read_output,
@@ -48,11 +48,11 @@ class Forward:
         self._logits: Tensor | None = None
         self._output: object = None  # of the pass that remembers how it follows from the layers
         self._read: dict[str, Tensor] = {}  # by layer: what the module returned, the leaf or a node of that graph
-        self._tails: dict[tuple[str, int], Tail] = {}
+        self._downstream: dict[tuple[str, int], Downstream] = {}
 
     def net(self) -> AbstractContextManager[nn.Module]:
         """Borrow a private copy, if possible the one that was scanned: the network as it is when a probe is made."""
-        return private_copy(self.model, self._net)
+        return borrow_copy(self.model, self._net)
 
     def grid(self, layer: str) -> Grid:
         """How the layer's output is read."""
@@ -151,14 +151,14 @@ class Forward:
             for name, gradient in zip(self.layers, found, strict=True)
         }  # (T, N, K, h, w) each
 
-    def tail(self, layer: str, index: int) -> Tail:
+    def downstream(self, layer: str, index: int) -> Downstream:
         """What follows a layer, for image `index`; the last one that was asked for is kept."""
         self.run()
         with self._lock:
-            if (layer, index) not in self._tails:
+            if (layer, index) not in self._downstream:
                 image = self.images[index : index + 1]  # (1, C, H, W)
-                self._tails = {(layer, index): Tail(self.model, image, layer, self.grid(layer))}
-            return self._tails[layer, index]
+                self._downstream = {(layer, index): Downstream(self.model, image, layer, self.grid(layer))}
+            return self._downstream[layer, index]
 
 
 def score_of(target: Tensor | Score, output: object, images: Tensor) -> Tensor:
@@ -178,7 +178,7 @@ def checked_score(target: Score, output: object, count: int) -> Tensor:
     """What a target makes of an output: one finite number for each of `count` images."""
     score = target(output)
     if not isinstance(score, Tensor) or score.shape != (count,) or not score.is_floating_point():
-        raise ValueError(f"a target must give one number for each image, ({count},); it gave {in_words(score)}")
+        raise ValueError(f"a target must give one number for each image, ({count},); it gave {describe_value(score)}")
     if not torch.isfinite(score).all():
         raise ValueError("the target's score is not finite: the model's weights or its output hold NaN or infinity")
     return score  # (N,)
@@ -225,7 +225,9 @@ def checked_images(model: nn.Module, images: Tensor) -> Tensor:
     if not isinstance(model, nn.Module):
         raise ValueError(f"the model must be a torch.nn.Module; received {type(model).__name__}")
     if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
-        raise ValueError(f"images must have shape (N, C, H, W) with every size at least 1; received {in_words(images)}")
+        raise ValueError(
+            f"images must have shape (N, C, H, W) with every size at least 1; received {describe_value(images)}"
+        )
     if not images.is_floating_point():
         raise ValueError(f"images must be floating point, normalized as the model expects; received {images.dtype}")
     if not torch.isfinite(images).all():

@@ -82,7 +82,7 @@ def find_grid(module: nn.Module, output: object, images: Tensor) -> Grid | None:
     if tensor.ndim == 4:
         turned = getattr(module, "data_format", "channels_last") != "channels_last"  # a layer norm of maps
         last = (isinstance(module, nn.Linear | nn.LayerNorm) and not turned) or (
-            not alike(tensor.shape[2:], (height, width)) and alike(tensor.shape[1:3], (height, width))
+            not square_cells(tensor.shape[2:], (height, width)) and square_cells(tensor.shape[1:3], (height, width))
         )
         shape = tensor.movedim(-1, 1).shape if last else tensor.shape
         return Grid("channels last" if last else "maps", (shape[1], shape[2], shape[3]))
@@ -92,12 +92,17 @@ def find_grid(module: nn.Module, output: object, images: Tensor) -> Grid | None:
     for extra in range(min(EXTRA, tokens - 4) + 1):
         count = tokens - extra
         rows = round(math.sqrt(count * height / width))
-        if rows > 1 and count % rows == 0 and count // rows > 1 and alike((rows, count // rows), (height, width)):
+        if (
+            rows > 1
+            and count % rows == 0
+            and count // rows > 1
+            and square_cells((rows, count // rows), (height, width))
+        ):
             return Grid("tokens", (channels, rows, count // rows), extra)
     return None
 
 
-def alike(cells: tuple[int, ...], pixels: tuple[int, ...]) -> bool:
-    """Whether rows and columns of cells divide a picture into cells that are nearly square."""
+def square_cells(cells: tuple[int, ...], pixels: tuple[int, ...]) -> bool:
+    """Whether a grid of (rows, columns) divides an image of (height, width) pixels into nearly square cells."""
     (rows, columns), (height, width) = cells, pixels
     return abs(rows * width - columns * height) < max(height, width)

@@ -45,7 +45,7 @@ _LOCK = threading.Lock()  # guards the lists of idle copies, never a forward pas
 
 
 @contextmanager
-def private_copy(model: nn.Module, known: nn.Module | None = None) -> Iterator[nn.Module]:
+def borrow_copy(model: nn.Module, known: nn.Module | None = None) -> Iterator[nn.Module]:
     """Borrow a copy of the network, in inference mode and without hooks, that no other thread has.
 
     A copy that no longer describes the network (a replaced module, parameter or setting) is dropped, and

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from normviz.attribution.engine.grid import Grid, find_grid, first_tensor, replaced
-from normviz.attribution.engine.model_copy import private_copy
+from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.targets import logits_of
 
 Shape = tuple[int, ...]
@@ -98,7 +98,7 @@ def as_logits(output: object, images: Tensor) -> Tensor:
     ):
         raise ValueError(
             f"the model must return logits of shape ({len(images)}, classes), or an object with .logits; "
-            f"it returned {in_words(output)}"
+            f"it returned {describe_value(output)}"
         )
     if not (finite := torch.isfinite(logits)).all():
         image, index = (~finite).nonzero()[0].tolist()
@@ -137,7 +137,7 @@ def _offer(found: Scan, asked: str) -> str:
 
 def scan(model: nn.Module, images: Tensor) -> tuple[Scan, nn.Module]:
     """Run the first image and note what each module returns; also the private copy that was used, which keeps it."""
-    with private_copy(model) as net:
+    with borrow_copy(model) as net:
         known = _SCANS.setdefault(net, {})
         key = (images.shape[1:], images.dtype, images.device)
         if key not in known:
@@ -154,7 +154,7 @@ def _observe(net: nn.Module, image: Tensor) -> Scan:
             continue
 
         def note(module: nn.Module, args: Any, output: object, name: str = name) -> None:
-            outputs[name] = in_words(output)
+            outputs[name] = describe_value(output)
             if (grid := find_grid(module, output, image)) is not None:
                 grids.pop(name, None)  # a module that runs again finishes later
                 grids[name] = grid
@@ -216,7 +216,7 @@ def _largest(output: object) -> object:
     return next(iter(output.values()), None) if isinstance(output, dict) else output
 
 
-def in_words(value: object) -> str:
+def describe_value(value: object) -> str:
     """What a value is, for an error sentence."""
     if isinstance(value, Tensor):
         return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"

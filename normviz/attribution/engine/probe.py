@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from normviz.attribution.engine.forward import Forward, checked_images, gradients_of, score_of
-from normviz.attribution.engine.network import Shape, as_logits, in_words, read_output, recording, scan
+from normviz.attribution.engine.network import Shape, as_logits, describe_value, read_output, recording, scan
 from normviz.attribution.engine.relu_rules import ReluRule, Rule
 from normviz.attribution.targets import Score
 
@@ -53,16 +53,16 @@ class Probe:
     ) -> None:
         self._pass = Forward(model, images, None if layer is None else [layer])
         self._layer = self._pass.layers[0] if self._pass.layers else None
-        self._asked = _Asked(self._pass, target)
+        self._objective = _Objective(self._pass, target)
 
-    def _like(self, asked: _Asked, layer: str | None) -> Probe:
+    def _like(self, asked: _Objective, layer: str | None) -> Probe:
         other = Probe.__new__(Probe)
-        other._pass, other._asked, other._layer = self._pass, asked, layer
+        other._pass, other._objective, other._layer = self._pass, asked, layer
         return other
 
     def for_target(self, target: int | Tensor | Score | None) -> Probe:
         """A probe of another class or target that shares this one's forward pass."""
-        return self._like(_Asked(self._pass, target), self._layer)
+        return self._like(_Objective(self._pass, target), self._layer)
 
     def for_classes(self, classes: Sequence[int]) -> tuple[Probe, ...]:
         """Probes of several classes, whose gradients at the layer come from one batched backward pass.
@@ -70,7 +70,7 @@ class Probe:
         Args:
             classes: the classes, each for all images.
         """
-        asked = [_Asked(self._pass, index) for index in classes]
+        asked = [_Objective(self._pass, index) for index in classes]
         found = self._pass.class_gradients([one.target for one in asked])  # (T, N, K, h, w) by layer
         for index, one in enumerate(asked):
             one.gradients = {layer: gradient[index] for layer, gradient in found.items()}
@@ -116,17 +116,17 @@ class Probe:
         Raises:
             ValueError: something else than a class is explained.
         """
-        return self._asked.target
+        return self._objective.target
 
     @property
-    def asked(self) -> Tensor | Score:
+    def objective(self) -> Tensor | Score:
         """What is explained: the class of each image (N,), or a function of the model's output."""
-        return self._asked.what
+        return self._objective.what
 
     @property
     def score(self) -> Tensor:
         """What is explained, a scalar for each image (N,): the logit of its class, or what the target gives."""
-        return self._asked.score
+        return self._objective.score
 
     @property
     def activations(self) -> Tensor:
@@ -137,7 +137,7 @@ class Probe:
     def gradients(self) -> Tensor:
         """dS_c / dA, the gradient of each image's score: (N, K, h, w), in logits per unit of A."""
         layer = self.layer
-        return self._asked.gradients[layer]
+        return self._objective.gradients[layer]
 
     @cached_property
     def input_gradient(self) -> Tensor:
@@ -175,12 +175,12 @@ class Probe:
                     f"{rule} needs a network with ReLUs, and none was seen between the images and the logits"
                     f"{uses if mode.others else ''}: choose saliency instead"
                 )
-            if self._asked.given is None:  # the top class is that of this very pass
+            if self._objective.given is None:  # the top class is that of this very pass
                 self._pass.offer(as_logits(output, self.images).detach())
-            scores = score_of(self._asked.what, output, self.images)  # (N,)
+            scores = score_of(self._objective.what, output, self.images)  # (N,)
             return gradients_of(scores, [leaf], "the images")[0]  # (N, C, H, W)
 
-    def ask(self, images: Tensor, index: int = 0, probability: bool = False) -> Tensor:
+    def score_at(self, images: Tensor, index: int = 0, probability: bool = False) -> Tensor:
         """What the network says of other pictures, without gradients.
 
         Args:
@@ -196,9 +196,9 @@ class Probe:
         """
         with self._pass.net() as net, torch.inference_mode():
             output = read_output(net, images.clone())
-            return self._asked.of(output, images, index, probability).clone()  # (b,)
+            return self._objective.of(output, images, index, probability).clone()  # (b,)
 
-    def tail(self, activations: Tensor, index: int = 0) -> Tensor:
+    def score_from_layer(self, activations: Tensor, index: int = 0) -> Tensor:
         """What the network says when the layer's output is replaced; only what follows the layer is computed.
 
         Args:
@@ -208,8 +208,8 @@ class Probe:
         Returns:
             (b,), the target's scalar of each.
         """
-        tail = self._pass.tail(self.layer, index)
-        return self._asked.of(tail.run(activations), activations, index, False)  # (b,)
+        downstream = self._pass.downstream(self.layer, index)
+        return self._objective.of(downstream.run(activations), activations, index, False)  # (b,)
 
     def gradient_at(self, images: Tensor, index: int = 0) -> Tensor:
         """The gradient (b, C, H, W) of the target's scalar at other pictures (b, C, H, W)."""
@@ -221,7 +221,7 @@ class Probe:
         return other.activations, other.gradients
 
     def _elsewhere(self, images: Tensor, index: int) -> Probe:
-        what = self._asked.what
+        what = self._objective.what
         target = what[index].expand(len(images)).clone() if isinstance(what, Tensor) else what
         return Probe(self.model, images, target, self._layer)
 
@@ -257,7 +257,7 @@ class Probe:
         )
 
 
-class _Asked:
+class _Objective:
     """What is asked of a pass: a class for each image, or a function of the output; its score and gradients."""
 
     def __init__(self, forward: Forward, target: int | Tensor | Score | None) -> None:
@@ -318,8 +318,8 @@ def probes(
         raise ValueError("name at least one layer")
     first = Probe.__new__(Probe)
     first._pass = Forward(model, images, layers)
-    first._layer, first._asked = first._pass.layers[0], _Asked(first._pass, target)
-    return tuple(first._like(first._asked, name) for name in first._pass.layers)
+    first._layer, first._objective = first._pass.layers[0], _Objective(first._pass, target)
+    return tuple(first._like(first._objective, name) for name in first._pass.layers)
 
 
 def layers(model: nn.Module, images: Tensor) -> list[tuple[str, Shape]]:
@@ -342,7 +342,7 @@ def _checked_target(target: object, count: int, classes: int, device: torch.devi
     if not isinstance(target, Tensor) or not whole or target.shape != (count,):
         raise ValueError(
             f"target must be one class, or whole numbers of shape ({count},), one for each image; "
-            f"received {in_words(target)}"
+            f"received {describe_value(target)}"
         )
     for index in target.tolist():
         if not 0 <= index < classes:

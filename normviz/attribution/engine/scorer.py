@@ -73,7 +73,7 @@ class Scorer:
     """
 
     def __init__(self, probe: Probe, read: Read = "logit", precision: Precision = "full") -> None:
-        self._asked, self._read = probe.asked, read
+        self._objective, self._read = probe.objective, read
         self._type = probe.images.dtype
         self._speed = ""
         with torch.inference_mode():
@@ -87,12 +87,12 @@ class Scorer:
         with torch.inference_mode():
             given = pictures.to(self._type).contiguous(memory_format=torch.channels_last)  # (b, C, H, W)
             output = read_output(self._net, given)
-            if not isinstance(self._asked, Tensor):
-                scores = score_of(self._asked, output, pictures).to(pictures.dtype)  # (b,)
+            if not isinstance(self._objective, Tensor):
+                scores = score_of(self._objective, output, pictures).to(pictures.dtype)  # (b,)
             else:
                 logits = as_logits(output, pictures).to(pictures.dtype)  # (b, classes)
                 logits = logits.softmax(dim=1) if self._read == "probability" else logits
-                scores = logits[:, self._asked[index]]  # (b,)
+                scores = logits[:, self._objective[index]]  # (b,)
         return scores.clone()
 
     def choose(self, pictures: Tensor, count: int) -> None:

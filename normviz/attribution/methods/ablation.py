@@ -59,11 +59,11 @@ def ablation_cam(
     for index, maps in enumerate(activations):
         order = strength[index].argsort(descending=True, stable=True)  # (K,)
         order = order[: int(strength[index].count_nonzero())]  # (K',)
-        whole = probe.tail(maps[None], index)  # (1,)
+        whole = probe.score_from_layer(maps[None], index)  # (1,)
         for channels in torch.split(order, chunk) if len(order) else ():
             without = maps.repeat(len(channels), 1, 1, 1)  # (b, K, h, w)
             without[torch.arange(len(channels), device=maps.device), channels] = 0
-            weights[index, channels] = whole - probe.tail(without, index)  # (b,)
+            weights[index, channels] = whole - probe.score_from_layer(without, index)  # (b,)
             steps.advance()
             if preview:
                 preview(heatmap())

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from normviz.attribution.engine.attention import PlainAttention
 from normviz.attribution.engine.forward import score_of
 from normviz.attribution.engine.grid import first_tensor, replaced
-from normviz.attribution.engine.model_copy import private_copy
+from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.engine.network import as_logits, read_output, recording, scan
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.targets import Score
@@ -47,7 +47,7 @@ def shapley_cam(probe: Probe, utility: Utility = "rest") -> Tensor:
     """
     if utility not in get_args(Utility):
         raise ValueError(f"shapley_cam offers {', '.join(get_args(Utility))}; received {utility!r}")
-    target = probe.asked
+    target = probe.objective
     if utility == "rest" and isinstance(target, Tensor):
         target = _rest(target)
     gradient, product = second_order(probe, target)  # (N, K, h, w) each
@@ -85,7 +85,7 @@ def second_order(probe: Probe, target: Tensor | Score) -> tuple[Tensor, Tensor]:
         leaves[:] = [tensor.detach().clone().requires_grad_()]
         return replaced(output, leaves[0].clone())  # what follows may write into its input
 
-    with private_copy(probe.model, known) as net, recording(), PlainAttention():
+    with borrow_copy(probe.model, known) as net, recording(), PlainAttention():
         hook = net.get_submodule(probe.layer).register_forward_hook(cut)
         try:
             output = read_output(net, probe.images.clone())

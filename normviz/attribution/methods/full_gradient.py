@@ -15,8 +15,8 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from normviz.attribution.engine.attention import plain
 from normviz.attribution.engine.forward import score_of
-from normviz.attribution.engine.grid import Grid, alike, find_grid
-from normviz.attribution.engine.model_copy import private_copy
+from normviz.attribution.engine.grid import Grid, find_grid, square_cells
+from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.engine.network import read_output, recording, scan
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import register
@@ -101,14 +101,14 @@ def full_gradients(probe: Probe) -> FullGradients:
         Srinivas & Fleuret 2019, proposition 1, and section 3 for the implicit biases.
     """
     trace = _Trace(probe.images, scan(probe.model, probe.images)[0].grids)
-    with private_copy(probe.model) as net, recording(), ExitStack() as stack:
+    with borrow_copy(probe.model) as net, recording(), ExitStack() as stack:
         for name, module in net.named_modules():
             stack.callback(module.register_forward_pre_hook(trace.enter(name)).remove)
             stack.callback(module.register_forward_hook(trace.leave).remove)
         leaf = probe.images.clone().requires_grad_()  # (N, C, H, W)
         with trace:
             output = read_output(net, leaf.clone())
-            score = score_of(probe.asked, output, probe.images)  # (N,)
+            score = score_of(probe.objective, output, probe.images)  # (N,)
         sources = [leaf, *(piece.shift for piece in trace.pieces)]
         gradients = torch.autograd.grad(score.sum(), sources, allow_unused=True)
     parts = [
@@ -224,7 +224,7 @@ class _Trace(TorchFunctionMode):
         elif not self._tokens:
             grid = find_grid(nn.Identity(), result, self._images)
         cells = grid.shape[1:] if grid else (1, 1)
-        return grid if cells != (1, 1) and alike(cells, self._images.shape[2:]) else None
+        return grid if cells != (1, 1) and square_cells(cells, self._images.shape[2:]) else None
 
 
 def _name(func: Callable[..., Any]) -> str:

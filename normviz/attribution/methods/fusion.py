@@ -52,7 +52,7 @@ def layer_cam_fusion(
     if not names:
         raise ValueError("fusion needs at least one layer; received none")
     maps = []
-    for depth, one in enumerate(probes(probe.model, probe.images, probe.asked, names)):
+    for depth, one in enumerate(probes(probe.model, probe.images, probe.objective, names)):
         heatmap = layer_cam(one)  # (N, h, w)
         highest = heatmap.amax(dim=(1, 2), keepdim=True)  # (N, 1, 1)
         share = heatmap / torch.where(highest > 0, highest, 1)  # (N, h, w)

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normviz.attribution.engine.blur import blurred
+from normviz.attribution.engine.blur import gaussian_blur
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import Read, Scorer, Steps, check_choice
 from normviz.registry import Range, register
@@ -202,7 +202,7 @@ def _cover(image: Tensor, fill: Fill, side: int) -> Tensor:
         return torch.zeros_like(image)
     if fill == "mean":
         return image.mean(dim=(1, 2), keepdim=True).expand_as(image)
-    return blurred(image[None], side / 2)[0]
+    return gaussian_blur(image[None], side / 2)[0]
 
 
 def _parts(order: list[int], chunk: int) -> Iterator[list[int]]:

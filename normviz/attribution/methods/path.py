@@ -8,8 +8,8 @@ from typing import Annotated, Literal, get_args
 import torch
 from torch import Tensor
 
-from normviz.attribution.engine.averaging import averages
-from normviz.attribution.engine.blur import blurred
+from normviz.attribution.engine.averaging import averaged_map
+from normviz.attribution.engine.blur import gaussian_blur
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import Range, register
 
@@ -65,7 +65,7 @@ def integrated_gradients(
         shares = torch.tensor([(order[s] + 0.5) / steps for s in some]).to(way).view(-1, 1, 1, 1)  # (b, 1, 1, 1)
         return probe.gradient_at(start[index] + shares * way[index], index).sum(dim=0)  # (C, H, W)
 
-    heatmap = averages(len(way), steps, chunk, part, lambda gradients: way * gradients, progress, preview)
+    heatmap = averaged_map(len(way), steps, chunk, part, lambda gradients: way * gradients, progress, preview)
     if note:
         note(_completeness(probe, start, heatmap, steps))
     return heatmap
@@ -82,14 +82,14 @@ def baseline_of(images: Tensor, kind: Baseline) -> Tensor:
     if kind == "black":
         return images.amin(dim=(2, 3), keepdim=True).expand_as(images)  # (N, C, H, W)
     if kind == "blur":
-        return blurred(images, BLUR * max(images.shape[2:]))  # (N, C, H, W)
+        return gaussian_blur(images, BLUR * max(images.shape[2:]))  # (N, C, H, W)
     raise ValueError(f"integrated_gradients offers the baselines {', '.join(get_args(Baseline))}; received {kind!r}")
 
 
 def _completeness(probe: Probe, start: Tensor, heatmap: Tensor, steps: int) -> str:
     """How far the map's sum is from the change of the score, for the image where it is furthest."""
     sums = heatmap.sum(dim=(1, 2, 3))  # (N,)
-    ends = [probe.ask(torch.stack([probe.images[i], start[i]]), i) for i in range(len(start))]  # N of (2,)
+    ends = [probe.score_at(torch.stack([probe.images[i], start[i]]), i) for i in range(len(start))]  # N of (2,)
     changes = torch.stack([end[0] - end[1] for end in ends])  # (N,)
     worst = int((sums - changes).abs().argmax())
     total, change = float(sums[worst]), float(changes[worst])

@@ -89,7 +89,7 @@ def score_cam(
     for index, alive in enumerate(varies):
         _score_channels(probe, scorer, found, index, alive, rest, see, chunk, steps)
     if note:
-        score = "the logit" if isinstance(probe.asked, Tensor) else "the target's value"
+        score = "the logit" if isinstance(probe.objective, Tensor) else "the target's value"
         note(f"Convention “{convention}”: {_IN_WORDS[convention].format(score=score)}. {scorer.sentence()}")
     return found.heatmap()
 

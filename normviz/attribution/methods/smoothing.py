@@ -8,7 +8,7 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from normviz.attribution.engine.averaging import averages, noisy
+from normviz.attribution.engine.averaging import averaged_map, noisy_samples
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import Range, register
 
@@ -54,12 +54,12 @@ def smooth_grad(
     """
 
     def part(index: int, some: range) -> Tensor:
-        return probe.gradient_at(noisy(probe.images[index], sigma, seed, some), index).sum(dim=0)  # (C, H, W)
+        return probe.gradient_at(noisy_samples(probe.images[index], sigma, seed, some), index).sum(dim=0)  # (C, H, W)
 
     def draw(gradients: Tensor) -> Tensor:
         return gradients.abs().amax(dim=1)  # (N, H, W)
 
-    heatmap = averages(len(probe.images), samples, chunk, part, draw, progress, preview)
+    heatmap = averaged_map(len(probe.images), samples, chunk, part, draw, progress, preview)
     if note:
         note(_sentence(samples, sigma, seed))
     return heatmap
@@ -112,7 +112,7 @@ def smooth_grad_cam_pp(
     answer = activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
 
     def part(index: int, some: range) -> Tensor:
-        _, g = probe.layer_at(noisy(probe.images[index], sigma, seed, some), index)  # (b, K, h, w)
+        _, g = probe.layer_at(noisy_samples(probe.images[index], sigma, seed, some), index)  # (b, K, h, w)
         return torch.stack([(g**power).sum(dim=0) for power in (1, 2, 3)])  # (3, K, h, w)
 
     def draw(powers: Tensor) -> Tensor:
@@ -122,7 +122,7 @@ def smooth_grad_cam_pp(
         weights = (alpha * first.relu()).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
         return (weights * activations).sum(dim=1).relu()  # (N, h, w)
 
-    heatmap = averages(len(probe.images), samples, chunk, part, draw, progress, preview)
+    heatmap = averaged_map(len(probe.images), samples, chunk, part, draw, progress, preview)
     if note:
         note(_sentence(samples, sigma, seed))
     return heatmap

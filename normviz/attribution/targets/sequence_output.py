@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from normviz.attribution.targets.image import logits_of
+from normviz.attribution.targets.image_output import logits_of
 
 
 def _rows(output: object, what: str) -> Tensor:
