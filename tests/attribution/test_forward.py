@@ -207,7 +207,7 @@ def test_a_difference_of_classes() -> None:
     assert str(Difference(1, 3)) == "class 1 and not class 3"
     with pytest.raises(ValueError, match="there is no class 9"):
         _ = Probe(net, images, Difference(1, 9), "bn2").score
-    with pytest.raises(ValueError, match="explains no class but class 1 and not class 3"):
+    with pytest.raises(ValueError, match="the target is class 1 and not class 3, not a class"):
         _ = probe.target
 
 
@@ -250,9 +250,9 @@ def test_similarity_to_another_picture() -> None:
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        (lambda output: output, "must give one number for each image"),
+        (lambda output: output, "must return one number per image"),
         (lambda output: output[:, 0] / 0, "score is not finite"),
-        (lambda output: 3.0, "must give one number for each image"),
+        (lambda output: 3.0, "must return one number per image"),
     ],
 )
 def test_a_target_gives_one_finite_number_for_each_image(target: Any, said: str) -> None:
@@ -266,7 +266,7 @@ def test_a_function_of_the_output_is_a_target() -> None:
     per_class = torch.stack([Probe(net, images, c, "bn2").gradients for c in range(5)])  # (5, N, K, h, w)
     expected = (2 * probe.logits.T[:, :, None, None, None] * per_class).sum(dim=0)
     torch.testing.assert_close(probe.gradients, expected)
-    with pytest.raises(ValueError, match="explains no class"):
+    with pytest.raises(ValueError, match="not a class"):
         score_cam(probe, "paper")
 
 
@@ -276,7 +276,7 @@ class SecondInput(nn.Module):
 
 
 def test_a_second_input_is_named() -> None:
-    with pytest.raises(ValueError, match=r"needs more than images .*'prompt'.*binds the other inputs"):
+    with pytest.raises(ValueError, match=r"requires inputs besides images .*'prompt'.*fixes the other inputs"):
         Probe(SecondInput(), pictures(1, dtype=torch.float32))
 
 

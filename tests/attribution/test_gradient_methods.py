@@ -180,7 +180,7 @@ def test_the_second_derivative_passes_attention() -> None:
 
 def test_shapley_cam_takes_a_target_that_is_no_class_and_refuses_unknown_utilities(probe: Probe) -> None:
     close(shapley_cam(probe.for_target(Difference(2, 1))), grad_cam(probe.for_target(Difference(2, 1))))
-    with pytest.raises(ValueError, match="offers rest, logit; received 'probability'"):
+    with pytest.raises(ValueError, match="supports rest, logit; received 'probability'"):
         shapley_cam(probe, "probability")  # type: ignore[arg-type]
 
 

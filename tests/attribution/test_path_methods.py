@@ -231,5 +231,5 @@ def test_the_note_states_what_is_missing(probe: Probe) -> None:
 
 
 def test_an_unknown_baseline_is_refused(probe: Probe) -> None:
-    with pytest.raises(ValueError, match="offers the baselines mean, black, blur; received 'noise'"):
+    with pytest.raises(ValueError, match="supports the baselines mean, black, blur; received 'noise'"):
         integrated_gradients(probe, "noise")  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def watch_tail(monkeypatch: pytest.MonkeyPatch) -> list[int]:
         sizes.append(len(activations))
         return original(self, activations, index)
 
-    monkeypatch.setattr(Probe, "tail", watched)
+    monkeypatch.setattr(Probe, "score_from_layer", watched)
     return sizes
 
 

@@ -215,9 +215,9 @@ def test_other_heads_are_refused_with_the_reason() -> None:
     pooled_by_max = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(6, 4)
     ).double()
-    with pytest.raises(ValueError, match="'4' applied to the pooled channels of layer '1' does not give the logits"):
+    with pytest.raises(ValueError, match="'4' applied to the pooled channels of layer '1' does not return the logits"):
         cam(Probe(pooled_by_max, pictures()))
-    with pytest.raises(ValueError, match="'fc' applied to the pooled channels of layer 'conv' does not give"):
+    with pytest.raises(ValueError, match="'fc' applied to the pooled channels of layer 'conv' does not return"):
         cam(Probe(pooled_net(), pictures(), layer="conv"))
 
 

@@ -180,7 +180,7 @@ def test_a_network_without_feature_maps(method: Method) -> None:
 def test_nan_weights_are_named(method: Method) -> None:
     net = network()
     net.fc.weight.data[1, 0] = torch.nan
-    with pytest.raises(ValueError, match=r"not finite .*its weights hold NaN"):
+    with pytest.raises(ValueError, match=r"not finite .*its weights contain NaN"):
         run(method, net, pictures(1, 32))
 
 

@@ -172,7 +172,9 @@ def test_a_box_s_score_is_its_softmax_with_nothing_among_the_classes() -> None:
     ):
         with pytest.raises(ValueError, match=sentence):
             score(Output(LOGITS))
-    with pytest.raises(ValueError, match=r"needs logits \(N, boxes, classes \+ 1\); the model returned shape \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"requires logits \(N, boxes, classes \+ 1\); the model returned shape \(2, 3\)"
+    ):
         BoxScore(0, 0)(LOGITS[0])
 
 
@@ -182,12 +184,12 @@ def test_a_token_s_log_probability() -> None:
     assert torch.allclose(TokenLogProbability(1, 1)(Output(LOGITS)), expected)
     everything = torch.stack([TokenLogProbability(token, 0)(Output(LOGITS)) for token in range(3)])
     assert torch.allclose(everything.exp().sum(dim=0), torch.ones(2))
-    assert str(TokenLogProbability(1)) == "token 1 next" and str(TokenLogProbability(1, 0)) == "token 1 after place 0"
+    assert str(TokenLogProbability(1)) == "token 1 next" and str(TokenLogProbability(1, 0)) == "token 1 at position 0"
     with pytest.raises(ValueError, match="there is no token 3: this model's are 0 to 2"):
         TokenLogProbability(3)(Output(LOGITS))
-    with pytest.raises(ValueError, match="there is no place 4: the model returned 2, 0 to 1"):
+    with pytest.raises(ValueError, match="there is no position 4: the model returned 2, 0 to 1"):
         TokenLogProbability(0, 4)(Output(LOGITS))
-    with pytest.raises(ValueError, match=r"needs logits \(N, places, tokens\); the model returned a str"):
+    with pytest.raises(ValueError, match=r"requires logits \(N, positions, tokens\); the model returned a str"):
         TokenLogProbability(0)("words")
 
 

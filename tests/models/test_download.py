@@ -160,7 +160,7 @@ def test_a_huge_network_is_refused_before_anything_is_fetched(hub: Hub, stored: 
     with (folder / "model.safetensors").open("r+b") as file:
         file.truncate(LARGEST + 1)  # sparse: it takes no room on the disk
     hub.networks["someone/huge"] = folder
-    with pytest.raises(ValueError, match=r"someone/huge has 2,000 MB, more than 2,000; choose a smaller network"):
+    with pytest.raises(ValueError, match=r"someone/huge has 2,000 MB, above the limit of 2,000 MB"):
         look_up("someone/huge")
 
 

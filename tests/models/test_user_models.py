@@ -84,8 +84,11 @@ def test_nothing_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPa
             "tests.support.user_models:nothing must return an nn.Module or a Classifier; it returned a str",
         ),
         ("x=tests.support.user_models:features", r"to logits \(1, classes\); it returned shape \(1, 4, 222, 222\)"),
-        ("x=tests.support.user_models:few_names", "returns 3 logits, so it needs 3 distinct class names; received 3, 2"),
-        ("x=tests.support.user_models:flat", r"std of the network 'x' must be above 0; received \(0.0, 1.0, 1.0\)"),
+        (
+            "x=tests.support.user_models:few_names",
+            "returns 3 logits, so it needs 3 distinct class names; received 3, 2",
+        ),
+        ("x=tests.support.user_models:flat", r"'x' must be above 0; received \(0.0, 1.0, 1.0\)"),
         (
             "x=tests.support.user_models:gray",
             r"std of the network 'x' must be three numbers, one per color; received \(1.0,\)",

@@ -100,7 +100,7 @@ def test_a_cell_of_the_link_is_taken_apart() -> None:
     assert sheet_of(test)["chosen"] == [1, 0, 3, 5]
     test.text_input(key="cell").set_value("4, 1, 5, 5").run()
     fine(test)
-    assert "read at the input" in words(test)
+    assert "computed at the input" in words(test)
 
 
 def test_no_method_is_said() -> None:

@@ -1,4 +1,4 @@
-"""Backward rules for ReLUs, put on every kind of ReLU alike for the length of one forward pass."""
+"""Modified backward rules for ReLUs, applied to all kinds of ReLU during one forward pass."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _SMOOTH = {
 
 
 class ReluRule(TorchFunctionMode):
-    """While active, ReLUs of this thread propagate gradients by a rule of their own.
+    """While active, ReLUs in this thread propagate gradients by a modified rule.
 
-    `F.relu`, `torch.relu`, `x.relu_()`, `nn.ReLU`, ReLU6 and clamps at 0 are all seen, in-place or not.
+    `F.relu`, `torch.relu`, `x.relu_()`, `nn.ReLU`, ReLU6 and clamps at 0 are recognized, in-place or not.
 
     Attributes:
-        seen: how many ReLUs on the way from the input were met.
-        others: the names of activation functions that are no ReLU, to which no rule applies.
+        seen: number of ReLUs that depend on the input.
+        others: names of other activation functions, for which the rule is not defined.
     """
 
     def __init__(self, rule: Rule) -> None:
@@ -55,7 +55,7 @@ class ReluRule(TorchFunctionMode):
 
 
 def _ceiling(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float | None:
-    """Where the ReLU that this call is saturates (infinity for a plain one); None for any other call."""
+    """The value at which the ReLU of this call saturates (infinity for a plain one); None for any other call."""
     if func in _RELU:
         return math.inf
     if func in _RELU6:
@@ -72,7 +72,7 @@ def _ceiling(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
 
 
 class _RuledRelu(torch.autograd.Function):
-    """min(max(x, 0), ceiling); backward relu(R) for the deconvnet, relu(R) 1[0 < x < ceiling] for guided."""
+    """min(max(x, 0), ceiling), with backward relu(R) for deconvnet and relu(R) 1[0 < x < ceiling] for guided."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, guided: bool, ceiling: float, inplace: bool) -> Tensor:
