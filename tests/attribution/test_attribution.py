@@ -1,4 +1,4 @@
-"""The attribution methods against slow references and their closed forms, on every form of ReLU and in batches."""
+"""Attribution methods against slow references and closed forms, for all kinds of ReLU and in batches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DRAWN_AT_INPUT = ("deconvnet", "guided_backprop", "guided_grad_cam", "integrated
 
 
 def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
-    """Equal to a share of the largest value."""
+    """Equal within a fraction of the largest value."""
     assert ours.shape == theirs.shape
     off, scale = (ours - theirs).abs().max(), theirs.abs().max()
     assert scale > 0, "an empty map proves nothing"
@@ -127,7 +127,7 @@ def test_grad_cam_pp_weights_in_closed_form(probe: Probe) -> None:
 
 
 def test_grad_cam_pp_with_derivatives_of_the_exponential_by_autograd(probe: Probe) -> None:
-    """First, second and third derivative of exp(S_c), taken by autograd on the tail alone."""
+    """First, second and third derivative of exp(S_c), computed by autograd on the layers after the activations."""
     fc = probe.model.get_submodule("fc")
     for index, target in enumerate(TARGETS.tolist()):
         a = probe.activations[index]

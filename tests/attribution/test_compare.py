@@ -1,4 +1,4 @@
-"""Maps side by side: one pass for all, refusals in their cells, correlations, and a cell taken apart."""
+"""Comparison of maps: shared passes, errors in cells, correlations, and the decomposition of a cell."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Counted(nn.Module):
         import copy
 
         other = Counted(copy.deepcopy(self.net, memo))
-        other.passes = self.passes  # one count for the network and its copies
+        other.passes = self.passes  # the network and its copies share a counter
         return other
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Counted(nn.Module):
 
 
 def raw(cell: Map) -> NDArray[np.float32]:
-    """The map of a cell that is not refused."""
+    """The map of a cell without an error."""
     assert cell.raw is not None, cell.refused
     return cell.raw
 
@@ -82,7 +82,7 @@ def test_methods_beside_layers_are_the_single_maps() -> None:
         if get(row[0].method).reads_layer:
             assert [cell.layer for cell in row] == layers
         else:
-            assert row[0] is row[1] is row[2]  # made once: the layer plays no part
+            assert row[0] is row[1] is row[2]  # computed once: the layer has no effect
         for cell, layer in zip(row, layers, strict=True):
             alone = get(cell.method).function(Probe(net, images, 2, layer))[0]
             assert cell.raw is not None

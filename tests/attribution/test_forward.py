@@ -1,4 +1,4 @@
-"""What probes read besides one layer of one class: other targets, layers, pictures, tokens, and the tail alone."""
+"""Probes of other targets, layers, images and tokens, and the part of the network after a layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class TokenNet(nn.Module):
-    """A small transformer: patches of 4 pixels, a class token before them; the class token is read."""
+    """A small transformer with patches of 4 pixels and a class token, from which the logits are computed."""
 
     def __init__(self, extra: int = 1, pooled: bool = False, classes: int = 5) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def token_net(**settings: Any) -> TokenNet:
 
 
 def full(net: nn.Module, image: Tensor, layer: str, outputs: Tensor) -> Tensor:
-    """What a network returns when a layer's output is replaced, by whole forward passes."""
+    """The network's output for a replaced layer output, from whole forward passes."""
     net = net.eval()
     rows = []
     for output in outputs:

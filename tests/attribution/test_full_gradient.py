@@ -1,4 +1,4 @@
-"""FullGrad: the parts add up to the score, whatever the network is made of."""
+"""FullGrad: the contributions sum to the score, for many kinds of network."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.support.nets import ACTIVATIONS, AttentionNet, pictures, pooled_net, 
 
 
 def complete(probe: Probe) -> None:
-    """The parts add up to the score, and it takes all of them."""
+    """The contributions sum to the score, and none of them is superfluous."""
     found = full_gradients(probe)
     close(found.total, probe.score, 1e-12)
     close(found.score, probe.score, 1e-12)
@@ -28,7 +28,7 @@ def complete(probe: Probe) -> None:
 
 
 def shake(net: nn.Module) -> nn.Module:
-    """Give every vector of parameters random values: biases, gammas and betas that matter."""
+    """Set all biases, gammas and betas to random values."""
     for parameter in net.parameters():
         if parameter.ndim == 1:
             nn.init.normal_(parameter, 0.5, 0.3)
@@ -58,7 +58,7 @@ def test_complete_in_a_transformer() -> None:
 
 
 def test_attention_between_tokens_has_no_place_in_the_map() -> None:
-    """What a block adds at its tokens is laid over the picture; scores of pairs of tokens are not."""
+    """Contributions at the tokens of a block have a position; scores of pairs of tokens have none."""
     torch.manual_seed(0)
     probe = Probe(AttentionNet().double(), pictures(), 1)
     found = full_gradients(probe)
@@ -91,7 +91,7 @@ def test_complete_where_windows_lie_in_the_batch() -> None:
 
 
 class TurnedNorm(nn.Module):
-    """A layer norm of maps (N, K, h, w) that turns them to channels last within."""
+    """A layer norm of feature maps (N, K, h, w) that computes channels-last internally."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()

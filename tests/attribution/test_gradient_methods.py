@@ -1,4 +1,4 @@
-"""The methods that read A and g at a layer: closed forms, identities, independent libraries."""
+"""Methods based on activations and gradients at a layer: closed forms, identities, independent libraries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.nets import AttentionNet, pictures, pooled_net, relu_net
 
 @pytest.fixture
 def probe() -> Probe:
-    """Two images on a conv -> ReLU -> pooling -> linear network, whose maps have 144 cells."""
+    """Two images and a conv -> ReLU -> pooling -> linear network with maps of 144 cells."""
     return Probe(pooled_net(), pictures(), TARGETS)
 
 

@@ -1,4 +1,4 @@
-"""Which layer to look at: every number of the dry run against its definition, and what is recommended."""
+"""Layer recommendation: every number against its definition, and the recommended layer."""
 
 from __future__ import annotations
 

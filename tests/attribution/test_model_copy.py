@@ -1,4 +1,4 @@
-"""The model that a probe was given is never touched: probes work on private copies of it."""
+"""Copies of networks: probes never modify the original."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def state(model: nn.Module) -> list[object]:
-    """Everything about a model that hooks, backward passes and modes could change."""
+    """The state of a model that hooks, backward passes and modes could change."""
     found: list[object] = [sorted(model.state_dict())]
     for name, module in model.named_modules():
         found += [name, type(module), id(module), module.training, sorted(vars(module))]

@@ -1,4 +1,4 @@
-"""The methods that average gradients, over noise or along a path: identities, contract, independent libraries."""
+"""Methods that average gradients over noise or along a path: identities, progress, independent libraries."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ anytime = pytest.mark.parametrize(("method", "count"), ANYTIME)
 
 @pytest.fixture
 def probe() -> Probe:
-    """Two images on a network with batch norms, a residual sum and a hidden layer."""
+    """Two images and a network with batch norms, a residual sum and a hidden layer."""
     return Probe(relu_net(), pictures(), TARGETS, "bn2")
 
 
@@ -48,7 +48,7 @@ def test_progress_runs_over_all_images_and_previews_end_in_the_map(
     assert shares == [pytest.approx(step / 6) for step in range(1, 7)]
     assert [one.shape for one in maps] == [heatmap.shape] * 6
     assert torch.equal(maps[-1], heatmap)
-    assert not maps[0][1].any() and maps[0][0].any()  # the second image was not begun
+    assert not maps[0][1].any() and maps[0][0].any()  # the second image has not started
     assert torch.equal(maps[2][0], heatmap[0])  # the first is finished
     off = [(one[0] - heatmap[0]).norm() for one in maps[:3]]
     assert off[0] > off[1] > off[2] == 0
@@ -149,7 +149,7 @@ def test_more_samples_settle() -> None:
 
 
 def test_on_a_pooled_head_noise_changes_no_gradient() -> None:
-    """Nor can torch-cam be compared elsewhere: it sums g^3 A over the cells, where the paper has g^3 sum A."""
+    """torch-cam can only be compared here: it sums g^3 A over the cells, where the paper has g^3 sum A."""
     from torchcam.methods import SmoothGradCAMpp
 
     net, images = pooled_net().eval(), pictures(1)
@@ -210,7 +210,7 @@ def test_it_equals_its_reference_from_any_baseline(baseline: Any, probe: Probe) 
 
 
 def test_captum_agrees() -> None:
-    """Its shares of the way are rounded to float32."""
+    """Captum rounds the positions on the path to float32."""
     from captum.attr import IntegratedGradients
 
     net, images = separate_relus(), pictures()

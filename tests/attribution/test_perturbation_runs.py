@@ -1,4 +1,4 @@
-"""How the methods that ask the network many times run: how they report, other targets, bad settings."""
+"""Perturbation methods: progress, previews, other targets, invalid options."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_the_note_is_one_paragraph_and_names_what_is_random(function: Function, 
 def test_no_pass_is_larger_than_the_chunk(
     function: Function, knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So memory is bounded by the chunk, whatever the number of channels, squares or masks."""
+    """Memory is bounded by the chunk, whatever the number of channels, squares or masks."""
     sizes = watch_tail(monkeypatch)
 
     def watched(net: nn.Module, images: Tensor) -> object:

@@ -1,4 +1,4 @@
-"""Global average pooling as a computation, held against the network's own forward pass."""
+"""The decomposition with global average pooling against the network's own forward pass."""
 
 from __future__ import annotations
 

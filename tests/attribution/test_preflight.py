@@ -1,4 +1,4 @@
-"""Why is it blank? Networks that trip each cause, and the sentence that names the cause and the cure."""
+"""Explanations of blank maps: networks that trigger each cause, and the sentence with cause and remedy."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ FEW = 6  # samples, steps and masks of methods that take many
 
 
 def few(method: Method) -> dict[str, int]:
-    """Settings with which a method that asks many times asks a few times."""
+    """Options that limit slow methods to a few evaluations."""
     whole = [knob for knob in method.knobs if knob.type is int and knob.range and knob.default > 2 * FEW]  # type: ignore[operator]
     return {knob.name: max(FEW, int(knob.range.low)) for knob in whole if knob.range}
 
 
 def blank(probe: Probe, method: Method, name: str | None = "cat") -> tuple[Tensor, str | None]:
-    """A map, and why it is blank."""
+    """A map, and the explanation if it is blank."""
     heatmap = method.function(probe, **few(method))
     return heatmap, empty_reason(heatmap, probe, method.name, name)
 
 
 def dead() -> PooledNet:
-    """A network whose ReLU passes nothing."""
+    """A network with a ReLU that is never active."""
     net = pooled_net()
     with torch.no_grad():
         net.get_parameter("conv.bias").fill_(-1e3)
@@ -43,7 +43,7 @@ def dead() -> PooledNet:
 
 
 def flat() -> PooledNet:
-    """A network whose channels are the same everywhere."""
+    """A network with constant channels."""
     net = pooled_net()
     with torch.no_grad():
         net.conv.weight.zero_()
@@ -53,7 +53,7 @@ def flat() -> PooledNet:
 
 
 def weighing(value: float) -> PooledNet:
-    """A network whose class 1 gives each channel the same weight."""
+    """A network in which class 1 has the same weight for each channel."""
     net = pooled_net()
     with torch.no_grad():
         net.fc.weight[1] = value
@@ -61,7 +61,7 @@ def weighing(value: float) -> PooledNet:
 
 
 def cured(reason: str | None) -> str:
-    """The sentence, which names a cause and a cure."""
+    """The sentence, checked to contain a cause and a remedy."""
     assert reason is not None
     cause, _, _ = reason.partition(": ")
     assert cause and any(word in reason for word in ("choose", "explain", "look", "compute", "try", "let")), reason
@@ -137,7 +137,7 @@ def test_evidence_against_is_named_where_a_relu_hides_it() -> None:
 
 
 def test_the_cures_that_are_named_show_something() -> None:
-    """At an inner layer, products of both signs add up to less than 0 in each cell, and CAM refuses the head."""
+    """At an inner layer, products of both signs sum to less than 0 in each cell, and CAM is not applicable."""
     probe = Probe(relu_net(seed=3), pictures(1), 0, "pool")
     heatmap, reason = blank(probe, get("grad_cam"))
     products = probe.activations * probe.gradients
@@ -167,7 +167,7 @@ def test_a_class_that_does_not_react(method: Method) -> None:
 
 
 class Wild(nn.Module):
-    """Its layer is infinite in a cell; the logits are finite, as what follows is bounded."""
+    """A network with an infinite activation and finite logits."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,7 +232,7 @@ def test_guided_grad_cam_is_blank_for_the_reason_of_its_factors() -> None:
 
 
 def certain(output: Tensor) -> Tensor:
-    """A probability that has reached 1."""
+    """A saturated probability."""
     return (1e5 * output).softmax(dim=1).amax(dim=1)
 
 
@@ -244,7 +244,7 @@ def test_a_target_that_is_saturated() -> None:
 
 
 def test_a_class_that_is_certain_already() -> None:
-    """A method that reads probabilities sees no change, although the logit moves."""
+    """Methods based on probabilities see no change, although the logit changes."""
     net = pooled_net()
     with torch.no_grad():
         net.get_parameter("fc.bias")[1] = 200.0

@@ -1,4 +1,4 @@
-"""The probe: what it computes and keeps, its layers and its head."""
+"""The probe: values, caching, layers and head."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_without_a_target_each_image_explains_its_top_class() -> None:
 
 
 def counted_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of images of each pass that probes make from now on."""
+    """The number of images in each pass from now on."""
     from normviz.attribution.engine import forward, probe
     from normviz.attribution.engine.network import read_output
 

@@ -1,4 +1,4 @@
-"""What a probe refuses, each time with the reason: images, models, classes and layers."""
+"""Errors of the probe: images, models, classes and layers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Broken(nn.Module):
-    """Returns what it is told to."""
+    """Returns a given value."""
 
     def __init__(self, make: Callable[[Tensor], object]) -> None:
         super().__init__()

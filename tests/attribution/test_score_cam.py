@@ -1,4 +1,4 @@
-"""Score-CAM's machinery: chunks, shared passes, progress, notes, folded batch norms and bfloat16."""
+"""Score-CAM: chunks, shared passes, progress, notes, folded batch norms and bfloat16."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @pytest.fixture
 def probe() -> Probe:
-    """Two images on a conv -> ReLU -> pooling -> linear network."""
+    """Two images and a conv -> ReLU -> pooling -> linear network."""
     return Probe(pooled_net(), pictures(), TARGETS)
 
 
@@ -115,7 +115,7 @@ def test_the_note_names_the_convention(probe: Probe) -> None:
 
 def test_batch_norms_are_folded_only_where_they_alone_read_the_convolution() -> None:
     class Read(nn.Module):
-        """Reads the convolution a second time, unlike what folding allows."""
+        """Uses the convolution twice, so that it cannot be folded."""
 
         def __init__(self) -> None:
             super().__init__()

@@ -1,4 +1,4 @@
-"""Boxes, words, pixels and likeness as targets, on small random networks of the Hub's kinds."""
+"""Boxes, tokens, pixels and embeddings as targets, with small random transformers networks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def images(count: int = 2) -> Tensor:
 
 
 def ready(model: Any) -> nn.Module:
-    """Random weights large enough to tell pictures apart, in inference mode, its attention in plain operations."""
+    """A model with large random weights, in inference mode, with unfused attention."""
     generator = torch.Generator().manual_seed(0)
     for values in model.parameters():
         if values.ndim > 1:
@@ -54,7 +54,7 @@ def detector() -> tuple[nn.Module, Score]:
 
 
 def captioner() -> tuple[nn.Module, Score]:
-    """A vision transformer and GPT-2; asked: the third word after two."""
+    """A vision transformer and GPT-2, with the third token after two as the target."""
     import transformers as tf
 
     encoder = tf.ViTConfig(**SMALL, **PATCHES)
@@ -65,7 +65,7 @@ def captioner() -> tuple[nn.Module, Score]:
 
 
 def answerer() -> tuple[nn.Module, Score]:
-    """GIT reads the question after the picture; asked: the first word of the answer."""
+    """GIT with a question after the image, and the first token of the answer as the target."""
     import transformers as tf
 
     config = tf.GitConfig(**SMALL, vision_config={**SMALL, **PATCHES}, vocab_size=20, max_position_embeddings=16)
@@ -119,7 +119,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def made(kind: str) -> tuple[nn.Module, Score]:
-    """A network with the same random weights at every call, and what is asked of it."""
+    """A network with fixed random weights, and its target."""
     torch.manual_seed(0)
     return KINDS[kind]()
 
@@ -168,7 +168,7 @@ def test_a_box_s_score_is_its_softmax_with_nothing_among_the_classes() -> None:
     assert str(BoxScore(1, 0)) == "class 0 in box 1"
     for score, sentence in (
         (BoxScore(2, 0), "there is no box 2: the model returned 2, 0 to 1"),
-        (BoxScore(0, 2), "there is no class 2: this model's are 0 to 1"),  # the last one says that nothing is there
+        (BoxScore(0, 2), "there is no class 2: this model's are 0 to 1"),  # the last one means "no object"
     ):
         with pytest.raises(ValueError, match=sentence):
             score(Output(LOGITS))
@@ -195,7 +195,7 @@ def test_a_token_s_log_probability() -> None:
 
 # -------------------------------------------------------------------------------------------- bound inputs
 class Both(nn.Module):
-    """Adds a number per picture from its second input."""
+    """Adds one number per image from its second input."""
 
     def forward(self, picture: Tensor, number: Tensor, twice: bool = False) -> Tensor:
         assert len(number) == len(picture)
@@ -205,7 +205,7 @@ class Both(nn.Module):
 def test_other_inputs_are_repeated_for_every_image() -> None:
     number = torch.tensor([[1.0, 2.0, 3.0]])
     bound = FixedInputs(Both(), "picture", number=number, twice=True)
-    number.zero_()  # it holds its own
+    number.zero_()  # the module has its own copy
     x = images(3)
     assert torch.allclose(bound(x), x.mean(dim=(2, 3)) + torch.tensor([2.0, 4.0, 6.0]))
     assert bound.to(torch.float64).input_number.dtype == torch.float64

@@ -1,4 +1,4 @@
-"""Image classifiers as the Hub stores them: small random ones are read, asked, explained; bad ones are refused."""
+"""Image classifiers from the Hub: small random ones are read, run and explained; invalid ones are rejected."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from tests.support.checkpoints import CLASSES, FAMILIES, SIDE, write_checkpoint
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ("tabby, tabby cat", "crane (1)", "crane (2)", "coffee mug")
-SMALL = {"samples": 2, "masks": 8, "window": 0.5, "stride": 0.25}  # knobs that only cost time here
+SMALL = {"samples": 2, "masks": 8, "window": 0.5, "stride": 0.25}  # fewer evaluations
 RELU_RULES = {"deconvnet", "guided_backprop", "guided_grad_cam"}
 WITH_RELU = {"resnet", "bit", "regnet"}
-NO_RELU = {  # methods that leave nothing out, so that their map is not all 0
+NO_RELU = {  # methods without a ReLU, so that their map is not all 0
     "cam", "eigen_cam", "eigen_grad_cam", "full_grad", "hires_cam", "integrated_gradients", "kpca_cam", "occlusion",
     "rise", "saliency", "smooth_grad",
 }  # fmt: skip
@@ -40,7 +40,7 @@ POOLED = {"resnet", "bit", "regnet", "mobilenet_v2", "efficientnet", "swin"}  # 
 
 
 class Checkpoints(dict[str, Path]):
-    """The folder of a network of each family, written when it is first asked for."""
+    """The folder of a network of each family, written on first use."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -78,14 +78,14 @@ def test_it_answers_as_transformers_does(
     import transformers as tf
 
     processor = tf.AutoImageProcessor.from_pretrained(folders[family], backend="pil")
-    model = tf.AutoModelForImageClassification.from_pretrained(folders[family])  # its own attention, not ours
+    model = tf.AutoModelForImageClassification.from_pretrained(folders[family])  # with its default attention
     picture = Image.fromarray(photo.permute(1, 2, 0).numpy())
     with torch.no_grad():
         inputs = processor(picture, return_tensors="pt")
         expected = model(**inputs).logits[0].softmax(dim=0)  # (classes,)
     assert torch.equal(classifier.prepare(photo).cpu(), inputs["pixel_values"])
     assert torch.allclose(classifier.probabilities(photo), expected, atol=1e-5)
-    assert expected.max() - expected.min() > 0.01  # or the comparison says little
+    assert expected.max() - expected.min() > 0.01  # otherwise the comparison is meaningless
 
 
 def test_its_facts(classifier: Classifier, photo: Tensor) -> None:
@@ -141,7 +141,7 @@ def test_layers_have_readable_names_and_maps(family: str, classifier: Classifier
 
 
 def cheap(method: Method) -> dict[str, Value]:
-    """A method's settings that cost little."""
+    """Options that limit a method's cost."""
     settings: dict[str, Value] = {knob.name: SMALL[knob.name] for knob in method.knobs if knob.name in SMALL}
     if any(knob.name == "steps" for knob in method.knobs):
         settings["steps"] = 4
@@ -166,12 +166,12 @@ def test_every_method_explains_it_or_says_why_not(
         return
     assert torch.isfinite(raw).all() and len(raw) == 1
     size, cells = tuple(raw.shape[-2:]), tuple(probe.activations.shape[2:])
-    if method.takes("layers"):  # it chooses them itself, and has the size of the finest
+    if method.takes("layers"):  # it chooses its layers and has the resolution of the finest
         assert size in {shape[1:] for _, shape in layers(classifier.model, images)} and size >= cells
     else:
         assert size == (tuple(images.shape[2:]) if method.level == "input" else cells)
     if method.name in NO_RELU:
-        assert raw.any()  # of the others, a ReLU may rightly leave nothing of what a random network says
+        assert raw.any()  # the ReLU of other methods may remove everything in a random network
     assert method.name not in RELU_RULES or family in WITH_RELU | {"mobilenet_v2"}
 
 
@@ -217,7 +217,7 @@ def test_folders_are_loaded_by_their_path_and_offered_where_the_server_says_so(
 
 # ------------------------------------------------------------------------------------------ what is refused
 def edited(source: Path, target: Path, **changes: object) -> Path:
-    """A copy of a checkpoint with other values in its configuration; None removes one."""
+    """A copy of a checkpoint with a changed configuration; None removes a value."""
     folder = shutil.copytree(source, target)
     config = json.loads((folder / "config.json").read_text())
     config = {key: value for key, value in {**config, **changes}.items() if value is not None}
@@ -226,7 +226,7 @@ def edited(source: Path, target: Path, **changes: object) -> Path:
 
 
 def refusal(folder: Path) -> str:
-    """The one sentence with which a folder is refused."""
+    """The error message for a folder, checked to be one sentence."""
     with pytest.raises(ValueError) as caught:
         read_folder(folder, "it", "it")
     assert "\n" not in str(caught.value) and len(str(caught.value)) < 400
@@ -348,7 +348,7 @@ def test_a_failure_is_not_kept(copy: Path) -> None:
 
 # --------------------------------------------------------------------------------------------- the curated list
 def test_the_curated_networks_weigh_what_the_list_says() -> None:
-    """Their architectures, as published, without weights: four bytes a parameter."""
+    """Their published architectures, without weights: four bytes per parameter."""
     import transformers as tf
 
     names = {i: str(i) for i in range(1000)}

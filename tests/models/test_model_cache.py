@@ -1,4 +1,4 @@
-"""Networks in memory: at most two big ones, each loaded once, none torn down while somebody uses it."""
+"""The model cache: at most two large networks, each loaded once, none released while in use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import nn
 from normviz.attribution import Probe, grad_cam
 from normviz.models.model_cache import LARGE_BYTES, MAX_LARGE, ModelCache, memory_size
 
-SMALL, LARGE = 10, 1000  # numbers of a layer's weights
+SMALL, LARGE = 10, 1000  # number of weights
 
 
 def net(size: int) -> tuple[nn.Module, tuple[str, ...]]:
@@ -64,7 +64,7 @@ def test_who_still_uses_a_dropped_network_keeps_it_and_gets_the_same_again() -> 
     for name in "bc":
         kept.get(name, lambda: net(LARGE))
     assert "a" not in kept
-    assert used(torch.ones(1, LARGE)).shape == (1, 1)  # nothing was torn down
+    assert used(torch.ones(1, LARGE)).shape == (1, 1)  # it was not released
     again = kept.get("a", lambda: net(SMALL))
     assert again == (used, facts) and "a" in kept and "b" not in kept
 

@@ -1,4 +1,4 @@
-"""The residual network, its file, the catalog, and the classifier that comes with the project."""
+"""The residual network, its weight file, the catalog, and the embedded classifier."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Networks of one's own: what NORMVIZ_MODELS may name, what is read of them, and one sentence for each mistake."""
+"""User models: NORMVIZ_MODELS, optional attributes, and one sentence for each mistake."""
 
 from __future__ import annotations
 

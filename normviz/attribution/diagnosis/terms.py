@@ -124,8 +124,8 @@ def channel_weights(method: Method, probe: Probe, settings: Mapping[str, Value] 
     """
     if method.weights is None or not has_channel_weights(method):
         raise ValueError(no_terms_reason(method))
-    known = inspect.signature(method.weights).parameters
-    weights: Tensor = method.weights(probe, **{k: v for k, v in (settings or {}).items() if k in known})
+    parameters = inspect.signature(method.weights).parameters
+    weights: Tensor = method.weights(probe, **{k: v for k, v in (settings or {}).items() if k in parameters})
     return weights  # (N, K, 1, 1) or (N, K, h, w)
 
 

@@ -123,7 +123,7 @@ class Probe:
     @property
     def objective(self) -> Tensor | Score:
         """The target: the class of each image (N,), or a function of the model's output."""
-        return self._objective.what
+        return self._objective.value
 
     @property
     def score(self) -> Tensor:
@@ -172,7 +172,7 @@ class Probe:
             leaf = self.images.clone().requires_grad_()  # (N, C, H, W)
             with mode or nullcontext():
                 output = read_output(net, leaf.clone())
-            if mode and not mode.seen:
+            if mode and not mode.found:
                 others = f"; it uses {', '.join(sorted(mode.others))}, for which the rule is not defined"
                 raise ValueError(
                     f"{rule} requires a network with ReLUs, and none was found between the images and the logits"
@@ -180,7 +180,7 @@ class Probe:
                 )
             if self._objective.given is None:  # the top class comes from this pass
                 self._pass.store_logits(as_logits(output, self.images).detach())
-            scores = score_of(self._objective.what, output, self.images)  # (N,)
+            scores = score_of(self._objective.value, output, self.images)  # (N,)
             return gradients_of(scores, [leaf], "the images")[0]  # (N, C, H, W)
 
     def score_at(self, images: Tensor, index: int = 0, probability: bool = False) -> Tensor:
@@ -224,8 +224,8 @@ class Probe:
         return other.activations, other.gradients
 
     def _at(self, images: Tensor, index: int) -> Probe:
-        what = self._objective.what
-        target = what[index].expand(len(images)).clone() if isinstance(what, Tensor) else what
+        objective = self.objective
+        target = objective[index].expand(len(images)).clone() if isinstance(objective, Tensor) else objective
         return Probe(self.model, images, target, self._layer)
 
     @cached_property
@@ -273,7 +273,7 @@ class _Objective:
         self.given = _checked_target(target, len(forward.images), forward.scan.classes, forward.images.device)
 
     @cached_property
-    def what(self) -> Tensor | Score:
+    def value(self) -> Tensor | Score:
         """The class of each image (N,), or the function."""
         if self.given is not None:
             return self.given
@@ -282,25 +282,25 @@ class _Objective:
 
     @property
     def target(self) -> Tensor:
-        if not isinstance(self.what, Tensor):
-            raise ValueError(f"the target is {self.what}, not a class: choose a method that does not require a class")
-        return self.what
+        if not isinstance(self.value, Tensor):
+            raise ValueError(f"the target is {self.value}, not a class: choose a method that does not require a class")
+        return self.value
 
     @cached_property
     def score(self) -> Tensor:
-        return self._pass.scores(self.what)  # (N,)
+        return self._pass.scores(self.value)  # (N,)
 
     @cached_property
     def gradients(self) -> dict[str, Tensor]:
-        return self._pass.gradients(self.what)  # (N, K, h, w) by layer
+        return self._pass.gradients(self.value)  # (N, K, h, w) by layer
 
     def of(self, output: object, images: Tensor, index: int, probability: bool) -> Tensor:
         """The scores (b,) in the output for b other images, with the target of image `index`."""
-        what = self.target if probability else self.what
-        if not isinstance(what, Tensor):
-            return score_of(what, output, images)  # (b,)
+        objective = self.target if probability else self.value
+        if not isinstance(objective, Tensor):
+            return score_of(objective, output, images)  # (b,)
         logits = as_logits(output, images)  # (b, classes)
-        return (logits.softmax(dim=1) if probability else logits)[:, what[index]]  # (b,)
+        return (logits.softmax(dim=1) if probability else logits)[:, objective[index]]  # (b,)
 
 
 def probes(

@@ -29,14 +29,14 @@ class ReluRule(TorchFunctionMode):
     `F.relu`, `torch.relu`, `x.relu_()`, `nn.ReLU`, ReLU6 and clamps at 0 are recognized, in-place or not.
 
     Attributes:
-        seen: number of ReLUs that depend on the input.
+        found: number of ReLUs that depend on the input.
         others: names of other activation functions, for which the rule is not defined.
     """
 
     def __init__(self, rule: Rule) -> None:
         super().__init__()
         self.rule = rule
-        self.seen = 0
+        self.found = 0
         self.others: set[str] = set()
 
     def __torch_function__(
@@ -49,7 +49,7 @@ class ReluRule(TorchFunctionMode):
         x = args[0] if args else kwargs.get("input")
         if ceiling is None or not isinstance(x, Tensor) or not x.requires_grad:
             return func(*args, **kwargs)
-        self.seen += 1
+        self.found += 1
         inplace = func.__name__.endswith("_") or kwargs.get("inplace", False)
         return _RuledRelu.apply(x, self.rule == "guided", ceiling, inplace)  # type: ignore[no-untyped-call]
 

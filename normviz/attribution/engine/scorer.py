@@ -85,8 +85,8 @@ class Scorer:
     def scores(self, pictures: Tensor, index: int) -> Tensor:
         """The score (b,) of each image (b, C, H, W), with the target of image `index` of the probe."""
         with torch.inference_mode():
-            given = pictures.to(self._type).contiguous(memory_format=torch.channels_last)  # (b, C, H, W)
-            output = read_output(self._net, given)
+            inputs = pictures.to(self._type).contiguous(memory_format=torch.channels_last)  # (b, C, H, W)
+            output = read_output(self._net, inputs)
             if not isinstance(self._objective, Tensor):
                 scores = score_of(self._objective, output, pictures).to(pictures.dtype)  # (b,)
             else:

@@ -1,4 +1,4 @@
-"""Attribution methods by family; each takes a `Probe` and returns a raw map."""
+"""The methods of attribution by family: each takes one `Probe` and returns a raw map."""
 
 # ruff: noqa: I001  (the order of the imports is the order of registration)
 

@@ -249,11 +249,11 @@ class _Weights:
 
     def heatmap(self) -> Tensor:
         """The map (N, h, w) of the channels that have a score, with their mean scores."""
-        known = self._count > 0  # (N, K)
+        scored = self._count > 0  # (N, K)
         weight = self._total / self._count.clamp(min=1)  # (N, K)
         if self._softmax:
-            some = known.any(dim=1, keepdim=True)  # (N, 1)
-            weight = torch.where(known | ~some, weight, -torch.inf).softmax(dim=1) * some  # (N, K)
+            some = scored.any(dim=1, keepdim=True)  # (N, 1)
+            weight = torch.where(scored | ~some, weight, -torch.inf).softmax(dim=1) * some  # (N, K)
         return (weight[:, :, None, None] * self._activations).sum(dim=1).relu()  # (N, h, w)
 
 
