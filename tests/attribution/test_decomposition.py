@@ -195,7 +195,7 @@ def test_half_precision_is_computed_in_single(name: str) -> None:
 def test_kpca_refuses_what_it_does_not_offer() -> None:
     with pytest.raises(ValueError, match="kpca_cam supports sigmoid, rbf, linear; received 'cosine'"):
         kpca_cam(given(relu_activations()), "cosine")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"takes at most 4096 of them; layer 'maps' has 4225: choose a deeper layer"):
+    with pytest.raises(ValueError, match=r"supports at most 4096 of them; layer 'maps' has 4225: choose a deeper layer"):
         kpca_cam(given(torch.rand(1, 2, 65, 65)))
 
 

@@ -118,7 +118,7 @@ def test_finer_cam_equals_its_reference(gamma: float, similar: int) -> None:
 
 
 def test_finer_cam_refuses_a_comparison_with_itself_or_with_nothing(probe: Probe) -> None:
-    with pytest.raises(ValueError, match="must differ from the class that is explained; received 0 for both"):
+    with pytest.raises(ValueError, match="must differ from the explained class; received 0 for both"):
         finer_cam(probe, other=0)
     with pytest.raises(ValueError, match="there is no class 9"):
         finer_cam(probe, other=9)

@@ -123,7 +123,7 @@ def test_ablation_of_dead_channels_costs_nothing(monkeypatch: pytest.MonkeyPatch
     probe = Probe(net, pictures(1), 1, "relu")
     ours = ablation_cam(probe, note=notes.append)
     assert sizes == [1, 4]  # the original, and the four active channels
-    assert notes == ["4 of 6 channels switched off one by one, the others are 0 already."]
+    assert notes == ["4 of 6 channels ablated one at a time; the others are 0 everywhere."]
     close(ours, slowly("ablation_cam", probe))
 
 
@@ -176,7 +176,7 @@ def test_rise_over_all_masks_is_the_expectation() -> None:
         net = probe.model.eval()
         slow = [reference.rise_exact(net, x, int(c), cells, p) for x, c in zip(probe.images, TARGETS, strict=True)]
         close(ours, torch.stack(slow))
-        assert notes[0].startswith(f"Exact: all {2 ** (cells * cells)} masks, each with its probability. Scores")
+        assert notes[0].startswith(f"Exact: all {2 ** (cells * cells)} masks, weighted by their probability. Scores")
 
 
 def test_rise_of_a_linear_network_in_closed_form() -> None:
@@ -193,7 +193,7 @@ def test_rise_comes_closer_as_its_standard_error_says(shift: bool) -> None:
     for masks in (60, 500):
         notes: list[str] = []
         ours = rise(probe, masks=masks, cells=3, shift=shift, seed=4, note=notes.append)
-        assert notes[0].startswith(f"A Monte-Carlo estimate from {masks} random masks, seed 4: its standard error is")
+        assert notes[0].startswith(f"Monte Carlo estimate from {masks} random masks, seed 4: the standard error is")
         error = float(notes[0].split("at most ")[1].split(",")[0])
         if shift or masks < 512:
             assert 0.05 * error < (ours - truth).abs().max() < 4 * error

@@ -190,8 +190,8 @@ def test_a_probability_of_something_that_is_no_class_is_refused(convention: str)
         (occlusion, {"window": 0.0}, "window and stride must be above 0; received 0.0 and 0.05"),
         (occlusion, {"fill": "red"}, "occlusion supports zero, mean, blur; received 'red'"),
         (occlusion, {"score": "rank"}, "occlusion supports logit, probability; received 'rank'"),
-        (rise, {"masks": 0}, "rise needs masks and cells of at least 1 and 0 < p < 1; received 0, 7 and 0.5"),
-        (rise, {"p": 1.0}, "rise needs masks and cells of at least 1 and 0 < p < 1; received 1000, 7 and 1.0"),
+        (rise, {"masks": 0}, "rise requires masks and cells of at least 1 and 0 < p < 1; received 0, 7 and 0.5"),
+        (rise, {"p": 1.0}, "rise requires masks and cells of at least 1 and 0 < p < 1; received 1000, 7 and 1.0"),
         (rise, {"score": "rank"}, "rise supports logit, probability; received 'rank'"),
     ],
 )

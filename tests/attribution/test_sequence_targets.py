@@ -215,5 +215,5 @@ def test_other_inputs_are_repeated_for_every_image() -> None:
 
 
 def test_without_its_other_inputs_a_network_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match="give a module that binds the other inputs"):
+    with pytest.raises(ValueError, match="a module that fixes the other inputs"):
         Probe(Both(), images(), lambda output: output[:, 0])
