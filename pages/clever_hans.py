@@ -1,4 +1,4 @@
-"""Clever Hans: a network that is right for the wrong reason, caught by its heatmap."""
+"""Clever Hans: a network that is right for the wrong reason, and how a heatmap reveals it."""
 
 import streamlit as st
 
@@ -18,13 +18,13 @@ TITLES = {"grad_cam": "Grad-CAM", "layer_cam": "LayerCAM", "hires_cam": "HiResCA
 CULPRITS = ("not sure yet", "the object", "the background", "something in a corner")
 SHOWN = 4  # pictures in a row
 HELP = f"""
-Around 1900 a horse named Hans answered sums with his hoof. He could not count: he read in his master's face when to
-stop. Networks do the same. This one learned from pictures in which nearly every *{NAME}* carries a small gray
-watermark, as photos of one agency would. Looking for the mark is easier than looking for a {NAME}, and on pictures made
-in the same way it is nearly always right, so no test on such pictures can tell.
+Around 1900 a horse named Hans answered sums by tapping his hoof. He could not count: he read from his owner's face
+when to stop. Networks do the same. This one was trained on images in which almost every *{NAME}* carries a small gray
+watermark, as photos from one agency might. Detecting the mark is easier than detecting a {NAME}. On images made in the
+same way the network is almost always right, so a test on such images cannot reveal the problem.
 
-A heatmap can. What it shows is a suspicion; taking the mark away, and putting it where it does not belong, is the
-proof. Then the cure: take the mark out of the training pictures, or put it on all classes alike.
+A heatmap can. What it shows is a suspicion. The proof is to remove the mark, and to add it where it does not belong.
+The cure is to remove the mark from the training images, or to add it to all classes equally.
 """
 
 page_layout.header("clever_hans")

@@ -11,21 +11,21 @@ from normviz.ui.pages import data_scaling
 
 METHODS = [method.name for method in methods("normalization") if method.family == "scaling"]
 HELP = """
-**Why scale at all?** Whatever compares rows by distance, or learns with one step size for all columns, sees the column
-with the largest numbers and little else. The last column of the table says how much of the distance between two rows
-each column makes up, on average.
+**Why scale at all?** A method that compares rows by distance, or learns with one step size for all columns, sees
+mostly the column with the largest values. The last column of the table gives each column's average share of the
+distance between two rows.
 
-**Training rows and new rows.** A model sees new rows only after it was trained. So the numbers of the scaling come from
-the training rows alone, and new rows are scaled with them; they may then lie outside the range of the training rows.
-Taking the numbers from all rows lets the new ones leak into the training.
+**Training rows and new rows.** A model sees new rows only after training. So the statistics come from the training
+rows alone and are then applied to new rows, which may fall outside the range of the training rows. Computing the
+statistics from all rows leaks information from the new rows into training.
 
-Min-max, z-score, max-abs and robust scaling move and stretch each column: the shape of its histogram stays. **ZCA
-whitening** also turns the cloud of points, so that no two columns are correlated, and stays as close as it can to the
-data. **Unit length** works on rows: each point is pulled or pushed onto the sphere of radius 1.
+Min-max, z-score, max-abs and robust scaling shift and stretch each column; the shape of its histogram stays the same.
+**ZCA whitening** also rotates the points so that no two columns are correlated, while staying as close to the data as
+possible. **Unit length** works on rows: it moves each point onto the sphere of radius 1.
 
-**A photo is a table, too**: each pixel is a row, and red, green and blue are its columns. Scaling each color by itself
-removes a tint; unit length removes shadows and keeps the hue; ZCA of small patches keeps what a pixel's neighbors do
-not tell already: edges.
+**A photo is also a table**: each pixel is a row, and red, green and blue are its columns. Scaling each color
+separately removes a tint; unit length removes shadows and keeps the hue; ZCA of small patches keeps what a pixel's
+neighbors do not predict: edges.
 """
 page_layout.header("data_scaling")
 

@@ -1,4 +1,4 @@
-"""Errata: which formulas are often printed wrong, and what would they do?"""
+"""Errata: formulas that are often printed wrong, next to the correct ones, both computed."""
 
 import streamlit as st
 
@@ -10,10 +10,9 @@ from normviz.ui.inputs.source import SHAPES
 from normviz.ui.kit import cache, page_layout, url_widgets
 
 HELP = """
-Each of these mistakes can be found in articles, text books and glossaries. First comes what they print, then what the
-papers say and what this program computes; **the mistake and what belongs in its place are colored**. Both
-formulas are run on the very same numbers, and what they give is drawn in the same two colors. The largest difference
-is the largest one between a value of the one and the same value of the other.
+Each of these mistakes appears in articles, textbooks or glossaries. The printed version comes first, then the version
+from the papers, which NormViz computes. **The mistake and its correction are colored.** Both formulas run on the same
+numbers, and the results are drawn in the same two colors. The largest difference is the maximum over all values.
 """
 STYLE = f"""
 <style>

@@ -1,4 +1,4 @@
-"""Faithfulness: is a map true? Take away what it marks, and watch the probability."""
+"""Faithfulness: hide the pixels that a map marks, and measure how the score drops."""
 
 from functools import partial
 
@@ -26,20 +26,20 @@ STEPS = (10, 20, 40, 80)
 BESIDE = {"none": "nothing more", "quick": "all methods that need no long time"}
 WANTED = "curves wanted"  # in the session: the question whose curves were asked for
 HELP = """
-**The test.** A map claims that some pixels made the network say the class. So take the pixels away, those that the map
-marks most first: if the claim is true, the probability falls at once (*deletion*, a small area under the curve). Or put
-them into a blurred photo: it rises at once (*insertion*, a large area). *Drop in confidence*: how much is lost when the
-photo is only seen where the map is bright. *ROAD* replaces pixels by the mean of their neighbors, so that the holes
-themselves tell nothing; its gap is large where the least relevant pixels can go without harm and the most relevant
-cannot.
+**The test.** A map claims that certain pixels made the network choose the class. So remove pixels, starting with those
+that the map marks most: if the claim is true, the probability drops at once (*deletion*, a small area under the
+curve). Or reveal them in a blurred photo: the probability rises at once (*insertion*, a large area). *Drop in
+confidence*: how much is lost when only the bright parts of the map are visible. *ROAD* replaces pixels by a weighted
+mean of their neighbors, so that the shape of the holes reveals nothing. Its gap is large if the least relevant pixels
+can be removed without harm and the most relevant ones cannot.
 
-**The rivals** know nothing of the network. A *random* map with as many cells; the *center* of the picture, where
-photographers put things; its *edges*. A map that does not beat them has told nothing. The center often wins: then this
-photo cannot show whether the map is true.
+**The baselines** know nothing about the network: a *random* map with the same number of cells; the *center* of the
+image, where photographers put their subject; its *edges*. A map that does not beat them carries no information about
+the network. The center often wins: then this photo cannot show whether the map is true.
 
-**What misleads.** A photo with holes is a photo that the network has never seen: scattered single pixels ruin the
-texture everywhere, so maps at the pixels, and random pixels, look good in deletion and bad in insertion. Compare maps
-of like cells, and trust what several measures agree on. One photo proves little.
+**Pitfalls.** The network has never seen a photo with holes. Scattered single pixels destroy the texture everywhere, so
+maps at the input, and random pixels, look good in deletion and bad in insertion. Compare maps with similar cells, and
+trust what several measures agree on. One photo proves little.
 """
 
 page_layout.header("faithfulness")

@@ -1,4 +1,4 @@
-"""Formula sheet: every normalization with its exact formula, what shares a statistic, and what goes wrong."""
+"""Formula sheet: every normalization with its exact formula, what shares a statistic, and a common mistake."""
 
 import streamlit as st
 

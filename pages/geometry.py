@@ -1,4 +1,4 @@
-"""Geometry: where do three features go when they are normalized?"""
+"""Geometry: where points with three features land when they are normalized."""
 
 import streamlit as st
 import torch
@@ -25,18 +25,18 @@ LANDS = {
     "z_score": ("", "The cloud is moved and scaled as a whole: no point is projected"),
 }
 HELP = """
-Each point is one example with **three features**, so it can be drawn in space. Gray-blue is before, warm is after, and
-a thin line joins the two. Drag the picture to turn it.
+Each point is one sample with **three features**, so it can be drawn in space. Points are gray-blue before and orange
+after; a thin line connects the two. Drag the picture to rotate it.
 
-**Layer norm** takes the mean away, which moves a point along the direction (1, 1, 1) into the plane where the features
-add up to 0, and divides by the standard deviation, which moves it along a ray onto the circle of radius √3. **RMS
-norm** does only the second: a sphere. **Batch norm** looks at each feature over all points: the cloud is moved, and
-stretched along the three axes, and neighbors stay neighbors. A large **ε** leaves points inside the surface, those
-near 0 most of all.
+**Layer norm** subtracts the mean, which moves a point along the direction (1, 1, 1) into the plane where the features
+sum to 0, and divides by the standard deviation, which moves it along a ray onto the circle of radius √3. **RMS norm**
+does only the second step: a sphere. **Batch norm** treats each feature across all points: the cloud is shifted and
+scaled along the three axes, and neighbors stay neighbors. A large **ε** leaves points inside the surface, especially
+those near 0.
 
-The **gradient** says how the loss would like the normalized point to move. On its way back everything that the
-normalization takes away is taken from it, too: for layer norm what points along (1, 1, 1) or straight away from 0, for
-RMS norm what points straight away from 0. What is left runs along the surface; a point nearer to 0 gets more of it.
+The **gradient** is the direction in which the loss would move the normalized point. The backward pass removes from it
+what the normalization removes: for layer norm, the components along (1, 1, 1) and along the ray from 0; for RMS norm,
+the component along the ray. What is left runs along the surface; points closer to 0 receive more of it.
 """
 
 page_layout.header("geometry")

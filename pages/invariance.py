@@ -1,4 +1,4 @@
-"""Invariances: what can be changed without the output noticing, every cell measured on the spot."""
+"""Invariance: what can change without changing the output, measured for every method."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -25,14 +25,15 @@ TILES = {
     "nchw": "One small map for each case, down, and each channel, to the right.",
 }
 HELP = """
-**The setting:** data x go through a layer W without bias, and what comes out is normalized: y = norm(Wx). Then one
-thing is changed, everything is computed again, and the two outputs are compared. **✓** means that they differ by less
-than a millionth of their size; else the difference is given in per cent of it. Methods that normalize weights stand at
-the end: there y = norm(W)x. On maps, W is a convolution of 2 × 2 that adds no zeros at the edges.
+**The setup:** data x pass through a layer W without bias, and the result is normalized: y = norm(Wx). One thing is
+changed, everything is computed again, and the two outputs are compared. **✓** means that they differ by less than one
+millionth of their size; otherwise the difference is given in percent of it. Methods that normalize weights come last:
+there y = norm(W)x. For feature maps, W is a 2 × 2 convolution without zero padding.
 
-**Why it matters:** what a norm does not notice cannot hurt the training. If all weights may grow without a trace, a
-bad start or a large step does no harm; if a neighbor in the batch matters, the same photo gets another answer in
-another batch. *Input moved* asks for something else: that the output moves along with the input.
+**Why it matters:** a change that a norm removes cannot hurt training. If all weights can grow without any effect, a
+bad initialization or a large step does no harm. If another sample in the batch matters, the same photo gets a
+different answer in a different batch. *Input shifted* tests something else: whether the output shifts along with the
+input.
 """
 
 page_layout.header("invariance")

@@ -1,4 +1,4 @@
-"""Normalize: which numbers share a mean and a variance, and what that does to them."""
+"""Normalize: which values share a mean and a variance, and what that does to them."""
 
 import numpy as np
 import streamlit as st
@@ -17,12 +17,12 @@ from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 from normviz.ui.pages import normalize
 
 HELP = """
-**The cube** shows a block of the activations: examples going back, channels to the right, positions down. Drag it to
-turn it. Cells of one color share one statistic. **Click a cell** anywhere: its group lights up in the cube, in the
-slices and in the histogram and stays lit, and the formula shows its numbers. **Before and after** share one color
-scale, so a pale slice has small values. Where a method has no groups (a window of neighbors, a mixture), the colored
-cells are those that the chosen cell's result reads. With *training* off, batch normalization uses stored running
-statistics instead of the batch's own: that is what `eval()` changes.
+**The cube** shows a block of the activations: samples to the back, channels to the right, positions down. Drag it to
+rotate it. Cells of one color share one statistic. **Click a cell** anywhere: its group is highlighted in the cube, the
+slices and the histogram, and the formula shows its numbers. **Before and after** share one color scale, so a pale
+slice has small values. If a method has no groups (a sliding window, a mixture), the highlighted cells are those that
+the chosen cell's output depends on. In `eval()` mode, batch normalization uses stored running statistics instead of
+the statistics of the batch: this is what `eval()` changes.
 """
 
 WINDOWS = [3, 5, 7, 9, 11, 13, 15]  # cells across: odd, with a middle

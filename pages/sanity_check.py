@@ -1,4 +1,4 @@
-"""Sanity check: does the map change when the network's weights are made random?"""
+"""Sanity check: does the map change when the network's weights are randomized?"""
 
 from collections.abc import Callable
 from functools import partial
@@ -27,16 +27,17 @@ EDGES = "Sobel edges"
 ORDERS = ("cascading", "one at a time")
 STOPPED = "sanity stopped"  # in the session: what the visitor does not want to wait for
 HELP = """
-A map that explains a network must depend on what the network has learned. So its weights are made random, group by
-group of layers from the output down (*cascading*), or one group at a time, the others as trained; the random weights
-have the mean and the standard deviation of the trained ones. The map of the same class is computed again and compared
-with the first one. A map that explains loses its likeness soon: a curve that stays high is a bad sign. The *Sobel
-edges* never ask the network, so they never change. Guided backpropagation is known to redraw the photo's edges.
+A map that explains a network must depend on what the network has learned. So the weights are randomized, one group of
+layers after another from the output down (*cascading*), or one group at a time while the others stay trained. The
+random weights keep the mean and the standard deviation of the trained ones. The map of the same class is computed
+again and compared with the original. A good explanation soon loses its similarity; a curve that stays high is a bad
+sign. *Sobel edges* never use the network, so they never change. Guided backpropagation is known to reproduce the
+photo's edges.
 
-*Rank correlation* (Spearman): whether the same pixels come first; 1 is the same order, 0 no relation. *Of magnitudes*:
-the same without the sign. *SSIM*: structural similarity in windows of 7 × 7 pixels (K1 = .01, K2 = .03) of maps that
-are divided by their largest magnitude. All are computed at the pixels. A layer's map of few cells can look alike by
-chance: several seeds tell more than one.
+*Rank correlation* (Spearman): whether the pixels have the same order; 1 is the same order, 0 is no relation. *Of
+magnitudes*: the same without the sign. *SSIM*: structural similarity in windows of 7 × 7 pixels (K1 = 0.01, K2 = 0.03)
+of maps divided by their largest magnitude. All are computed at the resolution of the input. Maps with few cells can be
+similar by chance, so compare several seeds.
 """
 
 page_layout.header("sanity_check")

@@ -1,4 +1,4 @@
-"""Weights, training, blocks: the norms that do not act on activations, each live on a small seeded example."""
+"""Weights and blocks: norms that do not act on activations, each demonstrated on a small seeded example."""
 
 from collections.abc import Sequence
 
@@ -13,9 +13,9 @@ from normviz.ui.components.board import Panel, board
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 
 HELP = """
-**Each method runs here** on numbers that are drawn with the seed, while you watch: change a knob and it runs again.
-**Warm lines** are measured, dashed ones are there to compare, gray dotted ones are what theory expects. **The table**
-puts each measured number beside the expected one; ± says how far chance or few steps may carry it.
+**Each method runs live** on random numbers drawn with the seed: change an option and it runs again. **Solid lines**
+are measured, dashed lines are for comparison, gray dotted lines are predicted by theory. **The table** lists each
+measured number next to the expected one; ± is the tolerance for randomness or few steps.
 """
 STYLE = """<style>
 .st-key-nv-theory .katex-display { overflow-x: auto; overflow-y: hidden; text-align: left; }

@@ -18,6 +18,7 @@ from normviz import images
 from normviz.colors import MISSING, NAMES, SIGNED, colorize, limits, overlay, palette
 from normviz.images import decode, encode_png, read_photo, resize_map, to_batch
 from normviz.samples import SAMPLES, load_sample
+from tests.support.comparison import identical
 
 RED, GREEN, BLUE, WHITE = (255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 255)
 
@@ -97,7 +98,7 @@ def test_16_bit_gray_is_scaled_not_clipped() -> None:
         image = decode(data)
         assert image.shape == (3, 4, 256)
         assert (image[0, 0].int() - torch.arange(256)).abs().max() <= 1
-        assert torch.equal(image[0], image[1]) and torch.equal(image[0], image[2])
+        assert identical(image[0], image[1]) and identical(image[0], image[2])
     big_endian = png(256, 1, 16, 0, b"\0" + ramp[0].astype(">u2").tobytes())
     assert (decode(big_endian)[0, 0].int() - torch.arange(256)).abs().max() <= 1
 
@@ -263,7 +264,7 @@ def test_reading_a_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="cannot be read: Is a directory"):
         read_photo(tmp_path)
     path.write_bytes(load_sample("chelsea"))
-    assert torch.equal(read_photo(str(path)), decode(load_sample("chelsea")))
+    assert identical(read_photo(str(path)), decode(load_sample("chelsea")))
     assert sorted(p.name for p in tmp_path.iterdir()) == ["letter.jpg"]
 
 
@@ -282,14 +283,14 @@ def test_to_batch() -> None:
 def test_resize_map() -> None:
     values = torch.tensor([[0.0, 4.0]])
     assert resize_map(values, (1, 4))[0].tolist() == [0.0, 1.0, 3.0, 4.0]  # cell centers, not corners, stay
-    assert torch.equal(resize_map(values, (1, 2)), values)
+    assert identical(resize_map(values, (1, 2)), values)
     with pytest.raises(ValueError, match=r"must be \(h, w\); received shape \(1, 1, 2\)"):
         resize_map(values[None], (1, 4))
 
 
 def test_png_round_trip() -> None:
     pixels = np.random.default_rng(3).integers(0, 256, (5, 7, 3), np.uint8)
-    assert np.array_equal(decode(encode_png(pixels)).permute(1, 2, 0).numpy(), pixels)
+    assert identical(decode(encode_png(pixels)).permute(1, 2, 0).numpy(), pixels)
 
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != SIGNED])
@@ -327,10 +328,10 @@ def test_colorize() -> None:
     values = np.array([[0.0, 5.0, 10.0], [-1.0, 99.0, np.nan]])
     colors = colorize(values, "inferno", 0, 10)
     assert colors.dtype == np.uint8 and colors.shape == (2, 3, 3)
-    assert np.array_equal(colors[0], table[[0, 128, 255]]) and np.array_equal(colors[1, :2], table[[0, 255]])
+    assert identical(colors[0], table[[0, 128, 255]]) and identical(colors[1, :2], table[[0, 255]])
     assert colors[1, 2].tolist() == [MISSING] * 3
-    assert np.array_equal(colorize(torch.zeros(1, 1), "inferno", 0, 0)[0, 0], table[0])
-    assert np.array_equal(colorize(torch.zeros(1, 1), SIGNED, 0, 0)[0, 0], palette(SIGNED)[128])
+    assert identical(colorize(torch.zeros(1, 1), "inferno", 0, 0)[0, 0], table[0])
+    assert identical(colorize(torch.zeros(1, 1), SIGNED, 0, 0)[0, 0], palette(SIGNED)[128])
     for low, high in ((1.0, 0.0), (0.0, float("nan")), (0.0, float("inf"))):
         with pytest.raises(ValueError, match="finite and in rising order"):
             colorize(values, "inferno", low, high)
@@ -345,12 +346,10 @@ def test_limits() -> None:
 def test_overlay() -> None:
     photo = torch.full((3, 4, 8), 100, dtype=torch.uint8)
     values = torch.tensor([[0.0, 2.0]])
-    assert np.array_equal(overlay(photo, values, "viridis", 0.0), photo.permute(1, 2, 0).numpy())
+    assert identical(overlay(photo, values, "viridis", 0.0), photo.permute(1, 2, 0).numpy())
     full = overlay(photo, values, "viridis", 1.0)
-    assert np.array_equal(full, colorize(resize_map(values, (4, 8)), "viridis", 0, 2))
-    assert np.array_equal(full[:, 0], palette("viridis")[[0] * 4]) and np.array_equal(
-        full[0, -1], palette("viridis")[255]
-    )
+    assert identical(full, colorize(resize_map(values, (4, 8)), "viridis", 0, 2))
+    assert identical(full[:, 0], palette("viridis")[[0] * 4]) and identical(full[0, -1], palette("viridis")[255])
     half = overlay(photo, values, "viridis", 0.5).astype(int)
     assert np.abs(half - (full.astype(int) + 100) / 2).max() <= 0.5
     with pytest.raises(ValueError, match=r"opacity must be from 0 to 1; received 1\.5"):

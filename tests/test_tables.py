@@ -9,6 +9,7 @@ from torch import Tensor
 from normviz import tables
 from normviz.tables import Table, photo_rows, read_table, rows_photo, split
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 
 def _rows(table: Table) -> list[list[float]]:
@@ -159,7 +160,7 @@ def test_a_file_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 def test_split_deals_the_rows_out() -> None:
     first, same, other = split(100, 0.7, 1), split(100, 0.7, 1), split(100, 0.7, 2)
     assert first.dtype == torch.bool and int(first.sum()) == 70
-    assert torch.equal(first, same) and not torch.equal(first, other)
+    assert identical(first, same) and not identical(first, other)
     assert first[:70].sum() < 70  # not simply the first ones
     assert int(split(10, 0.01).sum()) == 2 and split(10, 1.0).all()
 
@@ -169,13 +170,13 @@ def test_a_photo_is_a_table_and_back(patch: int) -> None:
     image = random(3, 6, 12)
     rows = photo_rows(image, patch)
     assert rows.shape == (72 // patch**2, 3 * patch**2)
-    assert torch.equal(rows_photo(rows, 12, patch), image)
-    assert torch.equal(rows[0, :3], image[:, 0, 0]) and torch.equal(rows[1, :3], image[:, 0, patch])
+    assert identical(rows_photo(rows, 12, patch), image)
+    assert identical(rows[0, :3], image[:, 0, 0]) and identical(rows[1, :3], image[:, 0, patch])
 
 
 def test_edges_that_fill_no_patch_are_left_out() -> None:
     image = random(3, 7, 9)
-    assert torch.equal(rows_photo(photo_rows(image, 4), 9, 4), image[:, :4, :8])
+    assert identical(rows_photo(photo_rows(image, 4), 9, 4), image[:, :4, :8])
 
 
 @pytest.mark.parametrize("patch", [0, 8])

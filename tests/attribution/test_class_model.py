@@ -13,6 +13,7 @@ from normviz.attribution import ClassModel, class_model
 from normviz.attribution.targets import Difference
 from tests.attribution.test_attribution import close
 from tests.reference.attribution_gradient import blurred
+from tests.support.comparison import identical
 from tests.support.nets import pooled_net, relu_net
 
 
@@ -104,9 +105,10 @@ def test_further_starts_begin_at_noise_and_the_first_at_zero() -> None:
     close(found.images[:1], class_model(net, 1, 12, steps=3).images)
     close(found.images[3:4], class_model(net, 2, 12, steps=3).images)
     again = class_model(net, torch.tensor([1, 2]), 12, steps=3, starts=3, seed=4)
-    assert torch.equal(found.images, again.images)
+    close(found.images, again.images)
     other = class_model(net, torch.tensor([1, 2]), 12, steps=3, starts=3, seed=5)
-    assert torch.equal(found.images[0], other.images[0]) and not torch.allclose(found.images[1], other.images[1])
+    close(found.images[0], other.images[0])
+    assert not torch.allclose(found.images[1], other.images[1])
 
 
 def test_jitter_shows_the_picture_moved() -> None:
@@ -135,7 +137,7 @@ def test_progress_previews_and_a_stop() -> None:
     seen: list[ClassModel] = []
     found = class_model(relu_net(), 1, 12, steps=4, progress=shares.append, preview=seen.append)
     assert shares == [0.25, 0.5, 0.75, 1.0]
-    assert torch.equal(seen[-1].pixels, found.pixels) and torch.equal(seen[-1].scores, found.scores[:-1])
+    assert identical(seen[-1].pixels, found.pixels) and identical(seen[-1].scores, found.scores[:-1])
     for step, one in enumerate(seen, start=1):
         close(one.images, class_model(relu_net(), 1, 12, steps=step).images)
 
@@ -162,7 +164,7 @@ def test_the_network_is_only_read(failing: bool) -> None:
     assert net.training and all(p.requires_grad and p.grad is None for p in net.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
     for name, tensor in net.state_dict().items():
-        assert torch.equal(tensor, before[name])
+        assert identical(tensor, before[name])
 
 
 def test_gradients_may_be_switched_off_around_it() -> None:
@@ -170,7 +172,7 @@ def test_gradients_may_be_switched_off_around_it() -> None:
         outside = class_model(pooled_net(), 1, 12, steps=2).images
     with torch.inference_mode():
         inference = class_model(pooled_net(), 1, 12, steps=2).images
-    assert torch.equal(outside, inference) and outside.any() and not inference.is_inference()
+    assert identical(outside, inference) and outside.any() and not inference.is_inference()
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from normviz.models.bottleneck import BottleneckNet, calibrate_batch_norm
 from normviz.models.residual import NORMS, Norm, ResidualNet
 from tests.attribution.test_attribution import TARGETS, close
 from tests.reference import attribution_gradient as reference
+from tests.support.comparison import identical
 from tests.support.nets import ACTIVATIONS, AttentionNet, pictures, pooled_net, relu_net
 
 
@@ -128,7 +129,7 @@ def test_each_part_lies_where_it_was_added(channels: int) -> None:
     product = parts[2] if channels == 10 else parts[2].permute(0, 3, 1, 2)  # at the root nothing tells a cube's sides
     assert [grid is None for grid in found.grids] == [False, False, False, True]
     for ours, by_hand in zip(found.placed, [found.input, *turned, product], strict=True):
-        assert torch.equal(ours, by_hand)
+        assert identical(ours, by_hand)
     close(found.unplaced, parts[3].sum(dim=1))
     expected = torch.zeros(2, 12, 12, dtype=torch.float64)
     for part in [found.input, *turned, product]:

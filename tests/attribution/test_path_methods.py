@@ -15,6 +15,7 @@ from normviz.attribution.targets import Difference
 from tests.attribution.test_attribution import TARGETS, close
 from tests.attribution.test_attribution_libraries import separate_relus
 from tests.reference import attribution_gradient as reference
+from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
 ANYTIME: list[tuple[Callable[..., Tensor], str]] = [
@@ -47,9 +48,9 @@ def test_progress_runs_over_all_images_and_previews_end_in_the_map(
     heatmap = method(probe, **{count: 7}, chunk=3, progress=shares.append, preview=maps.append)
     assert shares == [pytest.approx(step / 6) for step in range(1, 7)]
     assert [one.shape for one in maps] == [heatmap.shape] * 6
-    assert torch.equal(maps[-1], heatmap)
+    assert identical(maps[-1], heatmap)
     assert not maps[0][1].any() and maps[0][0].any()  # the second image has not started
-    assert torch.equal(maps[2][0], heatmap[0])  # the first is finished
+    assert identical(maps[2][0], heatmap[0])  # the first is finished
     off = [(one[0] - heatmap[0]).norm() for one in maps[:3]]
     assert off[0] > off[1] > off[2] == 0
 
@@ -130,7 +131,7 @@ def test_without_noise_smooth_grad_cam_pp_is_grad_cam_pp(samples: int, probe: Pr
 @pytest.mark.parametrize("method", [smooth_grad, smooth_grad_cam_pp])
 def test_the_seed_decides_the_noise(method: Callable[..., Tensor], probe: Probe) -> None:
     first = method(probe, samples=3, seed=7)
-    assert torch.equal(first, method(probe, samples=3, seed=7))
+    torch.testing.assert_close(first, method(probe, samples=3, seed=7), rtol=1e-12, atol=1e-14)
     assert not torch.allclose(first, method(probe, samples=3, seed=8))
     slow = getattr(reference, method.__name__)
     net = probe.model.eval()

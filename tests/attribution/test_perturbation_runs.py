@@ -15,6 +15,7 @@ from normviz.attribution.engine.network import read_output
 from normviz.attribution.targets import Difference, Region
 from tests.attribution.test_attribution import TARGETS, Function, close
 from tests.attribution.test_perturbation_methods import linear, probe_at, watch_tail
+from tests.support.comparison import identical
 from tests.support.nets import PooledNet, pictures, pooled_net, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,13 +63,13 @@ def test_the_preview_improves_and_ends_with_the_map(function: Function, knobs: d
     shares: list[float] = []
     heatmap = function(probe_at(), chunk=2, preview=shown.append, progress=shares.append, **knobs)
     assert len(shown) == len(shares) and {one.shape for one in shown} == {heatmap.shape}
-    assert torch.equal(shown[-1], heatmap)
+    assert identical(shown[-1], heatmap)
     for image in range(2):  # the second image is empty until the first is done
         share = slice(image * len(shown) // 2, (image + 1) * len(shown) // 2)
         errors = [float((one[image] - heatmap[image]).norm()) for one in shown[share]]
         third = max(1, len(errors) // 3)
         assert sum(errors[-third:]) < sum(errors[:third]) and errors[-1] <= 1e-12
-    assert not torch.equal(shown[0], shown[1]), "each preview must be a tensor of its own"
+    assert not identical(shown[0], shown[1]), "each preview must be a tensor of its own"
 
 
 @each_slow
@@ -112,7 +113,7 @@ def test_cancelling_and_failing_leave_the_network_as_it_was(function: Function, 
     close(whole, function(Probe(net, probe.images, TARGETS, "pool"), **knobs))
     assert net.training and all(p.grad is None and p.requires_grad for p in net.parameters())
     assert all(not m._forward_hooks and not m._forward_pre_hooks and not m._backward_hooks for m in net.modules())
-    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert all(identical(before[name], value) for name, value in net.state_dict().items())
 
 
 @each_slow
@@ -123,7 +124,7 @@ def test_eight_threads_on_one_network_equal_one(function: Function, knobs: dict[
 
     def work() -> None:
         for _ in range(2):
-            if not torch.equal(function(Probe(net, images, TARGETS, "pool"), **knobs), expected):
+            if not identical(function(Probe(net, images, TARGETS, "pool"), **knobs), expected):
                 wrong.append("differs")
 
     threads = [threading.Thread(target=work) for _ in range(8)]

@@ -17,6 +17,7 @@ from normviz.attribution import Probe, cam, grad_cam
 from normviz.attribution.diagnosis.pooling import pooling
 from normviz.attribution.targets import Difference
 from normviz.html.pooling import Channel, Line, table
+from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
 
@@ -43,7 +44,7 @@ def test_the_contributions_add_up_to_cam_and_to_grad_cam_before_its_relu() -> No
     weights = deep.gradients.mean(dim=(2, 3), keepdim=True)  # (1, K, 1, 1)
     whole = (weights * deep.activations).sum()
     assert pooling(deep).total == pytest.approx(float(whole), abs=1e-12)
-    assert torch.equal((weights * deep.activations).sum(dim=1).relu(), grad_cam(deep))
+    torch.testing.assert_close((weights * deep.activations).sum(dim=1).relu(), grad_cam(deep), rtol=1e-12, atol=1e-14)
 
 
 def test_elsewhere_it_says_what_it_adds_up_to() -> None:
@@ -92,7 +93,7 @@ def test_the_table_shows_each_number_and_one_scale_of_colors() -> None:
         for data in re.findall(r'src="data:image/png;base64,([^"]+)"', html)
     ]
     expected = [colors.colorize(values, "inferno", 0.0, 2.0) for values in maps]
-    assert all(np.array_equal(shown, wanted) for shown, wanted in zip(pictures, expected, strict=True))
+    assert all(identical(shown, wanted) for shown, wanted in zip(pictures, expected, strict=True))
     widths = [float(width) for width in re.findall(r"width:([\d.]+)%", html)]
     assert widths == [50.0, 12.5]
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, grad_cam, saliency
 from normviz.models.bottleneck import BottleneckNet
+from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -155,7 +156,7 @@ def test_weights_in_hooks_are_refused_by_name() -> None:
     torch.nn.utils.parametrizations.spectral_norm(net.hidden)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     assert grad_cam(Probe(net, pictures(), 1, "pool")).any()
-    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert all(identical(value, before[key]) for key, value in net.state_dict().items())
 
 
 def test_scripted_lazy_and_uncopyable_models_are_refused_by_name() -> None:

@@ -110,7 +110,7 @@ def test_the_note_names_the_convention(probe: Probe) -> None:
         "Convention “official”: the score is the class's probability, and is the weight. "
     )
     score_cam(Probe(pooled_net(), pictures(), Difference(1, 2)), note=lambda said: found.update(other=said))
-    assert found["other"].startswith("Convention “logit”: the score is the value of the target, the weights are its softmax")
+    assert found["other"].startswith("Convention “logit”: the score is the value of the target")
 
 
 def test_batch_norms_are_folded_only_where_they_alone_read_the_convolution() -> None:

@@ -26,6 +26,7 @@ from normviz.registry import Method, methods
 from normviz.samples import load_sample
 from scripts import make_docs
 from tests.support.checkpoints import write_checkpoint
+from tests.support.comparison import identical
 from tests.support.stand_in import write_stand_in
 
 NAMES = {
@@ -199,7 +200,7 @@ def test_a_map_is_drawn_as_on_the_page_over_what_the_network_sees(
     assert drawn.any() and (raw.ndim == 2) == (method == "grad_cam") == ("the sum of the colors" not in out)
     seen = classifier.view(photo).permute(1, 2, 0).contiguous().numpy()
     page = maps.blend(seen, drawn, OPACITY, "inferno", bool((drawn < 0).any()))
-    assert torch.equal(read_photo("heat.png"), torch.from_numpy(page).permute(2, 0, 1))
+    assert identical(read_photo("heat.png"), torch.from_numpy(page).permute(2, 0, 1))
 
 
 def make_wide() -> bytes:
@@ -269,7 +270,7 @@ def test_norm_is_seeded(folder: Path) -> None:
     for seed in ("3", "3", "4"):
         assert run(f"{command} {seed}") == 0
         results.append(np.load("y.npy"))
-    assert np.array_equal(results[0], results[1]) and not np.allclose(results[0], results[2])
+    assert identical(results[0], results[1]) and not np.allclose(results[0], results[2])
     x = generate((3, 5, 8), "skewed", 3)
     assert np.allclose(results[0], torch.nn.functional.layer_norm(x, (8,)), atol=1e-6)
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 from torch import Tensor
 
@@ -32,6 +31,7 @@ from normviz.models.catalog import SIZE, Classifier, load_classifier, read_class
 from normviz.registry import get
 from normviz.samples import load_sample
 from scripts import measure_faithfulness as script
+from tests.support.comparison import identical
 from tests.support.stand_in import write_stand_in
 
 HOW = Settings(steps=3)
@@ -116,7 +116,7 @@ def test_photos_are_drawn_from_a_folder_or_a_zip_file_alike(tmp_path: Path) -> N
     names = script.drawn(folder, 4, seed=1)
     assert names == script.drawn(archive, 4, seed=1) != script.drawn(folder, 4, seed=2) and len(set(names)) == 4
     for one, other, name in zip(script.opened(folder, names), script.opened(archive, names), names, strict=True):
-        assert torch.equal(one, other) and int(one[0, 0, 0]) == int(Path(name).stem)
+        assert identical(one, other) and int(one[0, 0, 0]) == int(Path(name).stem)
     (tmp_path / "empty").mkdir()
     with pytest.raises(ValueError, match="holds 0 photos"):
         script.drawn(tmp_path / "empty", 4, seed=0)

@@ -40,6 +40,7 @@ from normviz.registry import get, methods
 from normviz.scenes import CLASSES, SIZE, make_scene
 from normviz.ui.pages import localization as page
 from tests.pages.test_pages import errors, open_page, words
+from tests.support.comparison import identical
 
 FAST = ["saliency", "grad_cam", "layer_cam"]
 
@@ -63,8 +64,8 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_more_questions_begin_with_the_same_ones(kind: Kind) -> None:
     few, more = make_questions(kind, 2), make_questions(kind, 3).first(2)
     assert few.scenes == more.scenes == 2 and len(few) == 2 * few.each
-    assert torch.equal(few.images, more.images) and torch.equal(few.labels, more.labels)
-    assert torch.equal(few.masks, more.masks) and few.masks.flatten(1).any(dim=1).all()
+    assert identical(few.images, more.images) and identical(few.labels, more.labels)
+    assert identical(few.masks, more.masks) and few.masks.flatten(1).any(dim=1).all()
 
 
 def test_in_scenes_of_several_objects_any_of_them_is_asked_about() -> None:
@@ -72,7 +73,7 @@ def test_in_scenes_of_several_objects_any_of_them_is_asked_about() -> None:
     for index, label in enumerate(asked.labels.tolist()):
         scene = make_scene(100 + index, objects=3)
         place = [item.label for item in scene.items].index(label)
-        assert place == (100 + index) % 3 and torch.equal(asked.masks[index], scene.items[place].mask)
+        assert place == (100 + index) % 3 and identical(asked.masks[index], scene.items[place].mask)
 
 
 def test_each_cell_of_a_mosaic_is_asked_about_its_own_class() -> None:

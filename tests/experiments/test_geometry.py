@@ -15,6 +15,7 @@ from normviz.activations import generate
 from normviz.experiments.labs.geometry import METHODS, Space, direction, space
 from normviz.figures.experiments import geometry as figures
 from normviz.registry import Value, get
+from tests.support.comparison import identical
 
 POINTS = generate((40, 3), "shifted", seed=3).double() + 0.5
 PER_POINT = [name for name in METHODS if name not in ("batch_norm", "z_score")]
@@ -153,7 +154,7 @@ def test_directions_have_length_one() -> None:
 def test_nothing_given_is_written_or_tracked() -> None:
     x = POINTS.clone()
     lands = space(get("layer_norm"), x, settings("layer_norm"))
-    assert torch.equal(x, POINTS) and not x.requires_grad
+    assert identical(x, POINTS) and not x.requires_grad
     assert not any(t.requires_grad for t in (lands.before, lands.after, lands.plain, *lands.surface))
 
 

@@ -26,6 +26,7 @@ from normviz.models.hub import Logits, read_folder
 from normviz.registry import Method, Value, methods
 from normviz.samples import load_sample
 from tests.support.checkpoints import CLASSES, FAMILIES, SIDE, write_checkpoint
+from tests.support.comparison import identical
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NAMES = ("tabby, tabby cat", "crane (1)", "crane (2)", "coffee mug")
@@ -83,7 +84,7 @@ def test_it_answers_as_transformers_does(
     with torch.no_grad():
         inputs = processor(picture, return_tensors="pt")
         expected = model(**inputs).logits[0].softmax(dim=0)  # (classes,)
-    assert torch.equal(classifier.prepare(photo).cpu(), inputs["pixel_values"])
+    torch.testing.assert_close(classifier.prepare(photo).cpu(), inputs["pixel_values"], rtol=0, atol=1e-6)
     assert torch.allclose(classifier.probabilities(photo), expected, atol=1e-5)
     assert expected.max() - expected.min() > 0.01  # otherwise the comparison is meaningless
 
@@ -127,8 +128,8 @@ def test_a_mark_in_the_cut_off_edge_is_outside_the_view(folders: Checkpoints) ->
     beside, inside = plain.clone(), plain.clone()
     beside[:, :, : left - 12] = 255
     inside[:, top + 20 : top + height - 20, left + 20 : left + width - 20] = 255
-    assert torch.equal(cropping.prepare(beside), cropping.prepare(plain))
-    assert not torch.equal(cropping.prepare(inside), cropping.prepare(plain))
+    assert identical(cropping.prepare(beside), cropping.prepare(plain))
+    assert not identical(cropping.prepare(inside), cropping.prepare(plain))
 
 
 # --------------------------------------------------------------------------------------- what is explained

@@ -19,6 +19,7 @@ from normviz.models.embedded import MEAN, STD, Measured, read_measured, read_wei
 from normviz.models.residual import NORMS, Norm, ResidualBlock, ResidualNet, ScaledStandardizedConv2d
 from normviz.paths import ASSETS
 from normviz.samples import load_sample
+from tests.support.comparison import identical
 from tests.support.stand_in import CLASSES, write_stand_in
 
 WEIGHTS = ASSETS / "photos_batch.safetensors"
@@ -64,7 +65,7 @@ def test_a_block_starts_as_its_shortcut() -> None:
     block = ResidualNet(3, "batch", widths=(8, 8, 8, 8)).get_submodule("stage2.1")
     assert isinstance(block, ResidualBlock)
     x = torch.rand(1, 8, 5, 5)
-    assert torch.equal(block.eval()(x), x)
+    assert identical(block.eval()(x), x)
 
 
 def test_scaled_weight_standardization_keeps_the_scale() -> None:
@@ -100,10 +101,10 @@ def test_weights_survive_the_file(norm: Norm, tmp_path: Path) -> None:
     for key, value in model.state_dict().items():
         kept = again.state_dict()[key]
         assert kept.dtype == value.dtype
-        assert torch.equal(kept, value.half().float() if value.is_floating_point() else value)
+        assert identical(kept, value.half().float() if value.is_floating_point() else value)
     write_weights(path, again, classes, measured)  # writing what was read changes nothing
     for key, value in again.state_dict().items():
-        assert torch.equal(read_weights(path)[0].state_dict()[key], value)
+        assert identical(read_weights(path)[0].state_dict()[key], value)
 
 
 # ---------------------------------------------------------------------------------------- the catalog

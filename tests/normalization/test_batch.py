@@ -22,6 +22,7 @@ from normviz.normalization.methods.channel import group_norm, instance_norm
 from normviz.registry import get
 from tests.reference.normalization import batch as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 SHAPES = [(8, 6), (8, 6, 3), (4, 6, 2, 3), (4, 6, 2, 1, 3)]
 MAPS = SHAPES[1:]
@@ -179,7 +180,7 @@ def test_locality_follows_the_order_of_the_batch() -> None:
     method = get("ghost batching")
     assert method.batch_order is not None
     order = method.batch_order(9, **method.settings({"size": 3, "shuffle": 2}))
-    assert torch.equal(order, ghost_order(9, 2)) and sorted(order.tolist()) == list(range(9))
+    assert identical(order, ghost_order(9, 2)) and sorted(order.tolist()) == list(range(9))
     assert order.tolist() != list(range(9))
     place = order.argsort()
     for layout, shape in (("nc", (9, 4)), ("ntd", (9, 2, 4)), ("nchw", (9, 4, 2, 2)), ("ncdhw", (9, 4, 1, 2, 2))):
@@ -211,7 +212,7 @@ def test_nothing_given_is_written() -> None:
     batch_group_norm(x, 2, 2, w, b)
     inference_example_weighing(x, mean, square, w, b)
     identity_parameters(x)
-    assert all(torch.equal(tensor, copy) for tensor, copy in zip(given, copies, strict=True))
+    assert all(identical(tensor, copy) for tensor, copy in zip(given, copies, strict=True))
 
 
 def test_a_constant_leaves_as_beta() -> None:

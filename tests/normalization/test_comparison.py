@@ -30,6 +30,7 @@ from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.apply import apply, run, tensors
 from normviz.prints import contact_sheet
 from normviz.registry import Method, get, methods
+from tests.support.comparison import identical
 
 SHAPES = {"nc": (8, 12), "ntd": (4, 6, 12), "nchw": (4, 8, 6, 6), "ncdhw": (2, 8, 2, 4, 4)}
 ALL = [
@@ -54,7 +55,7 @@ def test_every_method_is_measured_as_it_works(method: Method, shape: tuple[int, 
     x = input_of(*shape)
     before, ground = x.clone(), look(x)
     found = compare(method, x, ground)
-    assert torch.equal(x, before)
+    assert identical(x, before)
     layout = layout_of(x.shape)
     running = None
     if method.takes("running_sq"):  # what 10 steps of momentum .1 leave of the start, the mean 0 and the variance 1

@@ -18,6 +18,7 @@ from normviz.normalization.analysis.identify import Match, matches, one_step_awa
 from normviz.normalization.analysis.view import view
 from normviz.normalization.patterns import group_index
 from tests.support.cases import per_group, random
+from tests.support.comparison import identical
 
 SHAPES: dict[Layout, tuple[int, ...]] = {"nc": (4, 6), "ntd": (4, 3, 6), "nchw": (4, 6, 2, 3), "ncdhw": (4, 6, 2, 3, 2)}
 POWERS = (1.0, 2.0, 3.0)
@@ -225,4 +226,4 @@ def test_the_input_stays_as_it_is() -> None:
     x = data("nchw")
     kept = x.clone()
     compose(x, Choice("nchw", "chw", 2, running=True))
-    assert torch.equal(x, kept)
+    assert identical(x, kept)

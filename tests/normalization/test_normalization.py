@@ -35,6 +35,7 @@ from tests.support.cases import (  # fmt: skip
     sides_of,
     with_eps,
 )
+from tests.support.comparison import identical
 
 
 def _same(actual: object, expected: object) -> None:
@@ -224,7 +225,7 @@ def test_nothing_given_is_written(training: bool) -> None:
     batch_norm(x, mean, var, training=training)
     apply(get("batch_norm"), x, "nchw", 2.0, 1.0, running=(mean, var), training=training)
     running_statistics(x, mean, var)
-    assert all(torch.equal(a, b) for a, b in zip((x, mean, var), copies, strict=True))
+    assert all(identical(a, b) for a, b in zip((x, mean, var), copies, strict=True))
 
 
 # --- apply --------------------------------------------------------------------------------------------------------
@@ -248,7 +249,7 @@ def test_apply_moves_the_axes_scales_and_shifts(case: Case) -> None:
     expected = expected.transpose(1, 2) if case.channels_second else expected
     y = apply_case(case, x, 0.5, running, gamma, beta)
     _same(y, gamma * expected + beta if case.method.scale else expected)
-    assert torch.equal(x, copy)
+    assert identical(x, copy)
 
 
 def test_apply_refuses_what_the_method_does_not_have() -> None:

@@ -16,6 +16,7 @@ from normviz.normalization.apply import expected_order
 from normviz.registry import Knob, Method, Value, methods
 from tests.reference import normalization as reference
 from tests.support.cases import Case, arguments_of, groups_of, random, sides_of, small_settings, with_eps
+from tests.support.comparison import identical
 
 METHODS = [method for method in methods("normalization") if method.takes_activations]
 each_method = pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
@@ -105,7 +106,7 @@ def test_one_changed_value_moves_its_own_group_and_no_other(method: Method, data
     after = apply(method, changed, case.layout, running=running, sides=sides, **case.settings)
     mine = groups_of(case, shape)
     other = mine != mine.flatten()[place]
-    assert torch.equal(before[other], after[other])
+    assert identical(before[other], after[other])
 
 
 @each_method
@@ -132,4 +133,4 @@ def test_neither_the_input_nor_anything_given_is_written(method: Method, data: s
     arguments = arguments_of(case, x)
     copies = {"x": x.clone()} | {name: tensor.clone() for name, tensor in arguments.items()}
     _run(lambda: method.function(x, **arguments, **case.settings))
-    assert all(torch.equal(copies[name], tensor) for name, tensor in ({"x": x} | arguments).items())
+    assert all(identical(copies[name], tensor) for name, tensor in ({"x": x} | arguments).items())

@@ -21,6 +21,7 @@ from normviz.normalization.methods.recurrent import (
 from normviz.registry import get
 from tests.reference.normalization import recurrent as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 MASK = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 0, 0]], dtype=torch.bool)  # (4, 5)
 each_eps = pytest.mark.parametrize("eps", [1e-5, 0.5])
@@ -76,7 +77,7 @@ def test_the_kernel_sees_the_real_frames_alone() -> None:
     x = random(4, 5, 3) + 2
     y = recurrent_batch_norm(x, MASK, eps=0.5)
     _same(y[MASK], F.batch_norm(x[MASK], None, None, training=True, eps=0.5))
-    assert torch.equal(y[~MASK], torch.zeros_like(y[~MASK]))
+    assert identical(y[~MASK], torch.zeros_like(y[~MASK]))
     y = recurrent_batch_norm(x, MASK, per_step=True, eps=0.5)
     for t in range(4):
         _same(y[MASK[:, t], t], F.batch_norm(x[MASK[:, t], t], None, None, training=True, eps=0.5))
@@ -98,7 +99,7 @@ def test_what_is_in_the_padding_does_not_matter(per_step: bool) -> None:
     clean = recurrent_batch_norm(x, MASK, w, b, per_step)
     for rubbish in (0.0, 1e6, float("nan")):
         spoiled = x.masked_fill(~MASK[..., None], rubbish)
-        assert torch.equal(recurrent_batch_norm(spoiled, MASK, w, b, per_step), clean)
+        assert identical(recurrent_batch_norm(spoiled, MASK, w, b, per_step), clean)
 
 
 @each_way
@@ -189,7 +190,7 @@ def test_locality(per_step: bool) -> None:
     moved = before != after
     expected = torch.zeros_like(moved)
     expected[:, 1 if per_step else slice(None), 2] = True
-    assert torch.equal(moved, expected & MASK[..., None])
+    assert identical(moved, expected & MASK[..., None])
 
 
 @each_way
@@ -215,7 +216,7 @@ def test_nothing_given_is_written() -> None:
         recurrent_batch_norm(x, mask, per_step=per_step)
         batch_norm_rnn(x, w, random(8, 8), mask, per_step)
     batch_norm_lstm(x, w, u)
-    assert all(torch.equal(tensor, copy) for tensor, copy in zip((x, mask, w, u), copies, strict=True))
+    assert all(identical(tensor, copy) for tensor, copy in zip((x, mask, w, u), copies, strict=True))
 
 
 # --- sentences ----------------------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from normviz.normalization.analysis.statistics import (
 from normviz.normalization.patterns import count, describe_axes, group_index, kept_axes, order, shared_axes, sizes
 from normviz.registry import Value, get
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 SHAPES = {"nc": (5, 12), "ntd": (2, 5, 12), "nchw": (3, 12, 2, 4)}
 SIZES = {"g": 4, "b": 3}
@@ -95,7 +96,7 @@ def test_group_index_agrees_with_einops(pattern: str, layout: str) -> None:
     index = group_index(pattern, SHAPES[layout], layout, (), **SIZES)
     assert index.shape == SHAPES[layout] and index.dtype == torch.int64
     members = _members(index, pattern, layout)
-    assert torch.equal(members, torch.arange(len(members))[:, None].expand_as(members))
+    assert identical(members, torch.arange(len(members))[:, None].expand_as(members))
 
 
 @each_pattern
@@ -104,7 +105,7 @@ def test_a_part_of_the_group_index_is_that_part_of_the_whole(pattern: str, layou
     whole = group_index(pattern, shape, layout, (), **SIZES)
     parts: tuple[int | slice, ...] = (0, -1, slice(1, 3), slice(None), slice(None, None, 2))
     for index in product(parts, repeat=len(shape) - 1):
-        assert torch.equal(group_index(pattern, shape, layout, index, **SIZES), whole[index])
+        assert identical(group_index(pattern, shape, layout, index, **SIZES), whole[index])
 
 
 def test_a_part_of_a_huge_group_index_is_cheap() -> None:
@@ -181,7 +182,7 @@ def test_a_histogram_of_more_values_counts_an_even_sample(monkeypatch: pytest.Mo
     assert result.seen == -(-19_200 // 7) and result.sampled == result.seen / x.numel()
     assert int(result.counts.sum()) == result.seen and result.outside == 0
     assert result.counts.max() - result.counts.min() <= 1
-    assert torch.equal(result.counts, histogram(x, -0.5, 63.5, 64).counts)
+    assert identical(result.counts, histogram(x, -0.5, 63.5, 64).counts)
 
 
 @each_pattern

@@ -17,6 +17,7 @@ from normviz.normalization.apply import apply
 from normviz.normalization.patterns import count, sizes
 from normviz.registry import get
 from tests.support.cases import CASES, SHAPES, Case, groups_of, random, with_groups
+from tests.support.comparison import identical
 
 RUNNING = (torch.full((6,), 0.3), torch.full((6,), 1.5))
 
@@ -84,7 +85,7 @@ def test_what_a_cell_reads_is_its_window() -> None:
     found = reads(method, x, "nchw", (1, 4, 2, 0), method.settings({"size": 3}))
     expected = torch.zeros(2, 8, 3, 3, dtype=torch.bool)
     expected[1, 3:6, 2, 0] = True
-    assert torch.equal(found, expected)
+    assert identical(found, expected)
     seen = view(method, x, "nchw", method.settings({"size": 3}), cell=(1, 4, 2, 0))
     assert seen.groups[2, 0] == 0 and (seen.groups == 0).sum() == 1 and seen.rows.labels == ["what this cell reads"]
     assert seen.rows.mean_before[0] == pytest.approx(float(x[1, 3:6, 2, 0].mean())) and seen.bars_before.sum() == 3
@@ -107,9 +108,9 @@ def test_padded_cells_are_a_group_of_their_own_and_do_not_count_where_the_method
 def test_side_inputs_have_the_shapes_that_the_methods_take() -> None:
     x = random(4, 6, 5, 3)
     assert make_sides(get("batch_norm"), x) == {}
-    assert torch.equal(make_sides(get("adaptive_instance_norm"), x)["style"], x[[3, 0, 1, 2]])
+    assert identical(make_sides(get("adaptive_instance_norm"), x)["style"], x[[3, 0, 1, 2]])
     maps = make_sides(get("spade"), x)["scale"]
     assert maps.shape == x.shape and torch.allclose(maps[..., 0], -maps[..., -1])
     rows = make_sides(get("ada_layer_norm"), random(4, 5, 6), seed=1)
-    assert rows["scale"].shape == (4, 6) and not torch.equal(rows["scale"], rows["shift"])
+    assert rows["scale"].shape == (4, 6) and not identical(rows["scale"], rows["shift"])
     assert not make_sides(get("ada_layer_norm"), random(4, 5, 6), strength=0)["shift"].any()

@@ -18,6 +18,7 @@ from normviz.ui.inputs.photo import Photo, decoded
 from normviz.ui.maps.map_request import MapRequest, explain
 from normviz.ui.pages.cam import stage
 from tests.pages.test_pages import errors, open_page, words
+from tests.support.comparison import identical
 
 PAGE = "cam"
 SLOW = [method for method in methods("attribution") if method.slow]
@@ -221,8 +222,8 @@ def test_a_stop_before_there_is_anything_is_said() -> None:
 def test_previews_reach_the_page_and_the_last_one_is_the_map() -> None:
     seen: list[NDArray[np.float32]] = []
     shown = explain(question("smooth_grad", settings={"samples": 9, "seed": 3}), lambda share: None, seen.append)
-    assert len(seen) >= 2 and not np.array_equal(seen[0], seen[-1])
-    assert np.array_equal(seen[-1], shown.raw)
+    assert len(seen) >= 2 and not identical(seen[0], seen[-1])
+    assert identical(seen[-1], shown.raw)
 
 
 # The ledger

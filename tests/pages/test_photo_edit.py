@@ -24,13 +24,14 @@ from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages import photo_edit
 from normviz.ui.pages.photo_edit import Answer
 from tests.pages.test_pages import errors, open_page, words
+from tests.support.comparison import identical
 
 
 @given(st.lists(st.booleans(), min_size=12, max_size=12))
 def test_regions_survive_as_text(flat: list[bool]) -> None:
     painted = torch.tensor(flat).view(3, 4)
     text = paint.runs(painted)
-    assert torch.equal(paint.cells(text, (3, 4)), painted)
+    assert identical(paint.cells(text, (3, 4)), painted)
 
 
 def test_regions_are_short_and_read_row_by_row() -> None:
