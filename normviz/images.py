@@ -10,8 +10,9 @@ import logging
 import struct
 import warnings
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
+
+Heatmap = TypeVar("Heatmap", Tensor, NDArray[np.float32], NDArray[np.floating])
 
 LONGEST = 1024  # pixels, the longer side of a decoded image
 LARGEST_FILE = 64 * 2**20  # bytes
@@ -184,6 +187,34 @@ def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:
         raise ValueError(f"a map must be (h, w); received shape {tuple(values.shape)}")
     maps = values.detach().float().cpu()[None, None]  # (1, 1, h, w)
     return F.interpolate(maps, size=size, mode="bilinear", align_corners=False)[0, 0]  # (H, W)
+
+
+def sum_channels(heatmap: Heatmap) -> Heatmap:
+    """The map (h, w) to draw: a map at the input (C, H, W) summed over its channels, any other map unchanged."""
+    if heatmap.ndim == 2:
+        return heatmap
+    total: Heatmap = heatmap.sum(0)  # (H, W)
+    return total
+
+
+def destandardize(values: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels in the scale 0 to 1 of standardized network inputs: values * std + mean, not clamped.
+
+    Args:
+        values: (..., C, H, W), floating point.
+        mean: C means, as subtracted from pixels in [0, 1].
+        std: C standard deviations by which the difference was divided.
+
+    Returns:
+        (..., C, H, W).
+    """
+    scale, shift = (values.new_tensor(numbers)[:, None, None] for numbers in (std, mean))  # (C, 1, 1) each
+    return values * scale + shift  # (..., C, H, W)
+
+
+def to_uint8(pixels: Tensor) -> Tensor:
+    """Pixels in the scale 0 to 1 as uint8, rounded and clamped to 0 to 255, in the same shape."""
+    return (pixels * 255).round().clamp(0, 255).to(torch.uint8)
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

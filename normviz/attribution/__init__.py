@@ -1,7 +1,7 @@
-"""Attribution: which pixels made the network say this? Each method takes one `Probe` and returns a raw map.
+"""Attribution methods: which parts of an image determine the score? Each takes a `Probe` and returns a raw map.
 
-Maps are in the method's unit and size: (N, h, w) at a layer, (N, H, W) or (N, C, H, W) at the input.
-Nothing is rescaled or enlarged; that is left to who draws them.
+Maps keep the unit and resolution of their method: (N, h, w) at a layer, (N, H, W) or (N, C, H, W) at the input.
+They are neither rescaled nor enlarged.
 """
 
 # ruff: noqa: F403, I001

@@ -1,4 +1,4 @@
-"""The picture that a network would call a class the most: closed form, slow reference, what it leaves alone."""
+"""Class model visualization: closed form, slow reference, and an unmodified network."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_linear_network_has_its_weight_over_two_lambda() -> None:
     weight = net.get_parameter("1.weight").detach()[2].reshape(3, 4, 4)
     found = class_model(net, 2, 4, decay=0.1, rate=1.0, steps=200)
     close(found.images[0], weight / (2 * 0.1))
-    close(found.scores[0, 0], net.get_parameter("1.bias").detach()[2])  # it begins at the zero image
+    close(found.scores[0, 0], net.get_parameter("1.bias").detach()[2])  # the first image is zero
 
 
 def test_each_step_of_a_linear_network_in_closed_form() -> None:
@@ -42,7 +42,7 @@ def test_each_step_of_a_linear_network_in_closed_form() -> None:
 
 
 def slow_ascent(net: nn.Module, target: int, picture: Tensor, decay: float, rate: float, steps: int) -> Tensor:
-    """Simonyan et al. 2013, section 2: the gradient of S_c(I) - lambda ||I||^2, number by number."""
+    """Simonyan et al. 2013, section 2: the gradient of S_c(I) - lambda ||I||^2, value by value."""
     for _ in range(steps):
         leaf = picture.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(net(leaf[None])[0, target], leaf)
@@ -112,7 +112,7 @@ def test_further_starts_begin_at_noise_and_the_first_at_zero() -> None:
 
 
 def test_jitter_shows_the_picture_moved() -> None:
-    """On one pixel's weight the ascent with moves of one pixel spreads over nine."""
+    """For a network that reads one pixel, ascent with shifts of one pixel spreads over nine."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(25, 1)).double()
     with torch.no_grad():
         net.get_parameter("1.weight").zero_()[0, 12] = 1.0

@@ -1,4 +1,4 @@
-"""Maps side by side: one pass for all, refusals in their cells, correlations, and a cell taken apart."""
+"""Comparison of maps: shared passes, errors in cells, correlations, and the decomposition of a cell."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from normviz.attribution.compare import (
     make_map,
     ranks,
 )
-from normviz.attribution.diagnosis.terms import channel_maps, terms, weighs_channels, weights_of
+from normviz.attribution.diagnosis.terms import channel_maps, channel_weights, has_channel_weights, terms
 from normviz.images import resize_map
 from normviz.registry import get, methods
 from tests.support.nets import pictures, pooled_net, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-WEIGHED = [method.name for method in methods("attribution") if weighs_channels(method)]
+WEIGHED = [method.name for method in methods("attribution") if has_channel_weights(method)]
 SHARED = ["saliency", "guided_backprop", "grad_cam", "grad_cam_pp", "layer_cam"]
 
 
@@ -43,7 +43,7 @@ class Counted(nn.Module):
         import copy
 
         other = Counted(copy.deepcopy(self.net, memo))
-        other.passes = self.passes  # one count for the network and its copies
+        other.passes = self.passes  # the network and its copies share a counter
         return other
 
     def forward(self, x: Tensor) -> Tensor:
@@ -52,7 +52,7 @@ class Counted(nn.Module):
 
 
 def raw(cell: Map) -> NDArray[np.float32]:
-    """The map of a cell that is not refused."""
+    """The map of a cell without an error."""
     assert cell.raw is not None, cell.refused
     return cell.raw
 
@@ -82,7 +82,7 @@ def test_methods_beside_layers_are_the_single_maps() -> None:
         if get(row[0].method, "attribution").reads_layer:
             assert [cell.layer for cell in row] == layers
         else:
-            assert row[0] is row[1] is row[2]  # made once: the layer plays no part
+            assert row[0] is row[1] is row[2]  # computed once: the layer has no effect
         for cell, layer in zip(row, layers, strict=True):
             alone = get(cell.method, "attribution").function(Probe(net, images, 2, layer))[0]
             assert cell.raw is not None
@@ -230,7 +230,7 @@ def test_all_channels_add_up_to_the_cell(name: str) -> None:
 def test_the_weights_of_a_term_are_the_methods() -> None:
     probe = Probe(pooled_net(), pictures(1), 2, "relu")
     for name, function in (("cam", cam), ("grad_cam", grad_cam), ("layer_cam", layer_cam)):
-        weights = weights_of(get(name, "attribution"), probe)
+        weights = channel_weights(get(name, "attribution"), probe)
         summed = (weights * probe.activations).sum(dim=1)
         torch.testing.assert_close(summed if name == "cam" else summed.relu(), function(probe))
 
@@ -246,11 +246,11 @@ def test_the_formula_holds_the_numbers() -> None:
 
 def test_a_cell_without_terms_is_said() -> None:
     probe = Probe(relu_net(), pictures(1), 2, "bn2")
-    for name, sentence in (("saliency", "read at the input"), ("score_cam", "made another way")):
+    for name, sentence in (("saliency", "computed at the input"), ("score_cam", "does not assign a weight")):
         with pytest.raises(ValueError, match=sentence):
             terms(get(name, "attribution"), probe, 0, 0)
         with pytest.raises(ValueError, match=sentence):
-            weights_of(get(name, "attribution"), probe)
+            channel_weights(get(name, "attribution"), probe)
     for row, column in ((-1, 0), (0, 6), (6, 0)):
         with pytest.raises(ValueError, match="row from 0 to 5"):
             terms(get("grad_cam", "attribution"), probe, row, column)

@@ -1,4 +1,4 @@
-"""The decompositions of activations against slow references, their closed forms, and each other."""
+"""Decompositions of activations against slow references, closed forms and each other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAYERS = ("conv1", "bn2", "pool")  # 8 channels; 144, 36 and 36 cells
 
 
 def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
-    """Equal to a share of the largest value."""
+    """Equal within a fraction of the largest value."""
     assert ours.shape == theirs.shape
     off, scale = (ours - theirs).abs().max(), theirs.abs().max()
     assert scale > 0, "an empty map proves nothing"
@@ -25,7 +25,7 @@ def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
 
 
 class Given(nn.Module):
-    """A network whose layer returns the image itself: any activations can be tried."""
+    """A network with a layer that returns the image, for arbitrary activations."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Given(nn.Module):
 
 
 def given(activations: Tensor) -> Probe:
-    """A probe whose activations are these (N, K, h, w)."""
+    """A probe with the given activations (N, K, h, w)."""
     torch.manual_seed(0)
     return Probe(Given(activations.shape[1]).to(activations.dtype), activations, 1, "maps")
 
@@ -193,9 +193,9 @@ def test_half_precision_is_computed_in_single(name: str) -> None:
 
 
 def test_kpca_refuses_what_it_does_not_offer() -> None:
-    with pytest.raises(ValueError, match="kpca_cam offers sigmoid, rbf, linear; received 'cosine'"):
+    with pytest.raises(ValueError, match="kpca_cam supports sigmoid, rbf, linear; received 'cosine'"):
         kpca_cam(given(relu_activations()), "cosine")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"takes at most 4096 of them; layer 'maps' has 4225: choose a deeper layer"):
+    with pytest.raises(ValueError, match=r"at most 4096 of them; layer 'maps' has 4225"):
         kpca_cam(given(torch.rand(1, 2, 65, 65)))
 
 

@@ -1,4 +1,4 @@
-"""How the methods that ask the network many times run: how they report, other targets, bad settings."""
+"""Perturbation methods: progress, previews, other targets, invalid options."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_note_is_one_paragraph_and_names_what_is_random(function: Function, 
 def test_no_pass_is_larger_than_the_chunk(
     function: Function, knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So memory is bounded by the chunk, whatever the number of channels, squares or masks."""
+    """Memory is bounded by the chunk, whatever the number of channels, squares or masks."""
     sizes = watch_tail(monkeypatch)
 
     def watched(net: nn.Module, images: Tensor) -> object:
@@ -169,7 +169,7 @@ def test_a_region_of_a_segmentation(function: Function, knobs: dict[str, Any]) -
 @pytest.mark.parametrize("convention", ["paper", "official"])
 def test_a_probability_of_something_that_is_no_class_is_refused(convention: str) -> None:
     probe = Probe(relu_net(), pictures(), Difference(1, 3), "pool")
-    with pytest.raises(ValueError, match="explains no class but class 1 and not class 3"):
+    with pytest.raises(ValueError, match="the target is class 1 and not class 3, not a class"):
         score_cam(probe, convention=convention)  # type: ignore[arg-type]
 
 
@@ -185,15 +185,15 @@ def test_a_probability_of_something_that_is_no_class_is_refused(convention: str)
         (occlusion, {"chunk": 0}, "chunk must be at least 1; received 0"),
         (rise, {"chunk": 0}, "chunk must be at least 1; received 0"),
         (ss_cam, {"samples": 0}, "samples must be at least 1; received 0"),
-        (ss_cam, {"where": "layer"}, "ss_cam offers mask, image; received 'layer'"),
+        (ss_cam, {"where": "layer"}, "ss_cam supports mask, image; received 'layer'"),
         (is_cam, {"steps": 0}, "steps must be at least 1; received 0"),
-        (is_cam, {"path": "bent"}, "is_cam offers cumulative, straight; received 'bent'"),
+        (is_cam, {"path": "bent"}, "is_cam supports cumulative, straight; received 'bent'"),
         (occlusion, {"window": 0.0}, "window and stride must be above 0; received 0.0 and 0.05"),
-        (occlusion, {"fill": "red"}, "occlusion offers zero, mean, blur; received 'red'"),
-        (occlusion, {"score": "rank"}, "occlusion offers logit, probability; received 'rank'"),
-        (rise, {"masks": 0}, "rise needs masks and cells of at least 1 and 0 < p < 1; received 0, 7 and 0.5"),
-        (rise, {"p": 1.0}, "rise needs masks and cells of at least 1 and 0 < p < 1; received 1000, 7 and 1.0"),
-        (rise, {"score": "rank"}, "rise offers logit, probability; received 'rank'"),
+        (occlusion, {"fill": "red"}, "occlusion supports zero, mean, blur; received 'red'"),
+        (occlusion, {"score": "rank"}, "occlusion supports logit, probability; received 'rank'"),
+        (rise, {"masks": 0}, "rise requires masks and cells of at least 1 and 0 < p < 1; received 0, 7 and 0.5"),
+        (rise, {"p": 1.0}, "rise requires masks and cells of at least 1 and 0 < p < 1; received 1000, 7 and 1.0"),
+        (rise, {"score": "rank"}, "rise supports logit, probability; received 'rank'"),
     ],
 )
 def test_what_is_not_offered_is_refused(function: Function, knobs: dict[str, Any], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Global average pooling as a computation, held against the network's own forward pass."""
+"""The decomposition with global average pooling against the network's own forward pass."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def test_on_a_pooled_head_the_contributions_and_the_bias_are_the_logit(index: in
     assert seen.rest == pytest.approx(float(net.fc.bias.detach()[target]), abs=1e-12)
     assert seen.bias == pytest.approx(seen.rest, abs=1e-12)
     assert seen.total + seen.bias == pytest.approx(float(net(images).detach()[index, target]), abs=1e-12)
-    assert "exactly" in seen.in_words()
+    assert "exactly" in seen.describe()
 
 
 def test_the_contributions_add_up_to_cam_and_to_grad_cam_before_its_relu() -> None:
@@ -52,7 +52,7 @@ def test_elsewhere_it_says_what_it_adds_up_to() -> None:
     seen = pooling(probe)
     assert not seen.pooled
     assert seen.rest == pytest.approx(float(probe.logits[0, 3]) - seen.total, abs=1e-12)
-    assert "Grad-CAM's map before its ReLU" in seen.in_words() and "exactly" not in seen.in_words()
+    assert "Grad-CAM's map before its ReLU" in seen.describe() and "exactly" not in seen.describe()
 
 
 def test_two_classes_are_the_difference_of_their_sums() -> None:

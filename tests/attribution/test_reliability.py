@@ -1,4 +1,4 @@
-"""Every attribution method on one shared network: many threads, failures, cancelled work, models that trip tools."""
+"""Reliability of all methods on one shared network: threads, failures, cancellation, difficult models."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ CALLS = 50  # of each of eight threads
 
 
 def settings(method: Attribution) -> dict[str, Value]:
-    """The method's knobs, with as little work as they allow."""
+    """The method's options with the smallest workload."""
     return method.settings({name: value for name, value in FEW.items() if name in [k.name for k in method.knobs]})
 
 
 def network() -> ResidualNet:
-    """A small network on which every method is defined: ReLUs, and one linear layer that reads pooled maps."""
+    """A small network that supports every method: ReLUs, and a linear layer on pooled maps."""
     torch.manual_seed(0)
     net = ResidualNet(4, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1)).double()
     for module in net.modules():
@@ -114,7 +114,7 @@ def test_a_batch_is_its_images_one_by_one(method: Attribution) -> None:
 
 
 class Failing(ResidualNet):
-    """Fails when it is told to."""
+    """Fails on request."""
 
     fails = False
 
@@ -137,7 +137,7 @@ def test_the_model_is_as_before_after_a_failure(method: Attribution, monkeypatch
 
 
 def tensors() -> int:
-    """How many tensors are alive."""
+    """The number of live tensors."""
     gc.collect()
     return sum(issubclass(type(found), Tensor) for found in gc.get_objects())
 
@@ -156,7 +156,7 @@ def test_nothing_is_kept_after_a_call(method: Attribution) -> None:
 
 
 class Flat(nn.Module):
-    """No convolution, no feature maps."""
+    """A network without feature maps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -180,7 +180,7 @@ def test_a_network_without_feature_maps(method: Attribution) -> None:
 def test_nan_weights_are_named(method: Attribution) -> None:
     net = network()
     net.fc.weight.data[1, 0] = torch.nan
-    with pytest.raises(ValueError, match=r"not finite .*its weights hold NaN"):
+    with pytest.raises(ValueError, match=r"not finite .*its weights contain NaN"):
         run(method, net, pictures(1, 32))
 
 
@@ -201,7 +201,7 @@ def test_a_dictionary_without_logits_is_refused(method: Attribution) -> None:
 
 
 def test_a_function_of_the_output_needs_no_class() -> None:
-    """Methods that need a class refuse in words; all others explain any number."""
+    """Methods that require a class raise a ValueError; all others explain any score."""
     net = relu_net()
     refused = []
     for method in METHODS:

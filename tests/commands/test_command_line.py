@@ -122,7 +122,7 @@ def test_cam(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cam cat.png --target Chain_Saw --layer stage2 --out heat.png --raw map.npy") == 0
     out = capsys.readouterr().out
     assert "photo    cat.png, 451 x 300 pixels" in out and "Grad-CAM for chain saw at layer stage2" in out
-    assert "result   Not sure: this may be none of the 3 classes" in out and "wrote    heat.png, map.npy" in out
+    assert "result   Not sure: this may be none of its 3 classes" in out and "wrote    heat.png, map.npy" in out
     raw = np.load("map.npy", allow_pickle=False)
     photo, classifier = read_photo("cat.png"), load_classifier()
     expected = grad_cam(Probe(classifier.model, classifier.prepare(photo), 1, "stage2"))[0].cpu()
@@ -215,7 +215,7 @@ def test_knobs_of_attribution(folder: Path) -> None:
 
 
 def test_cam_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, "cam cat.png --out heat.png --target wolf", "knows no class 'wolf'; choose one of cat, chain saw")
+    fails(capsys, "cam cat.png --out heat.png --target wolf", "has no class 'wolf'; choose one of cat, chain saw")
     fails(capsys, "cam cat.png --out heat.png --layer stage9", "no layer 'stage9'")
     fails(capsys, "cam cat.png --out heat.png --method grad_camel", "no attribution method 'grad_camel'; choose one of")
     fails(capsys, "cam cat.png --out heat.png --method group_norm", "no attribution method 'group_norm'")

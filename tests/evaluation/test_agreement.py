@@ -12,7 +12,7 @@ from torch import nn
 from normviz.attribution import Probe
 from normviz.evaluation.agreement import agreement, markdown
 from normviz.evaluation.baselines import center_map
-from normviz.models.catalog import Classifier, alike
+from normviz.models.catalog import Classifier, norm_variants
 from normviz.registry import get
 from normviz.samples import load_sample
 from scripts import measure_norms as script
@@ -82,5 +82,5 @@ def test_the_script_writes_its_command_and_a_table_of_the_family(tmp_path: Path)
     text = goal.read_text()
     assert text.startswith(script.HEADING) and "--count 2 --model scenes_group --method grad_cam --seed 0`" in text
     head = next(line for line in text.splitlines() if line.startswith("| |"))
-    assert [cell.strip() for cell in head.split("|")[2:-2]] == [entry.norm for entry in alike("scenes")]
+    assert [cell.strip() for cell in head.split("|")[2:-2]] == [entry.norm for entry in norm_variants("scenes")]
     assert str(tmp_path) not in text

@@ -239,7 +239,7 @@ def test_a_bright_map_keeps_everything_and_an_empty_one_nothing() -> None:
     full = kept_confidence(probe, torch.ones(3, 3), dark)
     assert full.before == pytest.approx(full.after) == pytest.approx(float(probe.logits[0].softmax(dim=0)[2]))
     empty = kept_confidence(probe, torch.zeros(3, 3), dark)
-    assert empty.after == pytest.approx(float(probe.ask(dark[None], 0, True)))
+    assert empty.after == pytest.approx(float(probe.score_at(dark[None], 0, True)))
 
 
 def test_drop_and_increase_by_hand() -> None:

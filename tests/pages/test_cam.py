@@ -99,8 +99,8 @@ def test_every_section_is_drawn(section: str, target: str) -> None:
     assert not test.exception and not errors(test), words(test)
     said = " ".join([*(caption.value for caption in test.caption), words(test), *(c.value for c in test.code)])
     expected = {
-        "formula": "The numbers of the strongest cell", "pooling": "The contributions add up to",
-        "layers": "Take stage", "Python": "probe = Probe(",
+        "formula": "The numbers of the strongest cell", "pooling": "The contributions sum to",
+        "layers": "Choose stage", "Python": "probe = Probe(",
     }  # fmt: skip
     assert expected[section] in said
 
@@ -115,7 +115,7 @@ def test_the_pooling_adds_up_to_the_logit_on_the_page() -> None:
 def test_a_blank_map_is_explained_and_a_layer_is_offered() -> None:
     test = open_page(PAGE, layer="stage1.0.conv1.conv 48 × 32 × 32")
     assert not test.exception and not errors(test)
-    assert "The map is blank" in words(test) and "add up to 0 or less" in words(test)
+    assert "The map is blank" in words(test) and "sum to 0 or less" in words(test)
     test.button(key="take-stage4").click().run()
     assert test.selectbox(key="layer").value == "stage4"
     assert "The map is blank" not in words(test)

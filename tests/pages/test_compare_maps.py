@@ -81,7 +81,7 @@ def test_methods_stand_beside_normalizations(net: str) -> None:
 
 def test_a_network_without_twins_is_told_to_choose_one_with_them() -> None:
     test = open_page("compare_maps", columns="norms", net="scenes, Clever Hans")
-    assert "were trained like clever_hans; choose one of" in " ".join(errors(test))
+    assert "no variants of clever_hans with other normalizations" in " ".join(errors(test))
 
 
 def test_cam_is_refused_in_its_cells_and_the_others_go_on() -> None:
@@ -100,7 +100,7 @@ def test_a_cell_of_the_link_is_taken_apart() -> None:
     assert sheet_of(test)["chosen"] == [1, 0, 3, 5]
     test.text_input(key="cell").set_value("4, 1, 5, 5").run()
     fine(test)
-    assert "read at the input" in words(test)
+    assert "computed at the input" in words(test)
 
 
 def test_no_method_is_said() -> None:

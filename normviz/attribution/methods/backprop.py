@@ -1,4 +1,4 @@
-"""Attribution at the input: the gradient, and the two rules that change how it passes a ReLU."""
+"""Attribution at the input: the gradient, and two modified backward rules for ReLUs."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ __all__ = ["deconvnet", "guided_backprop", "saliency"]
     formula=r"M_{ij} = \max_{\mathrm{ch}} \left| \frac{\partial S_c}{\partial x_{\mathrm{ch}\,ij}} \right|",
 )  # fmt: skip
 def saliency(probe: Probe) -> Tensor:
-    """How strongly the class's logit reacts to each pixel.
+    """The magnitude of the gradient of the class's logit at each pixel.
 
     Args:
-        probe: network, images (N, C, H, W) and class; the layer plays no part.
+        probe: network, images (N, C, H, W) and class; the layer has no effect.
 
     Returns:
         (N, H, W), at least 0, in logits per unit of the input.
@@ -37,12 +37,12 @@ def saliency(probe: Probe) -> Tensor:
     r"\text{ down to } R^{0}",
 )  # fmt: skip
 def deconvnet(probe: Probe) -> Tensor:
-    """What the class's logit sends back to the input when each ReLU passes on what is positive.
+    """The gradient of the class's logit when each ReLU passes only positive gradients.
 
-    Max-pooling switches are those of this image; ReLUs do not know whether they were open.
+    Max-pooling uses the positions of this image's maxima; ReLUs pass gradients whether they were active or not.
 
     Args:
-        probe: network with ReLUs, images (N, C, H, W) and class; the layer plays no part.
+        probe: network with ReLUs, images (N, C, H, W) and class; the layer has no effect.
 
     Returns:
         (N, C, H, W), signed, in logits per unit of the input.
@@ -63,10 +63,10 @@ def deconvnet(probe: Probe) -> Tensor:
     r"R = \frac{\partial S_c}{\partial S} \text{ down to } R^{0}",
 )  # fmt: skip
 def guided_backprop(probe: Probe) -> Tensor:
-    """What the class's logit sends back when each ReLU that was open passes on what is positive.
+    """The gradient of the class's logit when each active ReLU passes only positive gradients.
 
     Args:
-        probe: network with ReLUs, images (N, C, H, W) and class; the layer plays no part.
+        probe: network with ReLUs, images (N, C, H, W) and class; the layer has no effect.
 
     Returns:
         (N, C, H, W), signed, in logits per unit of the input.

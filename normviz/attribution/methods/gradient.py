@@ -22,7 +22,7 @@ __all__ = [
 
 
 def _cam_weights(probe: Probe) -> Tensor:
-    """The last linear layer's weights of the class: (N, K, 1, 1)."""
+    """The weights of the class in the last linear layer: (N, K, 1, 1)."""
     return probe.head.weight[probe.target][:, :, None, None]  # (N, K, 1, 1)
 
 
@@ -32,10 +32,10 @@ def _grad_cam_weights(probe: Probe) -> Tensor:
 
 
 def _grad_cam_pp_weights(probe: Probe) -> Tensor:
-    """The sum of each channel's positive gradients, each divided by how much the channel answers: (N, K, 1, 1)."""
+    """The sum of each channel's positive gradients, each scaled by alpha: (N, K, 1, 1)."""
     g = probe.gradients  # (N, K, h, w)
-    answer = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    alpha = 1 / (2 + answer * g).clamp(min=1e-6)  # (N, K, h, w), used where g > 0
+    total = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    alpha = 1 / (2 + total * g).clamp(min=1e-6)  # (N, K, h, w), used where g > 0
     return (alpha * g.relu()).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
 
 
@@ -47,17 +47,17 @@ def _layer_cam_weights(probe: Probe) -> Tensor:
 def _xgrad_cam_weights(probe: Probe) -> Tensor:
     """The mean of each channel's gradient, weighted by its activations: (N, K, 1, 1)."""
     evidence = (probe.activations * probe.gradients).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    answer = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    return torch.where(answer == 0, 0, evidence / torch.where(answer == 0, 1, answer))  # (N, K, 1, 1)
+    total = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    return torch.where(total == 0, 0, evidence / torch.where(total == 0, 1, total))  # (N, K, 1, 1)
 
 
 def _hires_cam_weights(probe: Probe) -> Tensor:
-    """Each gradient: (N, K, h, w)."""
+    """The gradient itself: (N, K, h, w)."""
     return probe.gradients  # (N, K, h, w)
 
 
 def _element_wise_grad_cam_weights(probe: Probe) -> Tensor:
-    """Each gradient, where its product with the activation is positive: (N, K, h, w)."""
+    """The gradient where its product with the activation is positive, else 0: (N, K, h, w)."""
     return torch.where(probe.activations * probe.gradients > 0, probe.gradients, 0)  # (N, K, h, w)
 
 
@@ -67,13 +67,13 @@ def _element_wise_grad_cam_weights(probe: Probe) -> Tensor:
     formula=r"M_{ij} = \sum_k w_k^c A_{kij}",
 )  # fmt: skip
 def cam(probe: Probe, relu: bool = False) -> Tensor:
-    """The evidence for the class in each cell: the last linear layer's weights applied to it.
+    """The evidence for the class in each cell: the activations weighted by the last linear layer.
 
-    The map's mean plus the class's bias is its logit.
+    The mean of the map plus the bias of the class equals its logit.
 
     Args:
         probe: network of convolutions, global average pooling and one linear layer; images and class.
-        relu: keep only evidence for the class, and set evidence against it to 0 (the paper keeps both).
+        relu: keep only evidence for the class and set the rest to 0; the paper keeps both.
 
     Returns:
         (N, h, w), signed unless `relu`, in logits.
@@ -95,7 +95,7 @@ def cam(probe: Probe, relu: bool = False) -> Tensor:
     r"\alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial S_c}{\partial A_{kij}}",
 )  # fmt: skip
 def grad_cam(probe: Probe) -> Tensor:
-    """Each channel weighted by the mean of its gradient; what speaks for the class remains.
+    """Activations weighted by the mean gradient of their channel, summed over channels, followed by a ReLU.
 
     Args:
         probe: network, images, class and layer.
@@ -141,12 +141,11 @@ def guided_grad_cam(probe: Probe) -> Tensor:
     r"\mathrm{ReLU}(g_{kij}), \quad \alpha_{kij} = \frac{g_{kij}^2}{2 g_{kij}^2 + g_{kij}^3 \sum_{ab} A_{kab}}",
 )  # fmt: skip
 def grad_cam_pp(probe: Probe) -> Tensor:
-    """Grad-CAM whose weights sum the positive gradients, each divided by how much its channel answers.
+    """Grad-CAM with weights that sum the positive gradients, each scaled by its channel's total activation.
 
-    The paper's derivatives are those of exp(S_c), which on a piecewise linear network are powers of
-    g = dS_c/dA times exp(S_c); that factor is left out, as it scales the whole map. For g > 0 the square
-    cancels, alpha = 1 / (2 + g sum A), so no constant is added. Where A is negative the denominator can
-    cross 0; it is kept at 1e-6 or above.
+    The paper differentiates exp(S_c), which in a piecewise linear network gives powers of g = dS_c/dA times exp(S_c);
+    that factor only scales the map and is omitted. For g > 0 the square cancels, alpha = 1 / (2 + g sum A), so no
+    stabilizing constant is added. If A is negative, the denominator can cross 0; it is clamped to at least 1e-6.
 
     Args:
         probe: network, images, class and layer.
@@ -166,7 +165,7 @@ def grad_cam_pp(probe: Probe) -> Tensor:
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(g_{kij})\,A_{kij}\Big)",
 )  # fmt: skip
 def layer_cam(probe: Probe) -> Tensor:
-    """Each activation weighted by its own positive gradient, which keeps detail at early layers.
+    """Activations weighted elementwise by their positive gradients, which keeps detail at early layers.
 
     Args:
         probe: network, images, class and layer.
@@ -187,9 +186,9 @@ def layer_cam(probe: Probe) -> Tensor:
     r"w_k = \sum_{ij} \frac{A_{kij}}{\sum_{ab} A_{kab}}\,g_{kij}",
 )  # fmt: skip
 def xgrad_cam(probe: Probe) -> Tensor:
-    """Grad-CAM whose mean of a channel's gradient counts each cell by the share of the channel's activation there.
+    """Grad-CAM with a mean gradient per channel that is weighted by the activations of the channel.
 
-    A channel whose activations add up to 0 gets the weight 0.
+    Channels with activations that sum to 0 get the weight 0.
 
     Args:
         probe: network, images, class and layer.
@@ -209,11 +208,11 @@ def xgrad_cam(probe: Probe) -> Tensor:
     formula=r"M_{ij} = \sum_k g_{kij}\,A_{kij}",
 )  # fmt: skip
 def hires_cam(probe: Probe, relu: bool = False) -> Tensor:
-    """Each activation times its own gradient: on a pooled linear head, exactly what the cell adds to the logit.
+    """Activation times gradient; with a pooled linear head, exactly the contribution of each cell to the logit.
 
     Args:
         probe: network, images, class and layer.
-        relu: keep only evidence for the class, and set evidence against it to 0.
+        relu: keep only evidence for the class and set the rest to 0.
 
     Returns:
         (N, h, w), signed unless `relu`, in logits.
@@ -231,7 +230,7 @@ def hires_cam(probe: Probe, relu: bool = False) -> Tensor:
     formula=r"M_{ij} = \sum_k \mathrm{ReLU}\left(g_{kij}\,A_{kij}\right)",
 )  # fmt: skip
 def element_wise_grad_cam(probe: Probe) -> Tensor:
-    """HiResCAM without the evidence against the class, which is left out channel by channel.
+    """HiResCAM with a ReLU per channel, which removes all evidence against the class.
 
     Args:
         probe: network, images, class and layer.

@@ -207,13 +207,13 @@ def low_activation(setting: Setting, progress: Progress) -> DrawbackResult:
 def fall_without(probe: Probe, progress: Progress) -> Tensor:
     """By how much the score of the first image falls when each channel of the layer is set to 0: (K,), in logits."""
     activations = probe.activations[:1]  # (1, K, h, w)
-    whole = probe.tail(activations)  # (1,)
+    whole = probe.score_from_layer(activations)  # (1,)
     channels = activations.shape[1]
     parts = []
     for chunk in torch.split(torch.arange(channels, device=activations.device), CHUNK):
         without = activations.repeat(len(chunk), 1, 1, 1)  # (b, K, h, w)
         without[torch.arange(len(chunk)), chunk] = 0
-        parts.append(whole - probe.tail(without))  # (b,)
+        parts.append(whole - probe.score_from_layer(without))  # (b,)
         progress(int(chunk[-1] + 1) / channels)
     return torch.cat(parts).double().cpu()  # (K,)
 

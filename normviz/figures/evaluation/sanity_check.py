@@ -16,6 +16,7 @@ from normviz import colors
 from normviz.evaluation.sanity_check import Stage
 from normviz.figures import curves, maps, style
 from normviz.figures.curves import Line
+from normviz.images import sum_channels
 
 Measure = Literal["rank", "magnitude rank", "SSIM"]
 MEASURES: dict[Measure, str] = {
@@ -93,7 +94,7 @@ def strip(found: Mapping[str, Sequence[Stage]], measure: Measure, independent: b
 
 def _picture(stage: Stage) -> NDArray[np.uint8]:
     """A map in colors, a pixel for each cell, reduced to SIDE pixels a side where it has more cells."""
-    values = stage.heatmap if stage.heatmap.ndim == 2 else stage.heatmap.sum(dim=0)  # (h, w)
+    values = sum_channels(stage.heatmap)  # (h, w)
     values = torch.nan_to_num(values.float(), 0.0, 0.0, 0.0)
     if max(values.shape) > SIDE:
         values = F.adaptive_avg_pool2d(values[None, None], SIDE)[0, 0]  # (SIDE, SIDE)

@@ -15,6 +15,7 @@ from normviz.attribution import Probe, empty_reason, layers
 from normviz.attribution.diagnosis.preflight import obstacle
 from normviz.attribution.diagnosis.terms import Terms, terms
 from normviz.attribution.targets import Difference, Similarity, embedding_of
+from normviz.images import sum_channels
 from normviz.models.catalog import Classifier
 from normviz.models.features import without_head
 from normviz.registry import Attribution, Value
@@ -163,7 +164,7 @@ class Explained:
     @property
     def drawn(self) -> NDArray[np.float32]:
         """The map as it is drawn (h, w): the three colors of a map at the input are added up."""
-        return self.raw if self.raw.ndim == 2 else self.raw.sum(axis=0)
+        return sum_channels(self.raw)
 
     @property
     def signed(self) -> bool:
@@ -252,7 +253,7 @@ def explain(
 def _explained(question: MapRequest, probe: Probe, raw: Tensor, note: str) -> Explained:
     method = question.method
     reason = empty_reason(raw, probe, method.name, question.name)
-    drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
+    drawn = sum_channels(raw[0])  # (h, w)
     cell = divmod(int(drawn.argmax()), drawn.shape[1])
     apart = None
     if method.weights is not None and method.level == "layer":

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from normviz.attribution import ClassModel, class_model
 from normviz.figures import maps
+from normviz.images import to_uint8
 from normviz.models.catalog import Classifier
 from normviz.ui.kit import cache
 from normviz.ui.kit.jobs import Preview
@@ -128,5 +129,5 @@ def _climb(wish: ClassModelRequest, advance: Callable[[float], None], keep: Call
 
 
 def _found(model: ClassModel, shares: NDArray[np.float32] | None = None) -> Found:
-    levels = (model.pixels * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()  # (S, H, W, 3)
+    levels = to_uint8(model.pixels).permute(0, 2, 3, 1).cpu().numpy()  # (S, H, W, 3)
     return Found(levels, model.scores.float().cpu().numpy(), model.norms.float().cpu().numpy(), shares)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from normviz.figures import maps, style
 from normviz.figures.normalization import data_scaling
+from normviz.images import to_uint8
 from normviz.registry import Normalization, Value
 from normviz.tables import Table, photo_rows, rows_photo, split
 from normviz.ui.components.board import Panel
@@ -168,4 +169,4 @@ def _correlation(pair: NDArray[np.float64]) -> str:
 def _as_photo(values: NDArray[np.float64], width: int, patch: int, low: float, high: float) -> NDArray[np.uint8]:
     """Rows drawn as a photo (H, W, 3): `low` is black and `high` is white in all three colors."""
     picture = rows_photo(torch.from_numpy((values - low) / (high - low)), width, patch)  # (3, H', W')
-    return (picture.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return to_uint8(picture).permute(1, 2, 0).numpy()

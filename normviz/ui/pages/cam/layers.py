@@ -77,7 +77,7 @@ def advise(asked: MapRequest) -> tuple[tuple[LayerReport, ...], str | None, str]
 
     def run() -> tuple[LayerReport, ...]:
         probe = asked.probe()
-        return survey(probe.model, probe.images, probe.asked, names, method)
+        return survey(probe.model, probe.images, probe.objective, names, method)
 
     reports = kept(asked.photos, "survey", key, lambda: cache.compute(run))
     return reports, *recommend(reports)

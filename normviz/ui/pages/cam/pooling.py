@@ -42,7 +42,7 @@ def section(asked: MapRequest) -> None:
         f"the channel contributes to **{asked.name}**."
     )
     st.html(figure.table(channels, lines, "cosine" if asked.like else "logits"))
-    st.caption(whole.in_words())
+    st.caption(whole.describe())
 
 
 def _take_apart(asked: MapRequest) -> Pooled:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from normviz.experiments.drawbacks.drawback import Setting
-from normviz.models.catalog import Classifier, alike, load_classifier
+from normviz.models.catalog import Classifier, load_classifier, norm_variants
 from normviz.registry import get, methods
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import tooltips, url_widgets
@@ -51,7 +51,7 @@ def choose(photo: Photo, classifier: Classifier) -> ComparisonRequest:
 
 def _alike(classifier: Classifier) -> tuple[Classifier, ...]:
     """The networks that were trained like this one, one for each normalization; where it is none of them, say so."""
-    found = alike(classifier.name)
+    found = norm_variants(classifier.name)
     if classifier.name not in {entry.name for entry in found}:
         st.caption(f"{classifier.title}, was trained longer; beside each other stand its {len(found)} twins.")
     return tuple(load_classifier(entry.name, classifier.size) for entry in found)

@@ -9,7 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from normviz.attribution.compare import Correlation, Map, correlation
-from normviz.attribution.diagnosis.terms import weighs_channels, why_none
+from normviz.attribution.diagnosis.terms import has_channel_weights, no_terms_reason
 from normviz.figures import style
 from normviz.html import map_tables
 from normviz.prints.map_sheet import Scale
@@ -35,8 +35,8 @@ def cell(asked: ComparisonRequest, found: Sequence[Sequence[Map]], place: Place,
         f"of {values.shape[0]} × {values.shape[1]}",
         anchor=False,
     )
-    if not weighs_channels(method):
-        page_layout.sentence(f"{comparison.plain(value)} {method.unit}. {why_none(method)}.", "hint")
+    if not has_channel_weights(method):
+        page_layout.sentence(f"{comparison.plain(value)} {method.unit}. {no_terms_reason(method)}.", "hint")
         return
     apart = comparison.take_apart(asked, place)
     left, right = st.columns([3, 1], gap="medium")
