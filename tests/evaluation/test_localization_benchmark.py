@@ -30,7 +30,7 @@ from normviz.evaluation.localization.benchmark import (
 from normviz.evaluation.localization.measures import energy_inside, grid_pointing, pointing
 from normviz.evaluation.localization.questions import KINDS, MOSAIC, Kind, Questions, make_questions
 from normviz.evaluation.localization.report import Report, in_words, markdown, read, write
-from normviz.html.localization import outline, tile
+from normviz.prints.localization import outline, tile
 from normviz.images import resize_map
 from normviz.models import catalog
 from normviz.models.catalog import load_classifier

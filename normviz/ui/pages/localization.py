@@ -14,7 +14,7 @@ from normviz.evaluation.localization.benchmark import HARDEST, Job, jobs, maps_o
 from normviz.evaluation.localization.questions import FIRST, MOSAIC, Kind, Questions, make_questions
 from normviz.evaluation.localization.report import BASELINE_TITLES, SHIPPED, TITLES, Report, beats, read
 from normviz.figures import maps
-from normviz.html import localization
+from normviz.prints import localization
 from normviz.models.catalog import Classifier, models
 from normviz.registry import Method, methods
 from normviz.scenes import CLASSES
