@@ -23,7 +23,7 @@ the picture small, or its colors would grow without end. The mean is added back 
 
 **What to see.** Parts of what the network looks for, repeated all over the picture: it has no reason to draw one cat
 in one place. What is missing tells as much: a class that is recognized by its background shows the background. The
-probability is close to 100 % although no one would call this a photo, so a confident network has not seen a real one.
+probability is close to 100% although no one would call this a photo, so a confident network has not seen a real one.
 
 **Why the logit?** The probability also rises when all other logits fall, and then the picture shows what speaks
 against the other classes.

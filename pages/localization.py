@@ -25,9 +25,9 @@ whatever the network answers.
   everywhere gets the object's share of the picture.
 - **Best IoU**: how well the region above a threshold fits the object, at the threshold that is best for each picture.
 - **Grid pointing game** (Böhle 2021, Rao 2022): four scenes in one picture; the share of the evidence for a class that
-  lies in its quarter. Knowing nothing gives 25 %.
+  lies in its quarter. Knowing nothing gives 25%.
 
-A number stands with its 95 % interval: with other scenes it would have come out within it 19 times in 20. Green is
+A number stands with its 95% interval: with other scenes it would have come out within it 19 times in 20. Green is
 clearly better than a spot at the center of the picture. A map without any evidence for the class scores 0. Methods that
 take long were asked about fewer scenes; a cell says how many when it is pointed at.
 
@@ -81,7 +81,7 @@ def failures(method_name: str, network: str, kind: Kind, measure: str, titles: d
     place.empty()
     what = "questions" if kind == "grid" else "scenes"
     st.caption(
-        f"In {found.missed} of {found.asked} {what} it scores below 50 %. Shown are the worst ones: the object that is "
+        f"In {found.missed} of {found.asked} {what} it scores below 50%. Shown are the worst ones: the object that is "
         f"asked about is outlined in white, the cross is the map's highest pixel. {TITLES[measure]} in percent."
     )
     st.html(localization.tiles(found, measure))
@@ -115,7 +115,7 @@ def work() -> None:
                 for sentence in in_words(report, kind, measure, titles):
                     st.markdown(sentence)
                 localization.table(report, kind, measure, (method, network), titles)
-                st.caption(f"Percent, with 95 % intervals. NormViz {report.version}: {report.command}")
+                st.caption(f"Percent, with 95% intervals. NormViz {report.version}: {report.command}")
             failures(method, network, kind, measure, titles)
             page_layout.how_to_read(HELP)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normviz.commands.common import Commands, add_knobs, in_words, registry, reports_of, seed, settings_of
+from normviz.formatting import percent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,7 +96,7 @@ def _numbers(one: Judged) -> tuple[str, ...]:
     """A line of the table."""
     increase = "yes" if one.kept.increased else "no"
     areas = f"{one.deletion.area:.3f}", f"{one.insertion.area:.3f}"
-    return *areas, f"{one.kept.drop:.0%}", increase, f"{one.road.gap:.3f}"
+    return *areas, percent(one.kept.drop, short=True, counted=True), increase, f"{one.road.gap:.3f}"
 
 
 def _show(share: float) -> None:

@@ -17,7 +17,7 @@ from normviz.html.table import Cell, Content, Html, table
 
 def similarity(names: Sequence[str], correlations: NDArray[np.float64]) -> Html:
     """Returns a table of the correlations (n, n) between maps, colored from −1 (blue) to 1 (orange); NaN is a dash."""
-    rows = [
+    rows: list[list[Content | Cell]] = [
         [name, *(Cell(_correlation(value), style="" if i == j else _color(value)) for j, value in enumerate(line))]
         for i, (name, line) in enumerate(zip(names, correlations.tolist(), strict=True))
     ]
@@ -73,7 +73,7 @@ def channels(result: Terms, pictures: NDArray[np.float32], cell: float, aspect: 
     value = (
         "value of the cell: a negative sum is set to 0" if relu and result.total < 0 else "value of the cell: the sum"
     )
-    foot = [
+    foot: list[list[Content | Cell]] = [
         [Cell(f"sum over all {result.channels} channels", columns=5), result.total],
         [Cell(value, columns=5), cell],
     ]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from normviz import colors
 from normviz.figures import maps, style
 from normviz.formatting import number, signed
-from normviz.html.table import Cell, Html, Row, table
+from normviz.html.table import Cell, Content, Html, Row, table
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ def _channel(channel: Channel, low: float, high: float, bound: float) -> Row:
 
 
 def _line(line: Line) -> Row:
-    cells = [Cell(line.name, columns=3), Html(signed(line.amount)), ""]
+    cells: list[Content | Cell] = [Cell(line.name, columns=3), Html(signed(line.amount)), ""]
     return Row(cells, "nv-total" if line.strong else "")
 
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from normviz.device import device
+from normviz.formatting import percent
 from normviz.images import to_batch
 from normviz.models.embedded import MEAN, STD
 
@@ -152,7 +153,7 @@ class Classifier:
             raise ValueError("the probabilities must be finite; received NaN or infinity")
         index = int(probabilities.argmax())
         highest = float(probabilities[index])
-        guess, share = self.classes[index], _percent(highest)
+        guess, share = self.classes[index], percent(highest)
         if self.threshold is None:
             return Verdict(True, index, highest, f"best guess {guess}, {share}")
         if highest >= self.threshold:
@@ -168,8 +169,3 @@ class Classifier:
 def _plain(text: str) -> str:
     """A name without case, spaces, hyphens and underscores."""
     return "".join(character for character in text.lower() if character.isalnum())
-
-
-def _percent(share: float) -> str:
-    """A probability in words of percent, never rounded up to certainty."""
-    return "more than 99 %" if share > 0.99 else f"{100 * share:.0f} %"

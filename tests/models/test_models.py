@@ -162,16 +162,16 @@ def test_class_names(stand_in: Classifier) -> None:
 def test_verdict(stand_in: Classifier) -> None:
     assert stand_in.threshold == 0.5
     known = stand_in.verdict(torch.tensor([0.02, 0.97, 0.01]))
-    assert (known.known, known.index, known.text) == (True, 1, "chain saw, 97 %")
+    assert (known.known, known.index, known.text) == (True, 1, "chain saw, 97%")
     assert known.probability == pytest.approx(0.97)
     assert stand_in.verdict(torch.tensor([0.5, 0.3, 0.2])).known
     unknown = stand_in.verdict(torch.tensor([0.3, 0.3, 0.4]))
     assert (unknown.known, unknown.index) == (False, 2)
     assert unknown.text == (
         "Not sure: this may be none of the 3 classes it knows (cat, chain saw, French horn); "
-        "its best guess is French horn, at only 40 %"
+        "its best guess is French horn, at only 40%"
     )
-    assert stand_in.verdict(torch.tensor([0.9999, 0.0001, 0.0])).text == "cat, more than 99 %"
+    assert stand_in.verdict(torch.tensor([0.9999, 0.0001, 0.0])).text == "cat, more than 99%"
     with pytest.raises(ValueError, match=r"there must be 3 probabilities; received \(1, 3\)"):
         stand_in.verdict(torch.ones(1, 3) / 3)
     with pytest.raises(ValueError, match="must be finite"):
@@ -181,7 +181,7 @@ def test_verdict(stand_in: Classifier) -> None:
 def test_a_verdict_where_nothing_was_measured_is_a_best_guess(stand_in: Classifier) -> None:
     unmeasured = replace(stand_in, threshold=None)
     seen = unmeasured.verdict(torch.tensor([0.3, 0.3, 0.4]))
-    assert (seen.known, seen.index, seen.text) == (True, 2, "best guess French horn, 40 %")
+    assert (seen.known, seen.index, seen.text) == (True, 2, "best guess French horn, 40%")
 
 
 def test_many_classes_are_counted_and_the_nearest_are_named(stand_in: Classifier) -> None:
