@@ -3,6 +3,7 @@
 import streamlit as st
 
 from normviz.figures.normalization import data_scaling as figures
+from normviz.html import data_scaling as tables
 from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import board
 from normviz.ui.inputs import photo, table
@@ -35,7 +36,7 @@ def of_table(method: Normalization, settings: dict[str, Value], right: st.delta_
     chosen, name = table.pick()
     for remark in chosen.remarks():
         st.caption(remark)
-    share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d %%")
+    share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d%%")
     seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Deals the rows out into training and new ones.")
     names = chosen.columns
     across = names.index(url_widgets.select("Column across", names, names[-1], "across"))
@@ -44,7 +45,7 @@ def of_table(method: Normalization, settings: dict[str, Value], right: st.delta_
     with right, page_layout.guard():
         board(data_scaling.table_panels(seen, across, up), "scaling-table", columns=2)
         st.markdown(data_scaling.table_words(method, seen))
-        st.html(figures.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
+        st.html(tables.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
         st.caption("Numbers of the training rows. Share of distance: the column's part of all variance.")
 
 
@@ -59,7 +60,7 @@ def of_photo(method: Normalization, settings: dict[str, Value], right: st.delta_
     with right, page_layout.guard():
         board(data_scaling.photo_panels(seen), "scaling-photo", columns=2)
         st.markdown(data_scaling.photo_words(method, seen))
-        st.html(figures.statistics(tuple(figures.COLORS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
+        st.html(tables.statistics(tuple(figures.COLORS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
 
 
 @st.fragment

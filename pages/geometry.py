@@ -7,6 +7,7 @@ from torch import Tensor
 from normviz.activations import DESCRIPTIONS, DISTRIBUTIONS
 from normviz.experiments.labs.geometry import METHODS, Space, direction, space
 from normviz.figures.experiments import geometry
+from normviz.html import geometry as geometry_html
 from normviz.registry import Normalization, Value, get
 from normviz.ui.components.board import Panel, kept_board
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
@@ -124,7 +125,7 @@ def work() -> None:
                 return [panel(method, seen, (gamma, beta) != NEUTRAL, joined, point, shown)], None
 
             kept_board(draw, "geometry-board", (*key, joined))
-            st.markdown(geometry.numbers(seen, shown))
+            st.html(geometry_html.measurements(seen, shown))
             page_layout.how_to_read(HELP)
 
 

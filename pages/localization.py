@@ -81,7 +81,7 @@ def failures(method_name: str, network: str, kind: Kind, measure: str, titles: d
     place.empty()
     what = "questions" if kind == "grid" else "scenes"
     st.caption(
-        f"In {found.missed} of {found.asked} {what} it scores below 50 %. Shown are the worst ones: the object that is "
+        f"In {found.missed} of {found.asked} {what} it scores below 50%. Shown are the worst ones: the object that is "
         f"asked about is outlined in white, the cross is the map's highest pixel. {TITLES[measure]} in percent."
     )
     st.html(localization.tiles(found, measure))
@@ -120,7 +120,7 @@ def work() -> None:
                 for sentence in in_words(report, kind, measure, titles):
                     st.markdown(sentence)
                 localization.table(report, kind, measure, (method, network), titles)
-                st.caption(f"Percent, with 95 % intervals. NormViz {report.version}: {report.command}")
+                st.caption(f"Percent, with 95% intervals. NormViz {report.version}: {report.command}")
             failures(method, network, kind, measure, titles)
             page_layout.how_to_read(HELP)
 

@@ -8,6 +8,7 @@ from normviz.experiments.demonstrations import experiments
 from normviz.experiments.demonstrations.demonstration import Demonstration, Experiment
 from normviz.experiments.results import Fact
 from normviz.figures.experiments import demonstration
+from normviz.html import demonstration as demonstration_html
 from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import Panel, board
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
@@ -33,7 +34,7 @@ def panels(shown: Demonstration) -> list[Panel]:
     return [
         Panel(
             f"picture-{i}", picture.title, demonstration.chart(picture, ends), 2 if wide and i == 0 else 1,
-            alt=demonstration.in_words(picture), caption=picture.caption,
+            alt=demonstration.describe(picture), caption=picture.caption,
         )
         for i, picture in enumerate(shown.pictures)
     ]  # fmt: skip
@@ -44,7 +45,7 @@ def theory(method: Normalization, facts: Sequence[Fact]) -> None:
     with st.container(key="nv-theory"):
         st.latex(method.formula)
         left, right = st.columns(2, gap="medium")
-        left.html(demonstration.table(facts) + STYLE)
+        left.html(demonstration_html.facts(facts) + STYLE)
         with right:
             st.markdown(f"**Use it.** {method.use}")
             if method.common_mistake:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normviz.commands.common import Commands, add_knobs, callbacks_of, format_settings, registry, seed, settings_of
+from normviz.formatting import percent
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -97,7 +98,7 @@ def _numbers(result: Judged) -> tuple[str, ...]:
     """The cells of a table row."""
     increase = "yes" if result.kept.increased else "no"
     areas = f"{result.deletion.area:.3f}", f"{result.insertion.area:.3f}"
-    return *areas, f"{result.kept.drop:.0%}", increase, f"{result.road.gap:.3f}"
+    return *areas, percent(result.kept.drop, short=True, counted=True), increase, f"{result.road.gap:.3f}"
 
 
 def _show(share: float) -> None:

@@ -30,12 +30,12 @@ from normviz.evaluation.localization.benchmark import (
 from normviz.evaluation.localization.measures import energy_inside, grid_pointing, pointing
 from normviz.evaluation.localization.questions import KINDS, MOSAIC, Kind, Questions, make_questions
 from normviz.evaluation.localization.report import Report, in_words, markdown, read, write
-from normviz.html.localization import outline, tile
 from normviz.images import resize_map
 from normviz.models import catalog
 from normviz.models.catalog import load_classifier
 from normviz.models.embedded import Measured, write_weights
 from normviz.models.residual import Norm, ResidualNet
+from normviz.prints.localization import outline, tile
 from normviz.registry import get, methods
 from normviz.scenes import CLASSES, SIZE, make_scene
 from normviz.ui.pages import localization as page
@@ -212,12 +212,12 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
 
 def test_the_ranking_in_words() -> None:
     said = in_words(made(), "one", "pointing", TITLES)
-    assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74 %, Saliency 45 %."
+    assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74%, Saliency 45%."
     assert said[1] == (
-        "A spot at the center of the picture reaches 50 %. Clearly better on every network: no method. "
+        "A spot at the center of the picture reaches 50%. Clearly better on every network: no method. "
         "Clearly better on none: Saliency."
     )
-    assert "best with batch norm (70 %) and worst with no normalization (49 %)" in said[2]
+    assert "best with batch norm (70%) and worst with no normalization (49%)" in said[2]
     assert in_words(made(), "grid", "grid", TITLES) == ["Nothing was measured on these scenes."]
 
 
@@ -331,7 +331,7 @@ def test_the_page_shows_the_report_that_ships(assets: Path) -> None:
         test = open_page("localization", kind=kind)
         assert not test.exception and not errors(test), words(test)
     test = open_page("localization", measure="Energy inside")
-    assert "Grad-CAM 74 %" in " ".join(text.value for text in test.markdown)
+    assert "Grad-CAM 74%" in " ".join(text.value for text in test.markdown)
 
 
 def test_without_networks_the_page_says_so(assets: Path) -> None:

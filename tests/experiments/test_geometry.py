@@ -180,8 +180,8 @@ def test_what_cannot_be_drawn_is_refused_in_words(points: Tensor, point: int, se
 def drawn(name: str = "layer_norm", **arguments: Any) -> Any:
     lands = seen(name)
     return figures.scene(
-        lands.before.numpy(), lands.after.numpy(), [line.numpy() for line in lands.surface], "circle", chosen=5,
-        incoming=lands.gradient.incoming.numpy(), left=lands.gradient.left.numpy(), **arguments,
+        lands.before.numpy(), lands.after.numpy(), [line.numpy() for line in lands.surface], "circle", selected=5,
+        incoming=lands.gradient.incoming.numpy(), remaining=lands.gradient.left.numpy(), **arguments,
     )  # fmt: skip
 
 

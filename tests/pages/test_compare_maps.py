@@ -259,13 +259,13 @@ def test_only_small_maps_send_their_values() -> None:
 
 def test_tables_say_what_they_hold() -> None:
     table = np.array([[1.0, -0.001, np.nan], [-0.001, 1.0, np.nan], [np.nan, np.nan, np.nan]])
-    text = map_tables.alike(["a<b", "c", "d"], table)
+    text = map_tables.similarity(["a<b", "c", "d"], table)
     assert "a&lt;b" in text and text.count(">–</td>") == 5 and ">0.00<" in text and "−0.00" not in text
     probe = Probe(pooled_net(), pictures(1), 2, "relu")
     apart = terms(get("grad_cam", "attribution"), probe, 1, 1, count=2)
     shown = map_tables.channels(apart, np.zeros((2, 12, 12), np.float32), 0.0, 1.0, relu=True)
     assert "the other 4 channels" in shown and "sum over all 6 channels" in shown
-    assert ("negative sums are set to 0" in shown) == (apart.total < 0)
+    assert ("a negative sum is set to 0" in shown) == (apart.total < 0)
 
 
 def test_numbers_need_no_markup() -> None:

@@ -128,5 +128,5 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _cell(measure: str, value: Estimate) -> str:
     if measure in ("drop", "increase"):
-        return f"{value.mean:.0%} [{value.low:.0%}, {value.high:.0%}]".replace("%", " %")
+        return f"{value.mean:.0%} [{value.low:.0%}, {value.high:.0%}]"
     return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"

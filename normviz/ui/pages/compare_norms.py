@@ -12,7 +12,8 @@ from urllib.parse import urlencode
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from normviz.figures.style import AFTER, BEFORE, number
+from normviz.figures.style import AFTER, BEFORE
+from normviz.formatting import number
 from normviz.normalization.analysis.comparison import LIMIT, Compared, SharedScale, compare
 from normviz.prints import contact_sheet
 from normviz.prints.contact_sheet import Card
