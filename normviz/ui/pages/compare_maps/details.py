@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from normviz.attribution.compare import Correlation, Map, correlation
 from normviz.attribution.diagnosis.terms import weighs_channels, why_none
 from normviz.figures import style
+from normviz.formatting import number
 from normviz.html import map_tables
 from normviz.prints.map_sheet import Scale
 from normviz.ui.components.map_sheet import Place
@@ -36,7 +37,7 @@ def cell(asked: ComparisonRequest, found: Sequence[Sequence[Map]], place: Place,
         anchor=False,
     )
     if not weighs_channels(method):
-        page_layout.sentence(f"{comparison.plain(value)} {method.unit}. {why_none(method)}.", "hint")
+        page_layout.sentence(f"{number(value, markup=False)} {method.unit}. {why_none(method)}.", "hint")
         return
     apart = comparison.take_apart(asked, place)
     left, right = st.columns([3, 1], gap="medium")
