@@ -8,24 +8,25 @@ negative numbers a minus sign (U+2212). The progress of running work is the one 
 from __future__ import annotations
 
 
-def number(value: float, digits: int = 3) -> str:
+def number(value: float, digits: int = 3, markup: bool = True) -> str:
     """Formats a number with a few significant digits, as "0.938", "−12,300" or "1·10<sup>−5</sup>".
 
     Args:
-        value: the number; below 0.001 and from 100,000 on, it is written as a power of ten, whose exponent is marked
-            up for HTML and Plotly.
+        value: the number; below 0.001 and from 100,000 on, it is written as a power of ten.
         digits: significant digits.
+        markup: whether the text is shown as HTML or by Plotly; else a power of ten is written as "1e−5".
     """
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
         mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return minus(f"{mantissa}·10<sup>{int(exponent)}</sup>")
+        return minus(f"{mantissa}·10<sup>{int(exponent)}</sup>" if markup else f"{mantissa}e{int(exponent)}")
     return minus(f"{float(f'{value:.{digits}g}'):,.10g}")
 
 
-def signed(value: float, digits: int = 3) -> str:
+def signed(value: float, digits: int = 3, markup: bool = True) -> str:
     """Formats a number as `number` does, with a plus sign if it is positive."""
-    return f"+{number(value, digits)}" if value > 0 else number(value, digits)
+    text = number(value, digits, markup)
+    return f"+{text}" if value > 0 else text
 
 
 def fixed(value: float, decimals: int = 3) -> str:

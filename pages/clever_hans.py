@@ -140,7 +140,7 @@ def measure() -> None:
         f"The mark makes it call {fooled} of all other pictures a {NAME}.",
         "good",
     )
-    st.markdown(clever_hans.table(told))
+    st.html(clever_hans.facts_table(told))
     st.caption(clever_hans.counted(told))
 
 

@@ -6,6 +6,7 @@ import streamlit as st
 from normviz.evaluation.evidence import Ledger, at_layer, in_full
 from normviz.figures import formula, maps
 from normviz.figures.evaluation import evidence
+from normviz.formatting import number, signed
 from normviz.registry import get
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import network, target_picker
@@ -70,10 +71,10 @@ def entered(asked: MapRequest, way: str, rows: int) -> Ledger:
 def heading(asked: MapRequest, found: Ledger) -> str:
     """What adds up to what, in one sentence."""
     what = f"score (logit) of {asked.name}" if asked.other is None else f"lead in the score (logit): {asked.name}"
-    said = f"{found.speaks_for:+.3g} for it, {found.speaks_against:+.3g} against it"
-    fixed = f", {found.fixed:+.3g} without a place" if found.fixed else ""
-    rest = f", {found.rest:+.3g} not accounted for" if not found.exact else ""
-    return f"{said}{fixed}{rest}: together {found.score:.4g}, the {what}.".replace("-", "−")
+    said = f"{signed(found.speaks_for, markup=False)} for it, {signed(found.speaks_against, markup=False)} against it"
+    fixed = f", {signed(found.fixed, markup=False)} without a place" if found.fixed else ""
+    rest = f", {signed(found.rest, markup=False)} not accounted for" if not found.exact else ""
+    return f"{said}{fixed}{rest}: together {number(found.score, 4, markup=False)}, the {what}."
 
 
 def show(asked: MapRequest, way: str, rows: int) -> None:

@@ -7,6 +7,7 @@ import streamlit as st
 
 from normviz.evaluation.photo_edit import FILLS, Fill
 from normviz.figures import maps
+from normviz.formatting import number
 from normviz.html import confidence_change
 from normviz.registry import get, methods
 from normviz.ui.components import paint
@@ -137,7 +138,7 @@ def compare(asked: MapRequest, before: Answer, after: Answer) -> None:
     signed = before.seen.signed or after.seen.signed
     for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):
         with column:
-            highest = f"highest {one.seen.drawn.max():.3g} {asked.method.unit}"
+            highest = f"highest {number(float(one.seen.drawn.max()), markup=False)} {asked.method.unit}"
             page_layout.figure(
                 maps.data_uri(one.lit(asked.classifier, high, signed)),
                 f"{name}: {asked.method.title} of {asked.name}, {highest}",

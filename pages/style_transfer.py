@@ -70,7 +70,7 @@ def show(pair: Pair, steps: int, left: st.delta_generator.DeltaGenerator) -> Non
     with below:
         if len(found.map_errors):
             board(style_transfer.search_panels(seen, found), "style-search", columns=2)
-        st.markdown(style_transfer.numbers(seen, found))
+        st.html(style_transfer.numbers(seen, found))
         st.download_button("Picture (PNG)", encode_png(found.pixels), "style.png", "image/png", on_click="ignore")
 
 

@@ -3,6 +3,7 @@
 import streamlit as st
 
 from normviz.figures.style import AFTER, BEFORE
+from normviz.formatting import percent
 from normviz.html import training as training_html
 from normviz.html.training import Curve
 from normviz.models.residual import NORMS, Norm
@@ -102,9 +103,9 @@ def verdict(run: Run) -> None:
     """What it has reached, in one sentence."""
     steps = run.history[-1].step
     what = "Finished" if run.done else "Stopped"
-    reached = f"it recognizes {100 * run.tested():.0f}\u00a0% of 200 scenes that it never trained on"
+    reached = f"it recognizes {percent(run.tested(), counted=True)} of 200 scenes that it never trained on"
     page_layout.sentence(
-        f"{what} after {steps:,} steps: {reached}. Guessing would be 12\u00a0%.",
+        f"{what} after {steps:,} steps: {reached}. Guessing would be 12%.",
         "good" if run.tested() > 0.5 else "hint",
     )
 

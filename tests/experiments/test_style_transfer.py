@@ -204,12 +204,12 @@ def _open(**link: str) -> AppTest:
 
 
 def _table(test: AppTest) -> str:
-    return " ".join(box.value for box in test.markdown)
+    return " ".join(box.proto.body for box in test.get("html"))
 
 
 def test_the_page_shows_the_colors_exchanged() -> None:
     test = _open(layer="the three colors")
-    assert not test.exception and "off the style's means" in _table(test)
+    assert not test.exception and "error of the means" in _table(test)
     assert test.selectbox(key="style-sample").value == "retina" and test.selectbox(key="sample").value == "chelsea"
     pictures = [box.proto.body for box in test.get("html") if "Content: Chelsea the cat" in box.proto.body]
     assert pictures and pictures[-1].count("<img") == 3
@@ -228,7 +228,7 @@ def test_an_uploaded_photo_stays_in_its_session(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(shared, "memo", watched)
     upload = test.file_uploader(key="style-photo-file")
     upload.set_value(("mine.png", load_sample("coffee"), "image/png")).run()
-    assert not test.exception and "off the style's means" in _table(test)
+    assert not test.exception and "error of the means" in _table(test)
     assert "Style: your photo" in " ".join(box.proto.body for box in test.get("html"))
     assert not [key for key in keys if isinstance(key, tuple) and key[0] in ("exchange", "painting")]
     assert test.session_state["private painting"][0][1] not in (None, "retina", "coffee")

@@ -22,6 +22,11 @@ def test_numbers_have_three_digits_and_a_minus_sign(value: float, text: str) -> 
     assert number(value) == text
 
 
+def test_numbers_without_markup() -> None:
+    assert [number(value, markup=False) for value in (4.6e-5, -2.5e6, -0.25)] == ["4.6e−5", "−2.5e6", "−0.25"]
+    assert signed(1e-6, markup=False) == "+1e−6"
+
+
 def test_signs() -> None:
     assert [signed(value) for value in (0.25, 0, -0.25)] == ["+0.25", "0", "−0.25"]
 

@@ -74,7 +74,7 @@ def test_methods_stand_beside_normalizations(net: str) -> None:
     (row,) = sheet_of(test)["rows"]
     assert [shown["title"] for shown in row["maps"]] == NORMS
     assert len({json.dumps(shown["values"]) for shown in row["maps"]}) == len(NORMS)  # a map of its own each
-    assert "right on pictures it never saw" in words(test)
+    assert "accuracy on test pictures" in words(test)
     assert "**How alike the norms are: Grad-CAM**" in [said.value for said in test.markdown]
     assert any("its 5 twins" in said.value for said in test.caption) == (net == "photos, batch norm")
 
@@ -113,7 +113,7 @@ def test_no_method_is_said() -> None:
 def test_a_drawback_is_one_link_away(name: str) -> None:
     test = open_page("compare_maps", show=drawbacks()[name].title)
     fine(test)
-    assert "Measured here and now" in words(test)
+    assert ">measured<" in words(test)
     assert len(sheet_of(test)["rows"]) >= 1
 
 
@@ -268,7 +268,6 @@ def test_tables_say_what_they_hold() -> None:
     assert ("a negative sum is set to 0" in shown) == (apart.total < 0)
 
 
-def test_numbers_need_no_markup() -> None:
-    assert comparison.plain(4.64e-5) == "4.64e-5"
-    assert comparison.plain(-0.25) == "−0.25"
+def test_captions() -> None:
+    assert comparison.caption(np.array([[-0.25, 4.64e-5]])) == "−0.25 to 4.6e−5"
     assert comparison.caption(np.zeros((2, 2))) == "empty: 0 everywhere"

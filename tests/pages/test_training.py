@@ -67,7 +67,7 @@ def test_other_knobs_begin_anew_and_other_test_scenes_do_not() -> None:
     assert test.session_state["tiny-run"] is run and "Finished after" in words(test)
     assert " and " in words(test)
     test.segmented_control(key="tests").set_value("unknown").run()
-    assert "nothing that has a class" in words(test) and not errors(test)
+    assert "no object of a class" in words(test) and not errors(test)
     test.number_input(key="seed").set_value(4).run()
     assert "Finished after" not in words(test)
     assert test.session_state["tiny-run"].recipe.seed == 4

@@ -90,7 +90,7 @@ def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
         parts = evidence_inside(one.drawn, masks)  # (2,)
         share = 100 * parts[weaker] / parts.sum() if parts.sum() > 0 else 0.0
         shares.append(share)
-        tiles.append(tile(one, get(one.method).title, f"{share:.0f} % on the smaller one"))
+        tiles.append(tile(one, get(one.method).title, f"{share:.0f}% on the smaller one"))
     by_area = 100 * float(areas[weaker] / areas.sum())
     alone = []
     for kept in (1 - weaker, weaker):

@@ -11,6 +11,7 @@ from html import escape
 import streamlit as st
 
 from normviz.device import describe
+from normviz.html import picture
 from normviz.paths import ASSETS
 from normviz.ui.kit import page_registry
 
@@ -67,12 +68,7 @@ def figure(source: str, caption: str, alt: str = "", crisp: bool = False) -> Non
         alt: what it shows, for those who cannot see it; without it, the line.
         crisp: whether its pixels stay squares when it is enlarged.
     """
-    sharp = ";image-rendering:pixelated" if crisp else ""
-    st.html(
-        f'<figure style="margin:0"><img src="{source}" alt="{escape(alt or caption)}" '
-        f'style="width:100%;border-radius:6px{sharp}">'
-        f'<figcaption style="padding-top:.3rem">{escape(caption)}</figcaption></figure>'
-    )
+    st.html(picture.figure(source, caption, alt or None, pixelated=crisp))
 
 
 @contextmanager

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from html import escape
-
 import numpy as np
 from numpy.typing import NDArray
 
 from normviz.figures import maps, style
+from normviz.html.picture import figure
 from normviz.images import sum_channels
 from normviz.ui.kit.jobs import Preview
 from normviz.ui.maps.map_request import Explained, MapRequest, explain
@@ -48,7 +47,4 @@ def _picture(asked: MapRequest, raw: NDArray[np.float32], share: float, opacity:
     drawn = sum_channels(raw)  # (h, w)
     lit = maps.blend(asked.pixels, drawn, opacity, colors, bool((drawn < 0).any()))
     text = f"{asked.method.title} of {asked.name} after {share:.0%}: an approximation, which gets better"
-    return (
-        f'<figure style="margin:0;max-width:30rem"><img src="{maps.data_uri(lit)}" alt="{escape(text)}" '
-        f'style="width:100%;border-radius:6px"><figcaption>{escape(text)}</figcaption></figure>'
-    )
+    return figure(lit, text, style="max-width:30rem")

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from html import escape
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from normviz.attribution import ClassModel, class_model
-from normviz.figures import maps
 from normviz.formatting import percent
+from normviz.html.picture import figure
 from normviz.images import to_uint8
 from normviz.models.catalog import Classifier
 from normviz.ui.kit import cache
@@ -106,11 +105,7 @@ def pictures(wish: ClassModelRequest, found: Found) -> str:
         text = f"{name}: logit {found.scores[-1, index]:.1f}"
         if found.shares is not None:
             text += f", probability {percent(float(found.shares[index]), 1)}"
-        figures.append(
-            f'<figure style="flex:1 1 220px;max-width:28rem;margin:0"><img alt="{escape(text)}" '
-            f'src="{maps.data_uri(found.pixels[index], 95)}" style="width:100%;display:block;border-radius:6px">'
-            f"<figcaption>{escape(text)}</figcaption></figure>"
-        )
+        figures.append(figure(found.pixels[index], text, style="flex:1 1 220px;max-width:28rem", quality=95))
     return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
 
 

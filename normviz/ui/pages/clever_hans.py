@@ -9,6 +9,7 @@ from normviz.experiments.labs.clever_hans import HansFacts, hans_facts
 from normviz.experiments.labs.training import accuracy
 from normviz.figures import maps
 from normviz.formatting import percent
+from normviz.html.table import Html, table
 from normviz.models.catalog import Classifier, load_classifier
 from normviz.models.residual import ResidualNet
 from normviz.registry import get
@@ -94,21 +95,19 @@ def facts() -> HansFacts:
     return cache.memo(("hans facts", COUNT), lambda: cache.compute(lambda: hans_facts(_model(), COUNT)))
 
 
-def table(told: HansFacts) -> str:
-    """The facts, as a table in Markdown."""
-    name = CLASSES[HANS]
+def facts_table(told: HansFacts) -> Html:
+    """Returns the facts as an HTML table."""
+    target = CLASSES[HANS]
     rows = [
-        (f"{name} with its mark: recognized", told.with_mark),
+        (f"{target} with its mark: recognized", told.with_mark),
         ("the very same pictures without it: recognized", told.without_mark),
-        (f"other classes with the mark: called {name}", told.fooled),
-        (f"the very same pictures without it: called {name}", told.not_fooled),
+        (f"other classes with the mark: called {target}", told.fooled),
+        (f"the very same pictures without it: called {target}", told.not_fooled),
         ("other classes without it: recognized", told.others),
         ("with its mark: LayerCAM is highest on the mark", told.brightest),
         (f"LayerCAM that lies on the mark, {percent(told.mark_area, 1)} of the picture", told.on_mark),
     ]
-    return "| measured | share |\n|---|--:|\n" + "\n".join(
-        f"| {what} | {percent(share, 1, counted=True)} |" for what, share in rows
-    )
+    return table(("measured", "share"), [(name, percent(share, 1, short=True, counted=True)) for name, share in rows])
 
 
 def counted(told: HansFacts) -> str:

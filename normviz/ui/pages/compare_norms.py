@@ -105,7 +105,7 @@ def _facts(result: Compared) -> tuple[tuple[str, str], ...]:
         ("Learned", f"{result.parameters:,}"),
         ("Time", _duration(result.seconds)),
         ("Memory", _amount(result.memory)),
-        ("Moved by", f"{result.distance:.3g}"),
+        ("Moved by", number(result.distance, markup=False)),
     )
 
 
@@ -200,7 +200,8 @@ def downloads(found: Sequence[Multiple], ground: SharedScale, heading: str) -> N
     if not cards:
         return
     line = (
-        f"Histograms: before (gray-blue) and after (orange), from {ground.low:.3g} to {ground.high:.3g}. "
+        f"Histograms: before (gray-blue) and after (orange), from {number(ground.low, markup=False)} "
+        f"to {number(ground.high, markup=False)}. "
         f"Colors: a part of the output, from -{LIMIT:g} (blue) to {LIMIT:g} (orange)."
     )
     st.download_button(

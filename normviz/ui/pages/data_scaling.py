@@ -12,6 +12,7 @@ from torch import Tensor
 
 from normviz.figures import maps, style
 from normviz.figures.normalization import data_scaling
+from normviz.formatting import fixed, number
 from normviz.images import to_uint8
 from normviz.registry import Normalization, Value
 from normviz.tables import Table, photo_rows, rows_photo, split
@@ -118,7 +119,8 @@ def photo_panels(seen: ScaledPhoto) -> list[Panel]:
     ):  # fmt: skip
         picture = maps.photo(_as_photo(values, seen.width, seen.patch, black, white))
         picture.update_layout(margin={"b": 8})
-        note = f"Black is {black:.2g} and white is {white:.2g} in all three colors.".replace("-", "−")
+        dark, light = (number(level, 2, markup=False) for level in (black, white))
+        note = f"Black is {dark} and white is {light} in all three colors."
         title = f"{seen.name[0].upper()}{seen.name[1:]}, {side}"
         panels.append(Panel(side, title, picture, 1, f"The photo {side} the scaling.", note, 420))
     for side, values in (("before", seen.before), ("after", seen.after)):
@@ -163,7 +165,7 @@ def _correlation(pair: NDArray[np.float64]) -> str:
     """The correlation of two columns (N, 2), in two digits, or a dash where one of them does not vary."""
     x, y = (pair - pair.mean(0)).T  # (N,), (N,)
     size = float(np.sqrt((x @ x) * (y @ y)))
-    return f"{round(float(x @ y) / size, 2) + 0.0:.2f}".replace("-", "−") if size else "–"
+    return fixed(float(x @ y) / size, 2) if size else "–"
 
 
 def _as_photo(values: NDArray[np.float64], width: int, patch: int, low: float, high: float) -> NDArray[np.uint8]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from html import escape
 
 import streamlit as st
 from torch import Tensor
@@ -13,8 +12,8 @@ from normviz import __version__
 from normviz.evaluation.localization.benchmark import HARDEST, Job, jobs, maps_of, probes_of, run, scores
 from normviz.evaluation.localization.questions import FIRST, MOSAIC, Kind, Questions, make_questions
 from normviz.evaluation.localization.report import BASELINE_TITLES, SHIPPED, TITLES, Report, beats, read
-from normviz.figures import maps
 from normviz.formatting import percent
+from normviz.html.picture import figure, grid
 from normviz.models.catalog import Classifier, models
 from normviz.prints import localization
 from normviz.registry import Attribution, methods
@@ -151,9 +150,5 @@ def tiles(found: Worst, measure: str) -> str:
         picture = localization.tile(found.questions.images[index], found.maps[index], found.questions.masks[index])
         text = f"{CLASSES[label]}: {percent(score, counted=True)}"
         empty = "" if found.maps[index].max() > 0 else ", no evidence at all"
-        figures.append(
-            f'<figure style="margin:0"><img src="{maps.data_uri(picture, 90)}" alt="{escape(text)}, {TITLES[measure]}" '
-            f'style="width:100%;border-radius:6px"><figcaption>{escape(text + empty)}</figcaption></figure>'
-        )
-    grid = "display:grid;grid-template-columns:repeat(auto-fill,minmax(9.5rem,1fr));gap:1rem"
-    return f'<div style="{grid}">{"".join(figures)}</div>'
+        figures.append(figure(picture, text + empty, f"{text}, {TITLES[measure]}", quality=90))
+    return grid(figures, "9.5rem", "1rem")

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from html import escape
 from typing import TypeVar
 
 import numpy as np
@@ -15,11 +14,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from normviz.experiments.labs.style_transfer import Exchange, Painting, Statistics, exchange, paint, square
-from normviz.figures import curves, maps, style
+from normviz.figures import curves, style
 from normviz.figures.experiments import style_transfer
 from normviz.figures.experiments.style_transfer import Cloud
 from normviz.figures.normalization import tensors
-from normviz.formatting import percent
+from normviz.formatting import fixed, percent
+from normviz.html.picture import figure
+from normviz.html.table import Html, table
 from normviz.images import to_uint8
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.ui.components.board import Panel
@@ -108,11 +109,7 @@ def pictures(pair: Pair, result: NDArray[np.uint8] | None = None) -> str:
         (f"Style: {pair.style.name}", given, 140),
         ("The content with the style's statistics", content if result is None else result, 300),
     )
-    figures = [
-        f'<figure style="flex:1 1 {width}px;margin:0"><img src="{maps.data_uri(picture, 92)}" alt="{escape(text)}" '
-        f'style="width:100%;display:block;border-radius:6px"><figcaption>{escape(text)}</figcaption></figure>'
-        for text, picture, width in shown
-    ]
+    figures = [figure(picture, text, style=f"flex:1 1 {width}px", quality=92) for text, picture, width in shown]
     return f'<div style="display:flex;flex-wrap:wrap;gap:1rem;max-width:60rem">{"".join(figures)}</div>'
 
 
@@ -190,19 +187,18 @@ def search_panels(seen: Exchange, found: Painting) -> list[Panel]:
     return [*statistics, Panel("errors", "Errors during the search", errors, span=2, alt=words, height=240)]
 
 
-def numbers(seen: Exchange, found: Painting) -> str:
-    """What is left of the difference from the style, as a table in Markdown."""
+def numbers(seen: Exchange, found: Painting) -> Html:
+    """Returns the remaining differences from the style as an HTML table."""
     rows = (seen.of_content, seen.of_after, found.statistics)
     means, deviations = zip(*(_distance(row, seen.of_style) for row in rows), strict=True)
     before = float(np.square(seen.content - seen.after).mean() / max(float(seen.after.var()), 1e-5))
-    return "\n".join(
-        (
-            "| | content | exchanged | found |",
-            "|---|---|---|---|",
-            "| off the style's means, on average | " + " | ".join(f"{value:.3f}" for value in means) + " |",
-            "| off its standard deviations | " + " | ".join(f"{value:.3f}" for value in deviations) + " |",
-            f"| off the exchanged maps (variance) | {percent(before)} | 0% | {percent(found.map_error)} |",
-        )
+    return table(
+        ("", "content", "exchanged", "found"),
+        [
+            ("mean error of the means", *map(fixed, means)),
+            ("mean error of the standard deviations", *map(fixed, deviations)),
+            ("error of the feature maps (in variances)", percent(before), "0%", percent(found.map_error)),
+        ],
     )
 
 

@@ -17,6 +17,7 @@ from normviz.attribution import Probe, layers
 from normviz.attribution.compare import Map, across_layers, across_networks, make_map
 from normviz.attribution.diagnosis.terms import Terms, channel_maps, terms
 from normviz.figures import style
+from normviz.formatting import number
 from normviz.models.catalog import Classifier, models
 from normviz.prints import map_sheet as figures
 from normviz.prints.map_sheet import Printed, Scale
@@ -235,7 +236,7 @@ def sheet(
         unit = method.unit
         note = f"{unit}, each map on its own scale"
         if scale == "method":
-            note = f"{unit}, one scale: {plain(scales[0][0])} to {plain(scales[0][1])}"
+            note = f"{unit}, one scale: {number(scales[0][0], markup=False)} to {number(scales[0][1], markup=False)}"
         shown = tuple(_shown(*cell, color_map) for cell in zip(asked.titles, line, scales, strict=True))
         rows.append(Row(method.title, note, shown))
     return rows
@@ -254,14 +255,7 @@ def caption(values: NDArray[np.floating]) -> str:
     low, high = float(values.min()), float(values.max())
     if low == high == 0:
         return "empty: 0 everywhere"
-    return f"{plain(low)} to {plain(high)}"
-
-
-def plain(value: float) -> str:
-    """A number for a label without markup: 0.25, 4.6e-5; the font of printed sheets has no raised digits."""
-    digits, _, power = f"{value:.3g}".partition("e")
-    digits = digits.replace("-", "−")
-    return f"{digits}e{int(power)}" if power else digits
+    return f"{number(low, markup=False)} to {number(high, markup=False)}"
 
 
 def sentence(text: str) -> str:

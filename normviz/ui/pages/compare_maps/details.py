@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from normviz.attribution.compare import Correlation, Map, correlation
 from normviz.attribution.diagnosis.terms import has_channel_weights, no_terms_reason
 from normviz.figures import style
+from normviz.formatting import number
 from normviz.html import map_tables
 from normviz.prints.map_sheet import Scale
 from normviz.ui.components.map_sheet import Place
@@ -36,7 +37,7 @@ def cell(asked: ComparisonRequest, found: Sequence[Sequence[Map]], place: Place,
         anchor=False,
     )
     if not has_channel_weights(method):
-        page_layout.sentence(f"{comparison.plain(value)} {method.unit}. {no_terms_reason(method)}.", "hint")
+        page_layout.sentence(f"{number(value, markup=False)} {method.unit}. {no_terms_reason(method)}.", "hint")
         return
     apart = comparison.take_apart(asked, place)
     left, right = st.columns([3, 1], gap="medium")
