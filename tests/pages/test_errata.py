@@ -27,7 +27,7 @@ def test_every_erratum_is_drawn_with_both_formulas_its_numbers_and_a_link() -> N
         assert erratum.why in [text.value for text in test.markdown]
         assert ("gives nothing" in words(test)) == (name == "power-iteration-shape")
         links = [link.proto.label for link in test.get("page_link")]
-        assert [f"Open {get(method, 'normalization').title}" for method in erratum.methods] == links
+        assert [f"Open {get(method).title}" for method in erratum.methods] == links
 
 
 def table(text: str) -> dict[str, list[str]]:
