@@ -82,7 +82,7 @@ def test_the_keyboard_moves_the_cell(desktop: tuple[Page, list[str]]) -> None:
     page.mouse.move(2, 2)
     page.focus(plot("map"))
     line = page.locator(".nv-board").nth(1).locator(".nv-line")
-    for key, place in (("ArrowUp", None), ("ArrowUp", -1), ("ArrowDown", 1)):
+    for key, place in (("ArrowDown", None), ("ArrowDown", 1), ("ArrowUp", -1)):
         before = re.search(r"Row (\d+)", line.inner_text())
         page.keyboard.press(key)
         after = re.search(r"Row (\d+)", line.inner_text())
