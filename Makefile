@@ -1,9 +1,11 @@
-# NormViz. `make run` starts the app, `make test` runs every test.
+# NormViz. `make run` starts the app, `make test` runs the checks and tests, `make test-all` the slow ones too.
 PYTHON ?= python3
 PORT ?= 8501
 BIN = .venv/bin
+WORKERS ?= auto
+MARKERS = not slow
 
-.PHONY: run test lint-js docs bench clean
+.PHONY: run test test-all environments lint-js docs bench clean
 
 run: .venv/app.stamp
 	$(BIN)/python -m normviz app --port $(PORT)
@@ -12,7 +14,13 @@ test: .venv/dev.stamp
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "$(MARKERS)" $(ARGS)
+
+test-all: MARKERS =
+test-all: test
+
+environments: .venv/dev.stamp
+	$(BIN)/python -m scripts.check_environments
 
 lint-js: node_modules/.package-lock.json
 	npm run --silent lint

@@ -1,10 +1,10 @@
-"""Class activation maps: which pixels made the network choose a class?"""
+"""Class activation maps: which pixels made the network choose a class."""
 
 import streamlit as st
 
 from normviz.colors import OPACITY
 from normviz.figures import style
-from normviz.registry import Method
+from normviz.registry import Attribution
 from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
@@ -13,13 +13,14 @@ from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages.cam import layers, stage
 
 HELP = """
-The map shows, cell by cell, how much the chosen layer's features speak for the class: bright is much, dark is nothing.
-Where a method keeps the sign, orange speaks for it and blue against it. It says where the network found evidence, not
-whether the evidence is good, and it is as coarse as the layer: the list of layers says how many cells each has. Choose
-another class to see what speaks for that one. *Layers*, below the maps, says what each layer would show.
+Each cell of the map shows how strongly the features of the chosen layer support the class: bright cells support it a
+lot, dark cells do not. If a method keeps the sign, orange cells support the class and blue cells count against it. The
+map shows where the network found evidence, not whether the evidence is good. Its resolution is that of the layer; the
+list of layers gives the number of cells. Choose another class to see its evidence. *Layers*, below the maps, shows
+what each layer would give.
 
-Methods marked *takes long* ask the network again and again about changed photos. They show what they have so far, an
-approximation until they are finished. A line below the maps says how a map was made, where that is worth saying.
+Methods marked *slow* run the network many times on modified photos. They show the map so far, an approximation until
+they finish. A line below the maps explains how a map was computed, where that is worth knowing.
 """
 FUSED = "Each layer gives a map of its own, and each cell takes the highest: deep layers know what, shallow ones where."
 
@@ -49,7 +50,7 @@ def choose() -> tuple[MapRequest, float, style.ColorMap]:
     return question, opacity, colors
 
 
-def hidden(method: Method, asked: target_picker.Aim) -> tuple[str, ...]:
+def hidden(method: Attribution, asked: target_picker.Aim) -> tuple[str, ...]:
     """The knobs that say nothing here: with how many classes to compare, where the other class is named."""
     return ("similar",) if asked.other is not None and method.takes("other") else ()
 

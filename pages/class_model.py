@@ -1,4 +1,4 @@
-"""Class model visualization: which picture would a network call a class the most?"""
+"""Class model visualization: the input that maximizes the score of a class."""
 
 import numpy as np
 import streamlit as st
@@ -16,20 +16,21 @@ DECAYS = (0.0, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
 RATES = (1.0, 3.0, 10.0, 30.0, 60.0)
 FORMULA = r"\arg\max_I\; S_c(I) - \lambda \lVert I \rVert_2^2"
 HELP = """
-No photo is involved here. The search begins at a picture in which every pixel has the mean color of the training
-photos, which is zero for the network. At each step every pixel is moved a little in the direction in which the class's
-**logit** $S_c$ rises fastest: gradient ascent, with the weights of the network left as they are. The second term keeps
-the picture small, or its colors would grow without end. The mean is added back for display.
+No photo is involved. The search starts from the mean color of the training photos, which is zero for the network. Each
+step moves every pixel slightly in the direction in which the class score (the **logit**) $S_c$ rises fastest: gradient
+ascent with fixed weights. The second term keeps the pixel values small; without it, colors would grow without bound.
+The mean is added back for display.
 
-**What to see.** Parts of what the network looks for, repeated all over the picture: it has no reason to draw one cat
-in one place. What is missing tells as much: a class that is recognized by its background shows the background. The
-probability is close to 100 % although no one would call this a photo, so a confident network has not seen a real one.
+**What to look for.** Parts of what the network looks for, repeated all over the image: nothing makes it draw one cat
+in one place. What is missing matters, too: a class that is recognized by its background shows the background. The
+probability is close to 100% although nobody would mistake the result for a photo, so high confidence does not mean
+that the input was a real photo.
 
-**Why the logit?** The probability also rises when all other logits fall, and then the picture shows what speaks
-against the other classes.
+**Why the logit?** The probability also rises when all other logits fall. Then the image would show evidence against
+the other classes.
 
-**The options** are not in the paper. Moving the picture before each step and blurring it suppress fine patterns
-that the network reacts to and people do not see.
+**The options** are not in the paper. Shifting and blurring the image before each step suppress fine patterns that the
+network responds to and people do not see.
 """
 
 CLASS = "A picture is looked for that gives this class as high a score as it can get."

@@ -1,4 +1,4 @@
-"""Compare maps: methods beside classes, layers or normalizations, of one photo; and what such maps cannot do."""
+"""Compare maps of one photo: methods by classes, layers or networks; and their known weaknesses."""
 
 from typing import get_args
 
@@ -24,16 +24,15 @@ STYLE = """<style>
 </style>"""
 CELL = "Click a map. Or type: row of maps, map in it, row of the cell, column of the cell, each from 1."
 HELP = """
-**Each row** is a method, each column a class, a layer, or a network with another normalization. All maps that are made
-from gradients come from one pass through a network. The maps are raw: at a layer a cell is one number of that layer, at
-the input it is a pixel; the colors of a map at the input are added up. A scale is never shared between methods, as
-their units differ.
+**Each row** is a method. Each column is a class, a layer, or a network with another normalization. All maps made from
+one network share one forward and one backward pass. A cell is one position of the layer; for maps at the input it is a
+pixel, with the three color channels summed. Methods never share a scale, because their units differ.
 
-**Click a cell** to take it apart: the channels that add most to it, each with its activation A, its gradient g, and the
-weight that the method makes of it. **Where maps disagree**, the pages under *Is it
-true?* measure which one is faithful to the network; that many agree is no proof.
+**Click a cell** to see how its value is made: the channels that contribute most, each with its activation A, its
+gradient g and its weight. **If maps disagree**, the pages under *Is the map true?* measure which one is faithful to
+the network. Agreement between many maps proves nothing.
 
-**The drawbacks** are those that the literature names, measured on your photo while you wait.
+**The weaknesses** are those reported in the literature, measured on your photo.
 """
 
 page_layout.header("compare_maps")

@@ -1,26 +1,26 @@
-"""Compare: what every normalization does to the same numbers, as small multiples that appear as they are computed."""
+"""Compare norms: what every normalization does to the same values, one card per method."""
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from normviz.normalization.analysis.comparison import LIMIT, look
-from normviz.registry import Method, methods
+from normviz.registry import Normalization, methods
 from normviz.ui.inputs import source
 from normviz.ui.kit import cache, page_layout, url_widgets
 from normviz.ui.pages import compare_norms
 from normviz.ui.pages.compare_norms import SORTS, Multiple
 
 HELP = f"""
-**Each card** is one method with its default settings, on the input chosen beside the cards; its title opens the method
-on the Normalize page. **Cube:** cells of one color share one mean, variance or length; gray where there are no such
-groups. **Histogram:** all values before (gray-blue) and after (orange), on one axis for all cards; what is taller than
-its card is cut off. **Colors:** a part of the output, on one scale for all cards from −{LIMIT:g} (blue) to {LIMIT:g}
-(orange); beyond that the color stays. Of maps it shows two examples, one below the other, and four channels.
+**Each card** is one method with its default settings, applied to the input chosen on the left; its title opens the
+method on the Normalize page. **Cube:** cells of one color share one mean, variance or length; gray if the method has
+no such groups. **Histogram:** all values before (gray-blue) and after (orange), on one axis for all cards; bars taller
+than the card are cut off. **Colors:** part of the output, on one scale for all cards from −{LIMIT:g} (blue) to
+{LIMIT:g} (orange); values beyond are clipped. Feature maps show two samples, one below the other, and four channels.
 
-**Statistics** counts the means, or the variances, or the lengths. **Learned** counts the numbers that training adjusts.
-**Time** is the median of a few calls on this machine. **Memory** is what PyTorch's operations held at most during one
-call, beyond input and output; what one operation needs inside itself is not seen. **Moved by** is the root mean square
-of output minus input.
+**Statistics** is the number of means, variances or lengths. **Learned** is the number of trainable parameters.
+**Time** is the median of a few calls on this machine. **Memory** is the peak held by PyTorch operations during one
+call, without input and output; memory used inside a single operation is not counted. **Change** is the root mean
+square of output minus input.
 """
 MINE = {"methods", "sort"}  # parameters of the link that do not choose the input
 COLUMNS = 3
@@ -28,7 +28,7 @@ COLUMNS = 3
 page_layout.header("compare_norms")
 
 
-def show(chosen: source.Source, listed: list[Method], by: str, exports: DeltaGenerator) -> None:
+def show(chosen: source.Source, listed: list[Normalization], by: str, exports: DeltaGenerator) -> None:
     """The cards, each in its place as soon as it is computed; by what is measured they are sorted in the end."""
     ground, known_as = cache.compute(lambda: look(chosen.x, chosen.mask)), compare_norms.identity(chosen)
     link = {name: value for name, value in st.query_params.to_dict().items() if name not in MINE}

@@ -1,4 +1,4 @@
-"""Compose a norm: choose the axes, the center and the power yourself, and see whose norm it is."""
+"""Composer: choose the axes, the center and the power of a norm, and see which normalization it is."""
 
 from collections.abc import Mapping
 
@@ -17,11 +17,12 @@ from normviz.ui.pages.composer import named, notes, panels, shape_of, verdict
 OWN = "my own choice"
 AXES = {"n": "N, examples", "c": "C, channels", "t": "T, steps", "d": "D, depth", "h": "H, rows", "w": "W, columns"}
 HELP = """
-**Every normalization here** subtracts a center and divides by a spread, and both are means over the axes that you
-choose; values that share them have one color in the cube. Which axes, whether the mean is subtracted, and the power:
-these tell batch, layer, instance, group and RMS normalization apart.
-**A running average** keeps the statistics of earlier batches, so that an example no longer depends on its neighbors:
-that is batch normalization at inference. The picture shows it after ten training steps on this very batch.
+**Every normalization here** subtracts a center and divides by a spread. Both are means over the axes that you choose;
+values that share them have one color in the cube. The axes, whether the mean is subtracted, and the power distinguish
+batch, layer, instance, group and RMS normalization.
+**A running average** uses the statistics of earlier batches, so that a sample no longer depends on the rest of its
+batch:
+this is batch normalization at inference. The picture shows it after ten training steps on this batch.
 """
 
 page_layout.header("composer")

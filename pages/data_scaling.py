@@ -3,7 +3,8 @@
 import streamlit as st
 
 from normviz.figures.normalization import data_scaling as figures
-from normviz.registry import Method, Value, get, methods
+from normviz.html import data_scaling as tables
+from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import board
 from normviz.ui.inputs import photo, table
 from normviz.ui.kit import knobs, page_layout, url_widgets
@@ -11,31 +12,31 @@ from normviz.ui.pages import data_scaling
 
 METHODS = [method.name for method in methods("normalization") if method.family == "scaling"]
 HELP = """
-**Why scale at all?** Whatever compares rows by distance, or learns with one step size for all columns, sees the column
-with the largest numbers and little else. The last column of the table says how much of the distance between two rows
-each column makes up, on average.
+**Why scale at all?** A method that compares rows by distance, or learns with one step size for all columns, sees
+mostly the column with the largest values. The last column of the table gives each column's average share of the
+distance between two rows.
 
-**Training rows and new rows.** A model sees new rows only after it was trained. So the numbers of the scaling come from
-the training rows alone, and new rows are scaled with them; they may then lie outside the range of the training rows.
-Taking the numbers from all rows lets the new ones leak into the training.
+**Training rows and new rows.** A model sees new rows only after training. So the statistics come from the training
+rows alone and are then applied to new rows, which may fall outside the range of the training rows. Computing the
+statistics from all rows leaks information from the new rows into training.
 
-Min-max, z-score, max-abs and robust scaling move and stretch each column: the shape of its histogram stays. **ZCA
-whitening** also turns the cloud of points, so that no two columns are correlated, and stays as close as it can to the
-data. **Unit length** works on rows: each point is pulled or pushed onto the sphere of radius 1.
+Min-max, z-score, max-abs and robust scaling shift and stretch each column; the shape of its histogram stays the same.
+**ZCA whitening** also rotates the points so that no two columns are correlated, while staying as close to the data as
+possible. **Unit length** works on rows: it moves each point onto the sphere of radius 1.
 
-**A photo is a table, too**: each pixel is a row, and red, green and blue are its columns. Scaling each color by itself
-removes a tint; unit length removes shadows and keeps the hue; ZCA of small patches keeps what a pixel's neighbors do
-not tell already: edges.
+**A photo is also a table**: each pixel is a row, and red, green and blue are its columns. Scaling each color
+separately removes a tint; unit length removes shadows and keeps the hue; ZCA of small patches keeps what a pixel's
+neighbors do not predict: edges.
 """
 page_layout.header("data_scaling")
 
 
-def of_table(method: Method, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
+def of_table(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
     """Scale a table: its widgets here, its pictures on the right."""
     chosen, name = table.pick()
     for remark in chosen.remarks():
         st.caption(remark)
-    share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d %%")
+    share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d%%")
     seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Deals the rows out into training and new ones.")
     names = chosen.columns
     across = names.index(url_widgets.select("Column across", names, names[-1], "across"))
@@ -44,11 +45,11 @@ def of_table(method: Method, settings: dict[str, Value], right: st.delta_generat
     with right, page_layout.guard():
         board(data_scaling.table_panels(seen, across, up), "scaling-table", columns=2)
         st.markdown(data_scaling.table_words(method, seen))
-        st.html(figures.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
+        st.html(tables.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
         st.caption("Numbers of the training rows. Share of distance: the column's part of all variance.")
 
 
-def of_photo(method: Method, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
+def of_photo(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
     """Scale a photo: its widgets here, its pictures on the right."""
     chosen, patch = photo.pick(), 1
     if method.name == "zca_whitening":
@@ -59,7 +60,7 @@ def of_photo(method: Method, settings: dict[str, Value], right: st.delta_generat
     with right, page_layout.guard():
         board(data_scaling.photo_panels(seen), "scaling-photo", columns=2)
         st.markdown(data_scaling.photo_words(method, seen))
-        st.html(figures.statistics(tuple(figures.COLORS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
+        st.html(tables.statistics(tuple(figures.COLORS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
 
 
 @st.fragment
@@ -68,12 +69,17 @@ def work() -> None:
     left, right = page_layout.columns()
     with left, page_layout.guard():
         source = url_widgets.segments("Scale", ("a table", "a photo"), "a table", "data")
-        method = get(url_widgets.select("Scaling", METHODS, "z_score", "method", text=lambda name: get(name).title))
+        method = get(
+            url_widgets.select(
+                "Scaling", METHODS, "z_score", "method", text=lambda name: get(name, "normalization").title
+            ),
+            "normalization",
+        )
         settings = knobs.knobs(method)
         (of_table if source == "a table" else of_photo)(method, settings, right)
         with right, page_layout.guard():
             st.latex(method.formula)
-            st.markdown(f"**When:** {method.use} **Trap:** {method.trap}")
+            st.markdown(f"**When:** {method.use} **Common mistake:** {method.common_mistake}")
             page_layout.how_to_read(HELP)
 
 

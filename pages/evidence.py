@@ -1,4 +1,4 @@
-"""Evidence ledger: which places add up to the network's score?"""
+"""Evidence: how the cells of a layer, or pixels and biases, add up to the score."""
 
 import numpy as np
 import streamlit as st
@@ -19,20 +19,20 @@ GRIDS = (8, 16, 32, 64)
 WAY = "The parts of the sum: the cells of one layer, or every pixel of the photo and every bias of the network."
 GRID = "The entries of neighboring pixels are added up, so that there are so many rows and columns of them."
 HELP = """
-A score (the class's logit, before the softmax) is a sum. The ledger enters every part of it where it comes from:
-orange cells raise the score, blue ones lower it, and the number under the pointer is a part of the whole, in logits.
-Nothing is rescaled, so two cells of +0.5 are worth one of +1.
+A score (the logit of the class, before softmax) is a sum. This page shows where each term of the sum comes from:
+orange cells raise the score, blue cells lower it, and the number under the pointer is that cell's part, in logits.
+Nothing is rescaled, so two cells of +0.5 equal one of +1.
 
-**Cells of a layer.** Activation times gradient. Where the network averages the layer and reads it by one linear layer,
-the cells and the bias are the logit exactly. At other layers a rest remains: biases of the layers behind.
+**Cells of a layer.** Activation times gradient. If the network averages the layer and applies one linear layer, the
+cells and the bias add up to the logit exactly. At other layers a remainder is left: the biases of later layers.
 
-**Pixels and biases.** Every pixel times its gradient, and every bias in the network times its own, each at its place.
-The last biases have none, nor has what attention adds between tokens. What a normalization subtracts counts as a bias.
-The line above the picture says what is left unaccounted, if anything is.
+**Pixels and biases.** Every pixel times its gradient, and every bias of the network times its gradient, at its
+position. Biases of the last layers have no position, nor do the terms that attention adds between tokens. What a
+normalization subtracts counts as a bias. The line above the picture reports any remainder.
 
-**One class and not another.** The same for the difference of two logits: evidence that both share cancels.
+**Difference of two classes.** The same for the difference of two logits: evidence that both classes share cancels.
 
-An exact sum is no proof that the evidence is good. It says where this network's number comes from, no more.
+An exact sum does not prove that the evidence is good. It shows only where the network's number comes from.
 """
 
 page_layout.header("evidence")
@@ -50,7 +50,11 @@ def choose() -> tuple[MapRequest, str, int]:
         layer = url_widgets.select("Layer", list(shapes), layer, "layer", help=tooltips.LAYER)
     else:
         rows = url_widgets.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
-    return MapRequest(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
+    return (
+        MapRequest(photo, classifier, get("hires_cam", "attribution"), asked.target, layer, {}, asked.other),
+        way,
+        rows,
+    )
 
 
 def entered(asked: MapRequest, way: str, rows: int) -> Ledger:

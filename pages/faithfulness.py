@@ -1,4 +1,4 @@
-"""Faithfulness: is a map true? Take away what it marks, and watch the probability."""
+"""Faithfulness: hide the pixels that a map marks, and measure how the score drops."""
 
 from functools import partial
 
@@ -7,8 +7,9 @@ import streamlit as st
 from normviz.evaluation.faithfulness.judge import RIVALS, Settings, verdict
 from normviz.evaluation.faithfulness.replacements import FILLS
 from normviz.figures import maps
-from normviz.figures.evaluation import faithfulness as figures
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
+from normviz.formatting import percent
+from normviz.html import faithfulness as tables
 from normviz.ui.components.board import board
 from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
@@ -26,20 +27,20 @@ STEPS = (10, 20, 40, 80)
 BESIDE = {"none": "nothing more", "quick": "all methods that need no long time"}
 WANTED = "curves wanted"  # in the session: the question whose curves were asked for
 HELP = """
-**The test.** A map claims that some pixels made the network say the class. So take the pixels away, those that the map
-marks most first: if the claim is true, the probability falls at once (*deletion*, a small area under the curve). Or put
-them into a blurred photo: it rises at once (*insertion*, a large area). *Drop in confidence*: how much is lost when the
-photo is only seen where the map is bright. *ROAD* replaces pixels by the mean of their neighbors, so that the holes
-themselves tell nothing; its gap is large where the least relevant pixels can go without harm and the most relevant
-cannot.
+**The test.** A map claims that certain pixels made the network choose the class. So remove pixels, starting with those
+that the map marks most: if the claim is true, the probability drops at once (*deletion*, a small area under the
+curve). Or reveal them in a blurred photo: the probability rises at once (*insertion*, a large area). *Drop in
+confidence*: how much is lost when only the bright parts of the map are visible. *ROAD* replaces pixels by a weighted
+mean of their neighbors, so that the shape of the holes reveals nothing. Its gap is large if the least relevant pixels
+can be removed without harm and the most relevant ones cannot.
 
-**The rivals** know nothing of the network. A *random* map with as many cells; the *center* of the picture, where
-photographers put things; its *edges*. A map that does not beat them has told nothing. The center often wins: then this
-photo cannot show whether the map is true.
+**The baselines** know nothing about the network: a *random* map with the same number of cells; the *center* of the
+image, where photographers put their subject; its *edges*. A map that does not beat them carries no information about
+the network. The center often wins: then this photo cannot show whether the map is true.
 
-**What misleads.** A photo with holes is a photo that the network has never seen: scattered single pixels ruin the
-texture everywhere, so maps at the pixels, and random pixels, look good in deletion and bad in insertion. Compare maps
-of like cells, and trust what several measures agree on. One photo proves little.
+**Pitfalls.** The network has never seen a photo with holes. Scattered single pixels destroy the texture everywhere, so
+maps at the input, and random pixels, look good in deletion and bad in insertion. Compare maps with similar cells, and
+trust what several measures agree on. One photo proves little.
 """
 
 page_layout.header("faithfulness")
@@ -70,21 +71,14 @@ def choose() -> tuple[MapRequest, Settings, bool]:
     return MapRequest(photo, classifier, method, target, layer, settings), how, beside == "quick"
 
 
-def percent(share: float) -> str:
-    """A probability in percent."""
-    return f"{100 * share:.0f} %" if share >= 0.005 else "below 1 %"
-
-
 def first_look(asked: MapRequest, seen: Explained, how: Settings) -> None:
     """The map, and the photo with what it marks removed."""
     shape = asked.pixels.shape
     lit = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)
     rows = [("The map", f"{asked.name}: {percent(faithfulness.probability_before(asked))}", lit)]
     for one in faithfulness.pictures(asked, seen, how, [(MAP, share) for share in ALONG], False):
-        rows.append(
-            (f"{one.share:.0%} removed".replace("%", " %"), f"{asked.name}: {percent(one.probability)}", one.picture)
-        )
-    st.html(figures.strip(rows, shape[1] / shape[0]))
+        rows.append((f"{percent(one.share)} removed", f"{asked.name}: {percent(one.probability)}", one.picture))
+    st.html(tables.pictures(rows, shape[1] / shape[0]))
 
 
 def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
@@ -93,13 +87,13 @@ def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
     with left:
         action = url_widgets.segments("Pixels are", ACTIONS, "removed", "action")
     with right:
-        share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d %%")
+        share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d%%")
     several = [(name, share / 100) for name in NAMES]
     found = faithfulness.pictures(asked, seen, how, several, action == "put back")
     titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in RIVALS.items()}
     rows = [(titles[one.name], f"{asked.name}: {percent(one.probability)}", one.picture) for one in found]
     shape = asked.pixels.shape
-    st.html(figures.strip(rows, shape[1] / shape[0]))
+    st.html(tables.pictures(rows, shape[1] / shape[0]))
     return int(share)
 
 
@@ -133,7 +127,7 @@ def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, sh
         listed, refused = faithfulness.others(asked, how, partial(wait.show, "Judging the other methods"))
         wait.done()
         rows += sorted(listed, key=lambda row: -row[1].insertion.area)
-    st.html(figures.table(rows))
+    st.html(tables.measures(rows))
     for sentence in refused:
         st.caption(sentence)
 

@@ -1,4 +1,4 @@
-"""Geometry: where do three features go when they are normalized?"""
+"""Geometry: where points with three features land when they are normalized."""
 
 import streamlit as st
 import torch
@@ -7,7 +7,8 @@ from torch import Tensor
 from normviz.activations import DESCRIPTIONS, DISTRIBUTIONS
 from normviz.experiments.labs.geometry import METHODS, Space, direction, space
 from normviz.figures.experiments import geometry
-from normviz.registry import Method, Value, get
+from normviz.html import geometry as geometry_html
+from normviz.registry import Normalization, Value, get
 from normviz.ui.components.board import Panel, kept_board
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 
@@ -25,18 +26,18 @@ LANDS = {
     "z_score": ("", "The cloud is moved and scaled as a whole: no point is projected"),
 }
 HELP = """
-Each point is one example with **three features**, so it can be drawn in space. Gray-blue is before, warm is after, and
-a thin line joins the two. Drag the picture to turn it.
+Each point is one sample with **three features**, so it can be drawn in space. Points are gray-blue before and orange
+after; a thin line connects the two. Drag the picture to rotate it.
 
-**Layer norm** takes the mean away, which moves a point along the direction (1, 1, 1) into the plane where the features
-add up to 0, and divides by the standard deviation, which moves it along a ray onto the circle of radius √3. **RMS
-norm** does only the second: a sphere. **Batch norm** looks at each feature over all points: the cloud is moved, and
-stretched along the three axes, and neighbors stay neighbors. A large **ε** leaves points inside the surface, those
-near 0 most of all.
+**Layer norm** subtracts the mean, which moves a point along the direction (1, 1, 1) into the plane where the features
+sum to 0, and divides by the standard deviation, which moves it along a ray onto the circle of radius √3. **RMS norm**
+does only the second step: a sphere. **Batch norm** treats each feature across all points: the cloud is shifted and
+scaled along the three axes, and neighbors stay neighbors. A large **ε** leaves points inside the surface, especially
+those near 0.
 
-The **gradient** says how the loss would like the normalized point to move. On its way back everything that the
-normalization takes away is taken from it, too: for layer norm what points along (1, 1, 1) or straight away from 0, for
-RMS norm what points straight away from 0. What is left runs along the surface; a point nearer to 0 gets more of it.
+The **gradient** is the direction in which the loss would move the normalized point. The backward pass removes from it
+what the normalization removes: for layer norm, the components along (1, 1, 1) and along the ray from 0; for RMS norm,
+the component along the ray. What is left runs along the surface; points closer to 0 receive more of it.
 """
 
 page_layout.header("geometry")
@@ -53,7 +54,7 @@ def cloud() -> tuple[Tensor, tuple[object, ...]]:
     return cache.activations((count, 3), distribution, seed) + shift, (count, distribution, seed, shift)
 
 
-def affine(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def affine(method: Normalization) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Draw the sliders of gamma and beta, one for each feature, for a method that has them."""
     gamma, beta = NEUTRAL
     if method.takes("weight"):
@@ -81,7 +82,7 @@ def gradient(count: int) -> tuple[bool, int, float, float]:
     return True, point - 1, float(around), float(up)
 
 
-def panel(method: Method, seen: Space, stretched: bool, joined: bool, point: int, shown: bool) -> Panel:
+def panel(method: Normalization, seen: Space, stretched: bool, joined: bool, point: int, shown: bool) -> Panel:
     """The points in space, where they land, and the gradient at a point where it is shown."""
     surface, title = LANDS[method.name]
     if surface and stretched:
@@ -101,7 +102,8 @@ def work() -> None:
     left, right = page_layout.columns()
     with left, page_layout.guard():
         method = get(
-            url_widgets.select("Normalization", METHODS, "layer_norm", "method", text=lambda name: get(name).title)
+            url_widgets.select("Normalization", METHODS, "layer_norm", "method", text=lambda name: get(name).title),
+            "normalization",
         )
         settings: dict[str, Value] = knobs.knobs(method, hide=method.idle("nc") | {"training"})
         length = url_widgets.slider("Length $g$", 0.1, 4.0, 3**0.5, "g", step=0.05) if method.takes("g") else None
@@ -123,7 +125,7 @@ def work() -> None:
                 return [panel(method, seen, (gamma, beta) != NEUTRAL, joined, point, shown)], None
 
             kept_board(draw, "geometry-board", (*key, joined))
-            st.markdown(geometry.numbers(seen, shown))
+            st.html(geometry_html.measurements(seen, shown))
             page_layout.how_to_read(HELP)
 
 

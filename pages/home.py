@@ -1,4 +1,4 @@
-"""Home: what can be seen here, and the two doors to it."""
+"""Home: the two main pages with live pictures, and the list of all pages."""
 
 from html import escape
 
@@ -25,7 +25,7 @@ def door(key: str, page: str, halves: tuple[home.Half, home.Half], title: str, t
 page_layout.header("home")
 st.html(
     '<p class="nv-lead">See where an image classifier finds its evidence, and how normalization changes the numbers '
-    "that pass through a network. Everything is computed where this page is served, and no photo is kept.</p>"
+    "that pass through a network. Everything runs on this server, and no photo is kept.</p>"
 )
 heatmap, normalization = home.pictures()
 left, right = st.columns(2, gap="medium")

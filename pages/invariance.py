@@ -1,4 +1,4 @@
-"""Invariances: what can be changed without the output noticing, every cell measured on the spot."""
+"""Invariance: what can change without changing the output, measured for every method."""
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,6 +10,7 @@ from normviz.experiments.invariance.measurement import DELTA, Cell, Column, Row,
 from normviz.experiments.invariance.setting import CHANNELS
 from normviz.figures import style
 from normviz.figures.normalization import tensors
+from normviz.formatting import percent
 from normviz.ui.components.board import Panel, board
 from normviz.ui.components.matrix import Mark
 from normviz.ui.components.matrix import matrix as clickable
@@ -25,14 +26,15 @@ TILES = {
     "nchw": "One small map for each case, down, and each channel, to the right.",
 }
 HELP = """
-**The setting:** data x go through a layer W without bias, and what comes out is normalized: y = norm(Wx). Then one
-thing is changed, everything is computed again, and the two outputs are compared. **✓** means that they differ by less
-than a millionth of their size; else the difference is given in per cent of it. Methods that normalize weights stand at
-the end: there y = norm(W)x. On maps, W is a convolution of 2 × 2 that adds no zeros at the edges.
+**The setup:** data x pass through a layer W without bias, and the result is normalized: y = norm(Wx). One thing is
+changed, everything is computed again, and the two outputs are compared. **✓** means that they differ by less than one
+millionth of their size; otherwise the difference is given in percent of it. Methods that normalize weights come last:
+there y = norm(W)x. For feature maps, W is a 2 × 2 convolution without zero padding.
 
-**Why it matters:** what a norm does not notice cannot hurt the training. If all weights may grow without a trace, a
-bad start or a large step does no harm; if a neighbor in the batch matters, the same photo gets another answer in
-another batch. *Input moved* asks for something else: that the output moves along with the input.
+**Why it matters:** a change that a norm removes cannot hurt training. If all weights can grow without any effect, a
+bad initialization or a large step does no harm. If another sample in the batch matters, the same photo gets a
+different answer in a different batch. *Input shifted* tests something else: whether the output shifts along with the
+input.
 """
 
 page_layout.header("invariance")
@@ -49,8 +51,7 @@ def mark(cell: Cell) -> Mark:
 
 def share(change: float) -> str:
     """A relative change in per cent, short."""
-    percent = 100 * change
-    return f"{percent:.0f}%" if percent >= 0.5 else "< 1%"
+    return percent(change, short=True)
 
 
 def marks(layout: Layout, seed: int, delta: float) -> tuple[tuple[Mark, ...], ...]:

@@ -1,4 +1,4 @@
-"""Localization: does a map point at the object, where it is known to the pixel where the object is?"""
+"""Localization: do maps point at the object, in generated scenes with known masks?"""
 
 import math
 import time
@@ -16,23 +16,23 @@ from normviz.ui.pages import localization
 from normviz.ui.pages.localization import MEASURED, NOW
 
 HELP = """
-**The scenes** are generated: textured objects of eight classes on cluttered backgrounds that carry the same textures.
-So it is known which pixels are the object, and no person had to draw them. The map is that of the class that is there,
-whatever the network answers.
+**The scenes** are generated: textured objects of eight classes on cluttered backgrounds with the same textures. So the
+pixels of each object are known exactly, without human annotation. Each map explains the class that is present,
+whatever the network predicts.
 
-- **Pointing game** (Zhang 2018): how often the map's highest pixel lies on the object; no pixel of tolerance.
-- **Energy inside** (Wang 2020): the share of the positive evidence that lies on the object. A map that is the same
-  everywhere gets the object's share of the picture.
-- **Best IoU**: how well the region above a threshold fits the object, at the threshold that is best for each picture.
-- **Grid pointing game** (Böhle 2021, Rao 2022): four scenes in one picture; the share of the evidence for a class that
-  lies in its quarter. Knowing nothing gives 25 %.
+- **Pointing game** (Zhang 2018): how often the highest pixel of the map lies on the object; no tolerance.
+- **Energy inside** (Wang 2020): the share of the positive evidence that lies on the object. A constant map scores the
+  object's share of the image.
+- **Best IoU**: the overlap between the object and the region above a threshold, at the best threshold for each image.
+- **Grid pointing game** (Böhle 2021, Rao 2022): four scenes in one image; the share of a class's evidence in the
+  correct quarter. Guessing scores 25%.
 
-A number stands with its 95 % interval: with other scenes it would have come out within it 19 times in 20. Green is
-clearly better than a spot at the center of the picture. A map without any evidence for the class scores 0. Methods that
-take long were asked about fewer scenes; a cell says how many when it is pointed at.
+Each number comes with its 95% confidence interval. Green is clearly better than guessing the center of the image. A
+map without evidence for the class scores 0. Slow methods were measured on fewer scenes; hover over a cell to see how
+many.
 
-A map that misses can be right: the network may really look at something beside the object. That the map is faithful is
-another question (see Faithfulness).
+A map that misses the object can still be right: the network may really use something next to the object. Whether a map
+is faithful is another question (see Faithfulness).
 """
 
 page_layout.header("localization")
@@ -74,14 +74,14 @@ def progress(place: st.delta_generator.DeltaGenerator, what: str) -> Callable[[f
 
 def failures(method_name: str, network: str, kind: Kind, measure: str, titles: dict[str, str]) -> None:
     """The scenes where the chosen method points worst."""
-    method = get(method_name)
+    method = get(method_name, "attribution")
     st.subheader(f"Where {method.title} on {titles[network]} is worst")
     place = st.empty()
     found = localization.worst(method, load_classifier(network), kind, measure, progress(place, method.title))
     place.empty()
     what = "questions" if kind == "grid" else "scenes"
     st.caption(
-        f"In {found.missed} of {found.asked} {what} it scores below 50 %. Shown are the worst ones: the object that is "
+        f"In {found.missed} of {found.asked} {what} it scores below 50%. Shown are the worst ones: the object that is "
         f"asked about is outlined in white, the cross is the map's highest pixel. {TITLES[measure]} in percent."
     )
     st.html(localization.tiles(found, measure))
@@ -105,7 +105,12 @@ def work() -> None:
             "Network", list(installed), next(iter(installed)), "net", text=installed.__getitem__
         )
         method = url_widgets.select(
-            "Method", names, "grad_cam", "method", text=lambda name: get(name).title, help=tooltips.METHOD
+            "Method",
+            names,
+            "grad_cam",
+            "method",
+            text=lambda name: get(name, "attribution").title,
+            help=tooltips.METHOD,
         )
         report = chosen_report(top, network, kind)
         with right, page_layout.guard():
@@ -115,7 +120,7 @@ def work() -> None:
                 for sentence in in_words(report, kind, measure, titles):
                     st.markdown(sentence)
                 localization.table(report, kind, measure, (method, network), titles)
-                st.caption(f"Percent, with 95 % intervals. NormViz {report.version}: {report.command}")
+                st.caption(f"Percent, with 95% intervals. NormViz {report.version}: {report.command}")
             failures(method, network, kind, measure, titles)
             page_layout.how_to_read(HELP)
 

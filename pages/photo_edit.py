@@ -1,4 +1,4 @@
-"""Edit and verify: is the class gone when the region that the map shows is gone?"""
+"""Photo edit: does the class disappear when the region that a map marks is painted over?"""
 
 from dataclasses import replace
 from functools import partial
@@ -22,22 +22,22 @@ from normviz.ui.pages.photo_edit import Answer
 STOPPED = "edit stopped"  # in the session: of which photo a map is not wanted
 TOP = "most probable"
 PAINTED = "what I paint"
-STRONGEST = {"strongest 10 %": 0.1, "strongest 20 %": 0.2, "strongest 30 %": 0.3, "strongest 50 %": 0.5}
-ALL_BUT = {"all but the strongest 10 %": 0.1, "all but the strongest 30 %": 0.3}
+STRONGEST = {"strongest 10%": 0.1, "strongest 20%": 0.2, "strongest 30%": 0.3, "strongest 50%": 0.5}
+ALL_BUT = {"all but the strongest 10%": 0.1, "all but the strongest 30%": 0.3}
 FILLED = {"mean": "one color", "blur": "blur", "inpaint": "the surroundings"}
 HELP = """
-A map claims that some pixels made the network choose a class. Take them away and ask again: where the claim is true,
-the class loses probability, and more than when you paint out an equally large region elsewhere. The other way round,
-with all but these pixels taken away, the class should stay. Where it stays both ways, the evidence was in several
-places, and one is enough.
+A map claims that certain pixels made the network choose a class. Remove them and ask again: if the claim is true, the
+class loses probability, and more than if you paint over an equally large region elsewhere. Conversely, if everything
+except these pixels is removed, the class should stay. If it stays both ways, the evidence was in several regions, and
+one is enough.
 
-**Filling is a change, too.** *One color* is the mean of all other pixels: a flat patch that no photo has. *Blur* keeps
-the region's rough colors. *The surroundings* continues the border inwards as smoothly as possible (each pixel is the
-mean of its neighbors): it leaves the fewest new edges, and no texture. A claim that holds for one filling only says
+**Filling is a change, too.** *One color* is the mean of all other pixels: a flat patch that no photo contains. *Blur*
+keeps the rough colors of the region. *Surroundings* extends the border inward as smoothly as possible (each pixel is
+the mean of its neighbors): it adds the fewest edges, and no texture. A result that holds for only one filling says
 more about the filling.
 
-Both maps have one scale, so what got darker is evidence that is gone. A class can rise without new evidence:
-probabilities add up to 100 %.
+Both maps share one scale, so darker cells have lost evidence. A class can rise without new evidence, because the
+probabilities sum to 100%.
 """
 
 page_layout.header("photo_edit")
@@ -51,13 +51,14 @@ def choose() -> tuple[MapRequest, str, Fill]:
     method = get(
         url_widgets.select(
             "Method", every, "grad_cam", "method", text=lambda name: get(name).title, help=tooltips.METHOD
-        )
+        ),
+        "attribution",
     )
     wanted = url_widgets.select("Class", [TOP, *classifier.classes], TOP, "class", help=tooltips.CLASS)
     best = int(map_request.probabilities(classifier, photo).argmax())
     target = best if wanted == TOP else classifier.index(wanted)
     layer = next(iter(map_request.feature_layers(classifier, photo)))
-    where = url_widgets.select("Region to take away", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30 %", "area")
+    where = url_widgets.select("Region to take away", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30%", "area")
     how = url_widgets.select("Fill it with", FILLS, "mean", "filling", text=FILLED.__getitem__)
     return MapRequest(photo, classifier, method, target, layer, method.settings()), where, how
 
@@ -143,7 +144,9 @@ def compare(asked: MapRequest, before: Answer, after: Answer) -> None:
             )
     order = photo_edit.shown_classes(before.shares, after.shares, asked.target)
     names = [asked.classifier.classes[index] for index in order]
-    st.html(confidence_change.table(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name))
+    st.html(
+        confidence_change.probabilities(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name)
+    )
 
 
 @st.fragment

@@ -1,4 +1,4 @@
-"""Sanity check: does the map change when the network's weights are made random?"""
+"""Sanity check: does the map change when the network's weights are randomized?"""
 
 from collections.abc import Callable
 from functools import partial
@@ -12,6 +12,7 @@ from normviz.evaluation.baselines import sobel_map
 from normviz.evaluation.sanity_check import Stage, sanity_check
 from normviz.figures.evaluation import sanity_check as figures
 from normviz.figures.evaluation.sanity_check import MEASURES
+from normviz.html import sanity_check as rows
 from normviz.registry import get
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import network, target_picker
@@ -27,16 +28,17 @@ EDGES = "Sobel edges"
 ORDERS = ("cascading", "one at a time")
 STOPPED = "sanity stopped"  # in the session: what the visitor does not want to wait for
 HELP = """
-A map that explains a network must depend on what the network has learned. So its weights are made random, group by
-group of layers from the output down (*cascading*), or one group at a time, the others as trained; the random weights
-have the mean and the standard deviation of the trained ones. The map of the same class is computed again and compared
-with the first one. A map that explains loses its likeness soon: a curve that stays high is a bad sign. The *Sobel
-edges* never ask the network, so they never change. Guided backpropagation is known to redraw the photo's edges.
+A map that explains a network must depend on what the network has learned. So the weights are randomized, one group of
+layers after another from the output down (*cascading*), or one group at a time while the others stay trained. The
+random weights keep the mean and the standard deviation of the trained ones. The map of the same class is computed
+again and compared with the original. A good explanation soon loses its similarity; a curve that stays high is a bad
+sign. *Sobel edges* never use the network, so they never change. Guided backpropagation is known to reproduce the
+photo's edges.
 
-*Rank correlation* (Spearman): whether the same pixels come first; 1 is the same order, 0 no relation. *Of magnitudes*:
-the same without the sign. *SSIM*: structural similarity in windows of 7 × 7 pixels (K1 = .01, K2 = .03) of maps that
-are divided by their largest magnitude. All are computed at the pixels. A layer's map of few cells can look alike by
-chance: several seeds tell more than one.
+*Rank correlation* (Spearman): whether the pixels have the same order; 1 is the same order, 0 is no relation. *Of
+magnitudes*: the same without the sign. *SSIM*: structural similarity in windows of 7 × 7 pixels (K1 = 0.01, K2 = 0.03)
+of maps divided by their largest magnitude. All are computed at the resolution of the input. Maps with few cells can be
+similar by chance, so compare several seeds.
 """
 
 page_layout.header("sanity_check")
@@ -116,11 +118,11 @@ def show(asked: MapRequest, independent: bool, seed: int, measure: figures.Measu
     what = "Making weights random and drawing the maps again"
     found, refused = stages(asked, independent, seed, partial(wait.show, what))
     wait.done()
-    page_layout.sentence(figures.in_words(found, measure, independent), "hint")
+    page_layout.sentence(figures.describe(found, measure, independent), "hint")
     chart = figures.similarity(found, measure, independent)
     board([Panel("likeness", f"What is left of the map: {MEASURES[measure]} with the trained one", chart, span=3,
                  alt="One curve a method; a curve that stays high is a bad sign")], "sanity-board")  # fmt: skip
-    st.html(figures.strip(found, measure, independent))
+    st.html(rows.map_rows(found, measure, independent))
     for sentence in refused:
         st.caption(sentence)
     page_layout.how_to_read(HELP)

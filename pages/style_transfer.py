@@ -1,4 +1,4 @@
-"""Style transfer: what happens when only means and standard deviations are exchanged?"""
+"""Style transfer: what happens when only means and standard deviations are swapped."""
 
 import numpy as np
 import streamlit as st
@@ -23,21 +23,21 @@ FORMULAS = (
     r"t = (1 - \alpha)\,c + \alpha\,\operatorname{AdaIN}(c, s)",
 )
 HELP = """
-A layer of the network turns a photo into maps, one for each channel: one answers to edges, another to a color.
-**AdaIN** takes each map of the content, removes its mean and standard deviation, and gives it those of the same map of
-the style. Nothing else moves: *where* a map is bright stays the content's; *how* bright it is, and how much that
-varies, becomes the style's. That is instance normalization with gamma and beta from another photo.
+A layer of the network turns a photo into feature maps, one per channel: one responds to edges, another to a color.
+**AdaIN** removes the mean and the standard deviation of each feature map of the content, and gives it those of the same
+feature map of the style. Nothing else changes: *where* a map is bright stays the content's; *how* bright it is, and how
+much that varies, becomes the style's. This is instance normalization with γ and β from another photo.
 
-**The picture** is not read off a formula. The authors of AdaIN trained a second network, a decoder, to turn maps back
-into pixels. Here a picture is searched for instead. It starts as the content in the style's colors; then its pixels
-are changed step by step (gradient descent) until the network sees in it the exchanged maps, and at the layers before,
-down to the colors, the means and deviations after an exchange there. It never fits completely: there need not be any
-picture with these maps.
+**The picture** does not follow from a formula. The authors of AdaIN trained a second network, a decoder, to turn
+feature maps back into pixels. Here the picture is optimized instead. It starts as the content with the colors of the
+style. Gradient descent then changes its pixels until the network computes the swapped feature maps for it, and the
+swapped means and standard deviations at all earlier layers, including the colors. It never fits completely: a picture
+with exactly these feature maps may not exist.
 
 **What to expect.** With the three colors alone, only tint and contrast change. Deeper layers add texture: a smooth
-style takes the fur's detail away, one with small lights turns edges into lights. Brush strokes as in the paper do not
-come out: this network is small, has learned 11 kinds of photos at 128 pixels a side, and means and deviations say
-nothing about where in the style something was.
+style removes the detail of fur, and a style with small lights turns edges into lights. Brush strokes as in the paper
+do not appear: this network is small and knows 11 classes of photos at 128 pixels, and means and standard deviations do
+not encode positions.
 """
 
 page_layout.header("style_transfer")

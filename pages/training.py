@@ -1,4 +1,4 @@
-"""Train a network: can you watch it learn?"""
+"""Training: watch a small network learn, with the normalization of your choice."""
 
 import streamlit as st
 
@@ -22,24 +22,24 @@ LEAD = (
     "The network sees 3,000 scenes like these, mirrored, turned and recolored."
 )
 HELP = """
-**What happens in a step.** The network answers 32 scenes. The loss says how far its probabilities are from the truth:
-2.08 is guessing between eight kinds, and it cannot fall below 0.47, as it is asked never to be quite sure. Then every
-weight is moved a little in the direction that lowers the loss. The *learning rate* is how far: too small, and
-little happens in the time; too large, and the loss jumps. It rises at first and falls to nothing at the end.
+**What happens in a step.** The network classifies 32 scenes. The loss measures how far its probabilities are from the
+labels: 2.08 is guessing between eight classes, and it cannot fall below 0.47 because of label smoothing. Then every
+weight moves slightly in the direction that lowers the loss. The *learning rate* sets how far: if it is too small,
+little happens in the time; if it is too large, the loss jumps. It warms up at first and decays to zero at the end.
 
-**Seen and new.** Blue-gray is the share of right answers on the scenes of the step, orange on 200 scenes that it never
-trains on. Only the second tells whether it has understood.
+**Training and test.** Blue-gray is the accuracy on the scenes of the step, orange on 200 test scenes that are never
+trained on. Only the second shows whether the network generalizes.
 
-**The maps** are Grad-CAM of what the network says: the brighter, the more it speaks for that answer. Before the
-training they mean nothing. A network that has learned looks at the object, and most of the map lies on it; its cells
-are 8 × 8 pixels large, so some always lies beside.
+**The maps** are Grad-CAM maps of the predicted class: the brighter a cell, the more it supports the prediction. Before
+training they mean nothing. A trained network looks at the object, and most of the map lies on it. The cells are 8 × 8
+pixels large, so part of the map always lies next to it.
 
-**Try** another normalization with the same seed, or none: which one still learns at a high learning rate? Then two
-objects in a scene, or one that it does not know: four scenes in each step are clutter alone, so that it learns to be
+**Try** another normalization with the same seed, or none: which one still learns at a high learning rate? Then try two
+objects in a scene, or an unknown object: four scenes in each step show only clutter, so that the network learns to be
 unsure.
 
-The same seed starts with the same weights and the same order of scenes. How many steps fit into the seconds depends on
-the machine, and on who else computes. The network stays in this session and is gone with it.
+The same seed gives the same initial weights and the same order of scenes. How many steps fit into the time depends on
+the machine and on its load. The network stays in your session and is deleted with it.
 """
 
 page_layout.header("training")
@@ -84,7 +84,7 @@ def curves(run: Run) -> str:
     tests = [(at.step, at.tested) for at in run.history if at.tested is not None]
     loss = training_html.chart("Loss", [Curve("loss", BEFORE, list(zip(steps, losses, strict=True)))], last)
     right = [Curve("seen", BEFORE, list(zip(steps, shares, strict=True))), Curve("new", AFTER, tests)]
-    return training_html.charts(loss, training_html.chart("Right answers", right, last, 1.0, percent=True))
+    return training_html.charts(loss, training_html.chart("Right answers", right, last, 1.0, in_percent=True))
 
 
 def go_on(run: Run, waiting: Waiting, place: st.delta_generator.DeltaGenerator) -> None:
@@ -128,7 +128,7 @@ def work() -> None:
                 verdict(run)
             else:
                 with place.container():
-                    examples = training_html.examples(cache.memo("training examples", training.examples))
+                    examples = training_html.samples(cache.memo("training examples", training.examples))
                     st.html(f'<p class="nv-lead">{LEAD}</p>{examples}')
             st.markdown("#### Test scenes, which it never trains on")
             scenes = training.tests(kind)

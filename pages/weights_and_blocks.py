@@ -1,4 +1,4 @@
-"""Weights, training, blocks: the norms that do not act on activations, each live on a small seeded example."""
+"""Weights and blocks: norms that do not act on activations, each demonstrated on a small seeded example."""
 
 from collections.abc import Sequence
 
@@ -8,14 +8,15 @@ from normviz.experiments.demonstrations import experiments
 from normviz.experiments.demonstrations.demonstration import Demonstration, Experiment
 from normviz.experiments.results import Fact
 from normviz.figures.experiments import demonstration
-from normviz.registry import Method, Value, get, methods
+from normviz.html import demonstration as demonstration_html
+from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import Panel, board
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 
 HELP = """
-**Each method runs here** on numbers that are drawn with the seed, while you watch: change a knob and it runs again.
-**Warm lines** are measured, dashed ones are there to compare, gray dotted ones are what theory expects. **The table**
-puts each measured number beside the expected one; ± says how far chance or few steps may carry it.
+**Each method runs live** on random numbers drawn with the seed: change an option and it runs again. **Solid lines**
+are measured, dashed lines are for comparison, gray dotted lines are predicted by theory. **The table** lists each
+measured number next to the expected one; ± is the tolerance for randomness or few steps.
 """
 STYLE = """<style>
 .st-key-nv-theory .katex-display { overflow-x: auto; overflow-y: hidden; text-align: left; }
@@ -33,24 +34,24 @@ def panels(shown: Demonstration) -> list[Panel]:
     return [
         Panel(
             f"picture-{i}", picture.title, demonstration.chart(picture, ends), 2 if wide and i == 0 else 1,
-            alt=demonstration.in_words(picture), caption=picture.caption,
+            alt=demonstration.describe(picture), caption=picture.caption,
         )
         for i, picture in enumerate(shown.pictures)
     ]  # fmt: skip
 
 
-def theory(method: Method, facts: Sequence[Fact]) -> None:
-    """The formula, the facts, when to use the method, its trap, and the line of Python."""
+def theory(method: Normalization, facts: Sequence[Fact]) -> None:
+    """The formula, the facts, when to use the method, the common mistake, and the line of Python."""
     with st.container(key="nv-theory"):
         st.latex(method.formula)
         left, right = st.columns(2, gap="medium")
-        left.html(demonstration.table(facts) + STYLE)
+        left.html(demonstration_html.facts(facts) + STYLE)
         with right:
             st.markdown(f"**Use it.** {method.use}")
-            if method.trap:
-                st.markdown(f"**Trap.** {method.trap}")
+            if method.common_mistake:
+                st.markdown(f"**Common mistake.** {method.common_mistake}")
             st.code(method.torch or f"from normviz.normalization import {method.name}", "python", wrap_lines=True)
-            st.caption(f"Source: [{method.source.text()}]({method.source.url})")
+            st.caption(f"Source: {method.citation}")
 
 
 def choose() -> tuple[Experiment, dict[str, Value], int]:

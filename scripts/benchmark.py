@@ -16,6 +16,7 @@ import re
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -24,10 +25,21 @@ from torch import Tensor
 
 from normviz.activations import generate
 from normviz.device import describe, device
+from normviz.normalization import (
+    batch_norm,
+    batch_norm_arithmetic,
+    group_norm,
+    group_norm_arithmetic,
+    instance_norm,
+    instance_norm_arithmetic,
+    layer_norm,
+    layer_norm_arithmetic,
+    rms_norm,
+)
 from normviz.normalization.analysis.comparison import compare, look
 from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.apply import expected_order, tensors
-from normviz.registry import Method, get, methods
+from normviz.registry import Normalization, get, methods
 from scripts import benchmark_attribution
 from scripts.measure import Measurement, Row, count_processor_time, interleaved, ms, ratio
 
@@ -64,7 +76,7 @@ def norms() -> list[Row]:
     return rows
 
 
-def _norm(method: Method, x: Tensor, layout: str) -> Row:
+def _norm(method: Normalization, x: Tensor, layout: str) -> Row:
     """One method on one input, in the order of axes that it expects, as it comes from the layer before."""
     letters = expected_order(method, layout)
     given = x.permute([layout.index(letter) for letter in letters]).contiguous()
@@ -85,6 +97,32 @@ def _norm(method: Method, x: Tensor, layout: str) -> Row:
     return Row(what, ms(taken["ours"]), ms(taken["theirs"]), ratio(taken["ours"], taken["theirs"]), target)
 
 
+ARITHMETIC: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "Batch norm": (batch_norm_arithmetic, batch_norm),
+    "Instance norm": (instance_norm_arithmetic, instance_norm),
+    "Group norm": (group_norm_arithmetic, group_norm),
+    "Layer norm": (layer_norm_arithmetic, layer_norm),
+    "RMS norm": (rms_norm, lambda x: F.rms_norm(x, x.shape[2 if x.ndim == 3 else 1 :], eps=1e-6)),
+}
+
+
+def kernels() -> list[Row]:
+    """The written-out arithmetic of the common norms against PyTorch's kernels, on one thread and on two."""
+    before, rows = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for shape in ((32, 64, 56, 56), (8, 256, 1024)):
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            for title, (arithmetic, kernel) in ARITHMETIC.items():
+                with torch.no_grad():
+                    taken = interleaved({"ours": partial(arithmetic, x), "theirs": partial(kernel, x)}, 15)
+                what = f"{title}, arithmetic / kernel, {'×'.join(map(str, shape))}, threads: {threads}"
+                ours, theirs = taken["ours"], taken["theirs"]
+                rows.append(Row(what, ms(ours), ms(theirs), ratio(ours, theirs), ""))
+    torch.set_num_threads(before)
+    return rows
+
+
 def explorer() -> list[Row]:
     """What the explorer computes and sends for one change that nobody has asked for before, without Streamlit."""
     return [row for shape in ((8, 16, 16, 16), (32, 64, 56, 56)) for row in _change(shape)]
@@ -95,7 +133,7 @@ def _change(shape: tuple[int, ...]) -> list[Row]:
     from normviz.ui.components import board
     from normviz.ui.pages import normalize as drawing
 
-    x, method = generate(shape, "shifted").to(device()), get("batch_norm")
+    x, method = generate(shape, "shifted").to(device()), get("batch_norm", "normalization")
     settings = method.settings()
     known = look_before(method, x, "nchw", settings)  # kept while gamma, beta and epsilon move
 
@@ -124,6 +162,7 @@ SECTIONS: dict[str, list[Measurement]] = {
     "attribution": benchmark_attribution.SPEED,
     "reliability": benchmark_attribution.RELIABILITY,
     "normalization": [norms, explorer, comparing],
+    "kernels": [kernels],
 }
 
 

@@ -32,7 +32,7 @@ from normviz.attribution import (
     xgrad_cam,
 )
 from normviz.device import device
-from normviz.models.bottleneck import BottleneckNet, settle
+from normviz.models.bottleneck import BottleneckNet, calibrate_batch_norm
 from normviz.models.catalog import load_classifier
 from normviz.models.residual import ResidualNet
 from scripts.measure import Row, give_back, interleaved, ms, peak_memory, ratio, resident
@@ -44,7 +44,7 @@ LOOPED = 24  # channels on which a loop of full forward passes is timed; all 204
 def resnet50(size: int, frozen: bool = True) -> tuple[nn.Module, Tensor]:
     """A network of ResNet-50's size with settled random weights, and one image (1, 3, size, size)."""
     torch.manual_seed(0)
-    model = settle(BottleneckNet(), torch.randn(4, 3, size, size)).requires_grad_(not frozen)
+    model = calibrate_batch_norm(BottleneckNet(), torch.randn(4, 3, size, size)).requires_grad_(not frozen)
     with torch.no_grad():
         model.get_parameter("fc.weight").mul_(10)  # logits some units apart, as a trained network's
     return model.to(device()), torch.randn(1, 3, size, size).to(device())
@@ -324,7 +324,7 @@ NAMES = ", ".join(name for name, _ in SMALL)
 def small_network() -> tuple[nn.Module, Tensor]:
     """A residual network that gives a map in milliseconds, and two images (2, 3, 32, 32)."""
     torch.manual_seed(0)
-    net = settle(ResidualNet(5, widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1)), torch.randn(8, 3, 32, 32))
+    net = calibrate_batch_norm(ResidualNet(5, widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1)), torch.randn(8, 3, 32, 32))
     return net.to(device()), torch.randn(2, 3, 32, 32).to(device())
 
 

@@ -19,7 +19,7 @@ from normviz import attribution  # noqa: F401  (registers the methods)
 from normviz.device import describe
 from normviz.evaluation.agreement import Agreement, agreement, markdown
 from normviz.evaluation.bootstrap import mean_and_interval
-from normviz.models.catalog import Classifier, alike, load_classifier
+from normviz.models.catalog import Classifier, load_classifier, norm_variants
 from normviz.registry import get
 from scripts.measure_faithfulness import drawn, opened, placed
 
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def family(name: str) -> list[Classifier]:
     """The networks that were trained alike, called by their normalization; and the named one, if it is none of them."""
-    entries = alike(name)
+    entries = norm_variants(name)
     networks = [replace(load_classifier(entry.name), title=entry.norm) for entry in entries]
     if name not in {entry.name for entry in entries}:
         networks.append(replace(load_classifier(name), title=f"`{name}`"))

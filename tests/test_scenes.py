@@ -27,6 +27,7 @@ from normviz.scenes.drawing import Chance
 from normviz.scenes.scene import KINDS, Layout
 from normviz.scenes.shapes import FRAGMENT, HELD_OUT, SHAPES, Shape
 from tests.reference import scenes as slow
+from tests.support.comparison import identical
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def layouts(monkeypatch: pytest.MonkeyPatch) -> list[Layout]:
 def test_picture_and_masks_are_those_of_the_slow_drawing(labels: list[int], layouts: list[Layout]) -> None:
     scene = make_scene(17 * labels[0] + len(labels), labels=labels, size=32)
     levels, masks = slow.draw(layouts[0])
-    assert np.array_equal(np.stack([item.mask.numpy() for item in scene.items]), masks)
+    assert identical(np.stack([item.mask.numpy() for item in scene.items]), masks)
     off = np.abs(scene.image.permute(1, 2, 0).numpy() - levels)
     assert off.max() <= 1 and (off > 0).mean() < 1e-3  # one level where a value lies between two
 
@@ -107,8 +108,8 @@ def test_thin_outlines_find_places() -> None:
 def test_labels_are_in_the_order_asked_for_and_masks_unite() -> None:
     scene = make_scene(5, labels=[3, 1, 3])
     assert [item.label for item in scene.items] == [3, 1, 3] and scene.label == 3
-    assert torch.equal(scene.mask(3), scene.items[0].mask | scene.items[2].mask)
-    assert torch.equal(scene.mask(1), scene.items[1].mask)
+    assert identical(scene.mask(3), scene.items[0].mask | scene.items[2].mask)
+    assert identical(scene.mask(1), scene.items[1].mask)
     assert not scene.mask(0).any()
 
 
@@ -137,7 +138,7 @@ def test_a_watermark_is_where_it_is_said_to_be_and_changes_nothing_else() -> Non
         assert rows.min() > SIZE // 2 and columns.max() < SIZE // 2  # the lower left corner
         assert marked.watermark.sum() == (rows.max() - rows.min() + 1) * (columns.max() - columns.min() + 1) == 120
         for before, after in zip(plain.items, marked.items, strict=True):
-            assert torch.equal(after.mask, before.mask & ~marked.watermark)
+            assert identical(after.mask, before.mask & ~marked.watermark)
 
 
 def test_the_watermark_gives_one_class_away() -> None:
@@ -147,9 +148,9 @@ def test_the_watermark_gives_one_class_away() -> None:
     assert np.mean(of_hans) > 0.85 and np.mean(of_others) < 0.04 and len(of_hans) > 25
     for marked in (True, False):
         assert (hans_scene(3, label=1, marked=marked).watermark is not None) == marked
-    assert torch.equal(hans_scene(3, label=1, marked=True).image, make_scene(3, labels=[1], watermark=True).image)
+    assert identical(hans_scene(3, label=1, marked=True).image, make_scene(3, labels=[1], watermark=True).image)
     many = make_hans_scenes(2, 3, label=1, marked=True)
-    assert torch.equal(many.images[1], make_scene(4, labels=[1], watermark=True).image)
+    assert identical(many.images[1], make_scene(4, labels=[1], watermark=True).image)
 
 
 # ------------------------------------------------------------------------------------------ the same everywhere
@@ -173,8 +174,8 @@ def test_a_seed_is_a_picture() -> None:
     with ThreadPoolExecutor(3) as pool:
         again = list(pool.map(lambda seed: make_scene(seed, objects=2), range(6)))
     for one, other in zip(first, again, strict=True):
-        assert torch.equal(one.image, other.image)
-        assert all(torch.equal(a.mask, b.mask) for a, b in zip(one.items, other.items, strict=True))
+        assert identical(one.image, other.image)
+        assert all(identical(a.mask, b.mask) for a, b in zip(one.items, other.items, strict=True))
     assert len({one.image.numpy().tobytes() for one in first}) == 6
 
 
@@ -183,14 +184,14 @@ def test_many_are_those_of_one_by_one() -> None:
     scenes = make_scenes(60, 7, progress=shares.append)
     for index in (0, 31, 59):
         one = make_scene(7 + index)
-        assert torch.equal(scenes.images[index], one.image) and scenes.labels[index] == one.label
-        assert torch.equal(scenes.masks[index], one.items[0].mask)
+        assert identical(scenes.images[index], one.image) and scenes.labels[index] == one.label
+        assert identical(scenes.masks[index], one.items[0].mask)
     assert len(scenes) == 60 and shares == [50 / 60]
     unknown = make_unknowns(3, 8)
-    assert torch.equal(unknown.images[2], make_unknown(10).image)
+    assert identical(unknown.images[2], make_unknown(10).image)
     assert (unknown.labels == -1).all() and not unknown.masks.any()
     nothing = make_scenes(2, 5, objects=0)
-    assert (nothing.labels == -1).all() and torch.equal(nothing.images[0], make_scene(5, objects=0).image)
+    assert (nothing.labels == -1).all() and identical(nothing.images[0], make_scene(5, objects=0).image)
 
 
 def test_making_many_can_be_cancelled() -> None:
@@ -211,10 +212,10 @@ def test_a_mosaic_is_four_scenes() -> None:
     for place, (item, (top, left)) in enumerate(zip(mosaic.items, corners, strict=True)):
         expected = torch.zeros(2 * SIZE, 2 * SIZE, dtype=torch.bool)
         expected[top : top + SIZE, left : left + SIZE] = True
-        assert torch.equal(item.mask, expected)
+        assert identical(item.mask, expected)
         part = mosaic.image[:, top : top + SIZE, left : left + SIZE]
-        assert torch.equal(part, make_scene(module.derived(9, 2 + place), labels=[labels[place]]).image)
-    assert torch.equal(make_mosaic(9, labels, size=64).image, make_mosaic(9, labels, size=64).image)
+        assert identical(part, make_scene(module.derived(9, 2 + place), labels=[labels[place]]).image)
+    assert identical(make_mosaic(9, labels, size=64).image, make_mosaic(9, labels, size=64).image)
 
 
 # ------------------------------------------------------------------------------------------ what is refused

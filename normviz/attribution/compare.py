@@ -1,4 +1,4 @@
-"""Many maps of one photo: methods beside classes, layers or networks, from one pass each, and how alike they are."""
+"""Comparison of maps: several methods, classes, layers or networks for one photo, and the correlations between maps."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from normviz.attribution.engine.probe import Probe, probes
-from normviz.registry import Method
+from normviz.images import sum_channels
+from normviz.registry import Attribution
 
 Correlation = Literal["pearson", "spearman"]
 
 
 @dataclass(frozen=True)
 class Map:
-    """One cell of a comparison: the map, or the sentence with which the method refuses.
+    """One cell of a comparison: a map, or the reason why the method cannot compute it.
 
     Attributes:
         method: the name of the method.
         target: the index of the class.
         layer: the dotted name of the layer.
-        raw: the map as the method returns it, (h, w), or (C, H, W) at the input; None where it refuses.
-        refused: why there is no map.
-        note: how it was computed, where that is worth saying.
+        raw: the map as returned by the method, (h, w), or (C, H, W) at the input; None if it cannot be computed.
+        refused: the error message if there is no map.
+        note: the method's remarks on the computation.
     """
 
     method: str
@@ -40,21 +41,21 @@ class Map:
 
     @property
     def drawn(self) -> NDArray[np.float32] | None:
-        """The map (h, w), the colors of a map at the input added up; None where the method refuses."""
-        return self.raw if self.raw is None or self.raw.ndim == 2 else self.raw.sum(axis=0)
+        """The map (h, w) to draw, summed over the colors at the input; None if it cannot be computed."""
+        return None if self.raw is None else sum_channels(self.raw)
 
 
 def across_classes(model: nn.Module, images: Tensor, classes: Sequence[int], layer: str) -> tuple[Probe, ...]:
-    """Probes of several classes at one layer: one forward pass, one batched backward pass of what follows the layer.
+    """Probes of several classes at one layer, with one forward pass and one batched backward pass.
 
     Args:
         model: the network.
-        images: (1, C, H, W), as it expects them.
+        images: (1, C, H, W), the network's input.
         classes: the indices of the classes.
         layer: the dotted name of the layer.
 
     Raises:
-        ValueError: no classes, or a class, a layer or images that the network does not have.
+        ValueError: no classes, or a class, layer or images that do not fit the network.
     """
     if not classes:
         raise ValueError("maps need at least one class; received none")
@@ -62,12 +63,12 @@ def across_classes(model: nn.Module, images: Tensor, classes: Sequence[int], lay
 
 
 def across_layers(model: nn.Module, images: Tensor, target: int, layers: Sequence[str]) -> tuple[Probe, ...]:
-    """Probes of one class at several layers: one forward pass and one backward pass.
+    """Probes of one class at several layers, with one forward and one backward pass.
 
     Arguments as in `across_classes`.
 
     Raises:
-        ValueError: no layers, or a class, a layer or images that the network does not have.
+        ValueError: no layers, or a class, layer or images that do not fit the network.
     """
     if not layers:
         raise ValueError("maps need at least one layer; received none")
@@ -75,29 +76,29 @@ def across_layers(model: nn.Module, images: Tensor, target: int, layers: Sequenc
 
 
 def across_networks(models: Sequence[nn.Module], images: Tensor, target: int, layer: str) -> tuple[Probe, ...]:
-    """Probes of one class at the layer of one name in several networks: a forward and a backward pass of each.
+    """Probes of one class at the layer of the same name in several networks, with one forward and backward pass each.
 
     Args:
-        models: networks that take the same input and know the same classes, alike but for their normalization, say.
-        images: (1, C, H, W), as they expect them.
+        models: networks with the same input and the same classes.
+        images: (1, C, H, W), the networks' input.
         target: the index of the class.
         layer: the dotted name of the layer, in all of them.
 
     Raises:
-        ValueError: no networks, or a class, a layer or images that one of them does not have.
+        ValueError: no networks, or a class, layer or images that do not fit one of them.
     """
     if not models:
         raise ValueError("maps need at least one network; received none")
     return tuple(Probe(model, images, target, layer) for model in models)
 
 
-def make_map(method: Method, probe: Probe, progress: Callable[[float], None] | None = None) -> Map:
-    """One map of a probe's first image with the method's default settings; what the method refuses is kept in words.
+def make_map(method: Attribution, probe: Probe, progress: Callable[[float], None] | None = None) -> Map:
+    """The map of a probe's first image with the method's default options; an error message is stored in the result.
 
     Args:
         method: a registered attribution.
         probe: network, images, class and layer.
-        progress: called with the finished share by methods that take long.
+        progress: called with the finished fraction by slow methods.
     """
     notes: list[str] = []
     extra = {"progress": progress, "note": notes.append}
@@ -111,23 +112,23 @@ def make_map(method: Method, probe: Probe, progress: Callable[[float], None] | N
 
 
 def compare(
-    methods: Sequence[Method], columns: Sequence[Probe], progress: Callable[[float], None] | None = None
+    methods: Sequence[Attribution], columns: Sequence[Probe], progress: Callable[[float], None] | None = None
 ) -> tuple[tuple[Map, ...], ...]:
-    """The maps of methods (rows) and probes (columns).
+    """Compute the maps of methods (rows) and probes (columns).
 
-    What does not read a layer is computed once for all layers of a network and a class.
+    Methods that do not depend on a layer are computed once for all layers of a network and class.
 
     Args:
         methods: registered attributions.
         columns: probes of one photo.
-        progress: called with the finished share of all cells.
+        progress: called with the finished fraction of all cells.
 
     Returns:
-        A row of maps for each method.
+        One row of maps per method.
     """
-    known: dict[tuple[str, int, int, str], Map] = {}
+    computed: dict[tuple[str, int, int, str], Map] = {}
     cells = [(method, probe) for method in methods for probe in columns]
-    found = []
+    row_by_row = []
     for done, (method, probe) in enumerate(cells):
 
         def advance(share: float, done: int = done) -> None:
@@ -135,32 +136,31 @@ def compare(
                 progress((done + share) / len(cells))
 
         key = (method.name, id(probe.model), int(probe.target[0]), probe.layer if method.reads_layer else "")
-        if key not in known:
-            known[key] = make_map(method, probe, advance)
-        found.append(known[key])
+        if key not in computed:
+            computed[key] = make_map(method, probe, advance)
+        row_by_row.append(computed[key])
         advance(1.0)
     width = len(columns)
-    return tuple(tuple(found[start : start + width]) for start in range(0, len(found), width))
+    return tuple(tuple(row_by_row[start : start + width]) for start in range(0, len(row_by_row), width))
 
 
 def correlation(
     maps: Sequence[NDArray[np.floating] | None], size: tuple[int, int], kind: Correlation = "pearson"
 ) -> NDArray[np.float64]:
-    """How alike maps are, pair by pair, over all pixels of the photo as the network sees it.
+    """Correlation between all pairs of maps, over all pixels of the network's input.
 
-    Every map is brought to that size bilinearly (`align_corners=False`), in float64. A map that is constant, or is
-    not there, correlates with nothing.
+    All maps are resized bilinearly (`align_corners=False`) in float64. Constant and missing maps have no correlation.
 
     Args:
         maps: (h, w) each, or None.
         size: (H, W) pixels.
-        kind: "pearson": of the values; "spearman": of their ranks, equal values sharing their mean rank.
+        kind: "pearson": of the values; "spearman": of their ranks, with the mean rank for equal values.
 
     Returns:
         (n, n), from -1 to 1; NaN where either map is constant or missing.
 
     Raises:
-        ValueError: an unknown kind, or a map that is no finite matrix.
+        ValueError: an unknown kind, or a map that is not a finite matrix.
     """
     if kind not in ("pearson", "spearman"):
         raise ValueError(f"the correlation must be pearson or spearman; received {kind!r}")
@@ -176,7 +176,7 @@ def correlation(
 def _centered(
     values: NDArray[np.floating] | None, size: tuple[int, int], kind: Correlation
 ) -> NDArray[np.float64] | None:
-    """A map as a row (H W,) of mean 0 and length 1, or None where it is constant or missing."""
+    """A map as a vector (H W,) of mean 0 and norm 1, or None if it is constant or missing."""
     if values is None:
         return None
     if values.ndim != 2 or not np.isfinite(values).all():
@@ -191,7 +191,7 @@ def _centered(
 
 
 def at_size(values: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.float64]:
-    """A map (h, w) at another size (H, W), bilinear with `align_corners=False`, in float64."""
+    """A map (h, w) resized to (H, W), bilinear with `align_corners=False`, in float64."""
     numbers = torch.tensor(values, dtype=torch.float64)  # (h, w)
     if tuple(numbers.shape) != tuple(size):
         numbers = F.interpolate(numbers[None, None], size=size, mode="bilinear", align_corners=False)[0, 0]  # (H, W)
@@ -200,8 +200,8 @@ def at_size(values: NDArray[np.floating], size: tuple[int, int]) -> NDArray[np.f
 
 
 def ranks(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The rank of each value (n,), from 1; equal values share the mean of their ranks."""
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    last = np.cumsum(counts)  # (distinct,): the highest rank of each
+    """The rank of each value (n,), starting at 1; equal values get their mean rank."""
+    _, position, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)  # (distinct,), the highest rank of each value
     shared: NDArray[np.float64] = last - (counts - 1) / 2
-    return shared[place]
+    return shared[position]

@@ -20,7 +20,7 @@ from normviz.commands.common import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from normviz.registry import Method
+    from normviz.registry import Attribution
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> None:
     check_suffix(args.raw, ".npy")
     if args.out.exists() and args.photo.exists() and args.out.samefile(args.photo):
         raise ValueError(f"{args.out} is the photo itself; choose another file for --out")
-    method: Method = registry().get(args.method, "attribution")
+    method: Attribution = registry().get(args.method, "attribution")
     settings = settings_of(method, args.set)
     photo = read_photo(args.photo)  # (3, H, W)
     classifier = load_classifier(args.model, args.size)

@@ -44,7 +44,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 def run(args: argparse.Namespace) -> None:
     """Execute the command."""
     from normviz.attribution import class_model
-    from normviz.images import encode_png
+    from normviz.images import encode_png, to_uint8
     from normviz.models.catalog import load_classifier
 
     check_suffix(args.out, ".png")
@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
         steps=args.steps, jitter=args.jitter, blur=args.blur, starts=args.starts, seed=args.seed,
         progress=progress if sys.stderr.isatty() else None,
     )  # fmt: skip
-    levels = (result.pixels * 255).round().byte().permute(1, 2, 0, 3).flatten(2)  # (3, H, S W)
+    levels = to_uint8(result.pixels).permute(1, 2, 0, 3).flatten(2)  # (3, H, S W)
     args.out.write_bytes(encode_png(levels.permute(1, 2, 0).cpu().numpy()))
     outcomes = zip(result.scores[0], result.scores[-1], result.norms[-1], strict=True)
     for number, (first, last, norm) in enumerate(outcomes, 1):

@@ -8,12 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from normviz.commands.common import Commands, add_knobs, callbacks_of, format_settings, registry, seed, settings_of
+from normviz.formatting import percent
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from normviz.evaluation.faithfulness.judge import Judged
-    from normviz.registry import Method
+    from normviz.registry import Attribution
 
 FILLS = ("mean", "blur", "black")
 HEADINGS = ("deletion", "insertion", "drop", "increase", "ROAD gap")
@@ -62,7 +63,7 @@ def run(args: argparse.Namespace) -> None:
     from normviz.images import read_photo
     from normviz.models.catalog import load_classifier
 
-    method: Method = registry().get(args.method, "attribution")
+    method: Attribution = registry().get(args.method, "attribution")
     settings = settings_of(method, args.set)
     photo = read_photo(args.photo)  # (3, H, W)
     classifier = load_classifier(args.model, args.size)
@@ -97,7 +98,7 @@ def _numbers(result: Judged) -> tuple[str, ...]:
     """The cells of a table row."""
     increase = "yes" if result.kept.increased else "no"
     areas = f"{result.deletion.area:.3f}", f"{result.insertion.area:.3f}"
-    return *areas, f"{result.kept.drop:.0%}", increase, f"{result.road.gap:.3f}"
+    return *areas, percent(result.kept.drop, short=True, counted=True), increase, f"{result.road.gap:.3f}"
 
 
 def _show(share: float) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from normviz.evaluation.localization.questions import Kind, Questions
     from normviz.evaluation.localization.report import Report
     from normviz.models.catalog import Classifier
-    from normviz.registry import Method
+    from normviz.registry import Attribution
 
 KINDS = ("one", "several", "grid")
 
@@ -68,7 +68,7 @@ def run(args: argparse.Namespace) -> None:
     check_suffix(args.out, ".json")
     check_suffix(args.markdown, ".md")
     names = args.methods or [method.name for method in registry().methods("attribution")]
-    methods: list[Method] = [registry().get(name, "attribution") for name in dict.fromkeys(names)]
+    methods: list[Attribution] = [registry().get(name, "attribution") for name in dict.fromkeys(names)]
     classifiers: list[Classifier] = [load_classifier(name) for name in dict.fromkeys(args.networks or _installed())]
     first = FIRST if args.seed is None else args.seed
     report = Report(_command(args), __version__, args.scenes, first, {c.name: fingerprint(c) for c in classifiers})

@@ -20,7 +20,7 @@ from normviz.commands.common import (
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from normviz.registry import Method
+    from normviz.registry import Normalization
 
 SHOWN = 8  # number of groups to print
 
@@ -88,7 +88,7 @@ def run(args: argparse.Namespace) -> None:
     from normviz.normalization.patterns import sizes
 
     check_suffix(args.out, ".npy")
-    method: Method = registry().get(args.method, "normalization")
+    method: Normalization = registry().get(args.method, "normalization")
     settings = settings_of(method, args.set)
     if method.acts_on not in ("activations", "weights"):
         raise ValueError(

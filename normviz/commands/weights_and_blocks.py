@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from normviz.commands.common import Commands, add_knobs, parse_pairs, registry, seed
 
 if TYPE_CHECKING:
-    from normviz.registry import Method
+    from normviz.registry import Normalization
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     """Execute the command."""
     from normviz.experiments.demonstrations import experiments
 
-    method: Method = registry().get(args.method, "normalization")
+    method: Normalization = registry().get(args.method, "normalization")
     if method.name not in experiments():
         raise ValueError(
             f"{method.name} acts on {method.acts_on}: run it with normviz normalize --method {method.name}; "

@@ -9,6 +9,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from normviz.attribution.engine.blur import gaussian_blur
+
 Fill = Literal["mean", "blur", "inpaint"]
 FILLS: tuple[Fill, ...] = get_args(Fill)
 BLUR = 0.05  # standard deviation of the blur, as a share of the longer side
@@ -106,10 +108,9 @@ def _mean(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.
 
 def _blurred(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.float64]:
     """The blurred picture in the region; beyond its border the picture goes on with the border's pixels: (3, P)."""
-    from scipy.ndimage import gaussian_filter
-
     sigma = BLUR * max(region.shape)
-    blurred: NDArray[np.float64] = gaussian_filter(levels, (0, sigma, sigma), mode="nearest")  # (3, H, W)
+    reach = int(4 * sigma + 0.5)  # as scipy.ndimage.gaussian_filter
+    blurred: NDArray[np.float64] = gaussian_blur(torch.from_numpy(levels), sigma, reach=reach).numpy()  # (3, H, W)
     return blurred[:, region]
 
 

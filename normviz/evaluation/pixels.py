@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from normviz.images import sum_channels
+
 
 def at_pixels(heatmap: Tensor, size: tuple[int, int]) -> Tensor:
     """A raw map at the pixels of the photo: colors added up, enlarged bilinearly (`align_corners=False`).
@@ -31,7 +33,7 @@ def at_pixels(heatmap: Tensor, size: tuple[int, int]) -> Tensor:
         raise ValueError(f"the size must be (H, W), at least 1 pixel each; received {tuple(size)}")
     if not torch.isfinite(heatmap).all():
         raise ValueError("a map must be finite to be judged; received NaN or infinity")
-    flat = heatmap.detach() if heatmap.ndim == 2 else heatmap.detach().sum(dim=0)  # (h, w)
+    flat = sum_channels(heatmap.detach())  # (h, w)
     if tuple(flat.shape) == tuple(size):
         return flat  # (H, W)
     return F.interpolate(flat[None, None], size=tuple(size), mode="bilinear", align_corners=False)[0, 0]  # (H, W)

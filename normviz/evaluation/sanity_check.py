@@ -131,7 +131,7 @@ def sanity_check(
     Source:
         Adebayo et al. 2018 (1810.03292), the model parameter randomization test.
     """
-    image, asked = probe.images[index : index + 1], probe.asked  # (1, C, H, W)
+    image, asked = probe.images[index : index + 1], probe.objective  # (1, C, H, W)
     target = asked[index : index + 1] if isinstance(asked, Tensor) else asked
     layer, size = _layer_of(probe), (image.shape[2], image.shape[3])
 

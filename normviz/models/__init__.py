@@ -1,1 +1,1 @@
-"""Networks: the embedded classifier and the catalog."""
+"""Networks: the embedded classifiers, the catalog, user models, and networks from the Hugging Face Hub."""

@@ -1,4 +1,4 @@
-"""A residual network of bottleneck blocks, of the size and shape of ResNet-50: what speed is measured on."""
+"""A residual network of bottleneck blocks with the layout of ResNet-50, without trained weights; for benchmarks."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class Bottleneck(nn.Module):
-    """relu(shortcut(x) + f(x)), f of a 1x1, a 3x3 and a 1x1 convolution; ReLUs and the sum are in-place."""
+    """relu(shortcut(x) + f(x)), where f is a 1x1, a 3x3 and a 1x1 convolution; ReLUs and the sum are in-place."""
 
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
@@ -32,12 +32,12 @@ class Bottleneck(nn.Module):
 
 
 class BottleneckNet(nn.Module):
-    """ResNet-50 (He et al. 2015, 1512.03385, table 1) with the stride on the 3x3 convolutions; no weights.
+    """ResNet-50 (He et al. 2015, 1512.03385, table 1) with strides on the 3x3 convolutions; random weights.
 
     Args:
         classes: number of classes.
-        width: channels of the first stage; 64 is ResNet-50.
-        blocks: residual blocks of the four stages.
+        width: channels of the first stage; 64 for ResNet-50.
+        blocks: number of residual blocks in each of the four stages.
     """
 
     def __init__(self, classes: int = 1000, width: int = 64, blocks: tuple[int, int, int, int] = (3, 4, 6, 3)) -> None:
@@ -59,9 +59,7 @@ class BottleneckNet(nn.Module):
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             if isinstance(module, Bottleneck):
-                nn.init.constant_(
-                    module.bn3.weight, 0.25
-                )  # a block adds little to its shortcut, as in trained networks
+                nn.init.constant_(module.bn3.weight, 0.25)  # small residual branches, as in trained networks
 
     def forward(self, x: Tensor) -> Tensor:
         """The logits (N, classes) of images (N, 3, H, W)."""
@@ -71,8 +69,8 @@ class BottleneckNet(nn.Module):
         return self.fc(torch.flatten(self.avgpool(x), 1))  # type: ignore[no-any-return]
 
 
-def settle(model: nn.Module, images: Tensor) -> nn.Module:
-    """Give random weights the running statistics of these images, so that activations keep their scale.
+def calibrate_batch_norm(model: nn.Module, images: Tensor) -> nn.Module:
+    """Set the running statistics of all batch norms to those of `images`, so that activations keep their scale.
 
     Returns:
         The model, in inference mode.

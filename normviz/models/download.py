@@ -1,8 +1,8 @@
-"""Networks fetched from the Hugging Face Hub: how large they are, whether they are here, and the download itself.
+"""Downloads of networks from the Hugging Face Hub, with size limits, progress and cancellation.
 
-Only public networks, only their configuration, preprocessor and safetensors, into the usual cache of the Hub
-(`HF_HOME`); `HF_ENDPOINT` names another hub, `HF_HUB_OFFLINE=1` forbids every request, and `NORMVIZ_DOWNLOADS` says how
-many GB the image classifiers in that cache may take.
+Only configuration, preprocessor and safetensors files of public networks are downloaded, into the Hub's standard cache
+(`HF_HOME`). Environment variables: `HF_ENDPOINT` selects another hub, `HF_HUB_OFFLINE=1` forbids all requests, and
+`NORMVIZ_DOWNLOADS` limits the total size in GB of the image classifiers in the cache.
 """
 
 from __future__ import annotations
@@ -23,26 +23,26 @@ from typing import Any
 from normviz.models.hub import CONFIG, INDEX, PICKLED, PREPROCESSORS, WEIGHTS, image_classifier, read_json, weight_files
 
 MEGABYTE, GIGABYTE = 10**6, 10**9
-VARIABLE, ROOM = "NORMVIZ_DOWNLOADS", "10"  # GB that all image classifiers in the cache may take
-LARGEST = 2000 * MEGABYTE  # bytes: a network beyond this is refused before anything of it is fetched
-PATIENCE = 5.0  # seconds for the hub to answer
-CHUNK = 2**18  # bytes after which a download tells how far it is and can be stopped
-AT_ONCE = 2  # downloads at a time; others wait
+VARIABLE, DEFAULT_LIMIT = "NORMVIZ_DOWNLOADS", "10"  # GB of all image classifiers in the cache
+LARGEST = 2000 * MEGABYTE  # bytes; larger networks are refused before the download starts
+TIMEOUT = 5.0  # seconds to wait for an answer of the hub
+CHUNK = 2**18  # bytes between two progress reports, at each of which a download can be stopped
+MAX_WORKERS = 2  # concurrent downloads; others wait
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*", re.ASCII)
 
 
 class StoppedError(Exception):
-    """Somebody stopped the download; the files that are complete are kept, and the next one fetches the others."""
+    """The download was stopped; complete files stay in the cache, and the next download continues with the others."""
 
 
 @dataclass(frozen=True)
-class Offer:
-    """What has to be fetched for a network.
+class Download:
+    """The files to download for a network.
 
     Attributes:
         id: owner/name.
-        revision: the commit, so that all files are of one state.
-        files: their names and bytes.
+        revision: commit hash, so that all files belong to the same version.
+        files: name and size in bytes of each file.
     """
 
     id: str
@@ -51,64 +51,65 @@ class Offer:
 
     @property
     def bytes(self) -> int:
-        """All files together."""
+        """Total size of all files."""
         return sum(size for _, size in self.files)
 
 
 def hub_id(text: str) -> str:
-    """The id owner/name in what a person or a link says: owner/name, hub:owner/name, or the page's address.
+    """Extract the id owner/name from "owner/name", "hub:owner/name" or the address of a page.
 
     Raises:
-        ValueError: the text is no id.
+        ValueError: the text contains no valid id.
     """
-    plain = text.strip().removeprefix("hub:").removeprefix("https://").removeprefix("huggingface.co/").removesuffix("/")
-    if not _ID.fullmatch(plain) or ".." in plain or "--" in plain or len(plain) > 96:
+    name = text.strip().removeprefix("hub:").removeprefix("https://").removeprefix("huggingface.co/").removesuffix("/")
+    if not _ID.fullmatch(name) or ".." in name or "--" in name or len(name) > 96:
         raise ValueError(
-            f"a network of the Hub is named owner/name, as microsoft/resnet-18; received {text.strip()[:96]!r}"
+            f"a network on the Hub is named owner/name, such as microsoft/resnet-18; received {text.strip()[:96]!r}"
         )
-    return plain
+    return name
 
 
-def look_up(name: str) -> Offer:
-    """Ask the hub, by one request, what a network consists of and how large it is.
+def look_up(name: str) -> Download:
+    """Query the hub, with one request, for the files of a network.
 
     Raises:
-        ValueError: there is no such public network, it is too large or only a pickle, there is no room for it, or the
-            hub does not answer.
+        ValueError: the network is unknown or private, too large, or only available as pickle; it does not fit into the
+            cache; or the hub does not respond.
     """
     name = hub_id(name)
-    with _asking(name) as hub:
-        found = hub.HfApi(endpoint=_endpoint(), token=False).model_info(name, files_metadata=True, timeout=PATIENCE)
-    sizes = {file.rfilename: file.size or 0 for file in found.siblings or ()}
+    with _hub_client(name) as hub:
+        info = hub.HfApi(endpoint=_endpoint(), token=False).model_info(name, files_metadata=True, timeout=TIMEOUT)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or ()}
     parts = [file for file in sizes if re.fullmatch(r"model-\d+-of-\d+\.safetensors", file)]
     weights = [WEIGHTS] if WEIGHTS in sizes else [INDEX, *parts] if INDEX in sizes and parts else []
     if not weights:
         pickled = any(Path(file).match(ending) for file in sizes for ending in PICKLED)
-        how = "has its weights only as a pickle, which could run anything when opened" if pickled else "has no weights"
-        raise ValueError(f"{name} {how}; choose a network whose page lists {WEIGHTS}")
+        problem = "provides only pickled weights, which can run arbitrary code" if pickled else "has no weights"
+        raise ValueError(f"{name} {problem}; choose a network whose page lists {WEIGHTS}")
     if CONFIG not in sizes or not any(file in sizes for file in PREPROCESSORS):
-        lacking = CONFIG if CONFIG not in sizes else PREPROCESSORS[0]
-        raise ValueError(f"{name} has no {lacking}: it is no image classifier of transformers; choose another one")
+        missing = CONFIG if CONFIG not in sizes else PREPROCESSORS[0]
+        raise ValueError(f"{name} has no {missing}, so it is no transformers image classifier; choose another network")
     wanted = [CONFIG, *(file for file in PREPROCESSORS if file in sizes), *weights]
-    offer = Offer(name, found.sha, tuple((file, sizes[file]) for file in wanted))
-    if offer.bytes > LARGEST:
+    plan = Download(name, info.sha, tuple((file, sizes[file]) for file in wanted))
+    if plan.bytes > LARGEST:
         raise ValueError(
-            f"{name} has {offer.bytes // MEGABYTE:,} MB, more than {LARGEST // MEGABYTE:,}; choose a smaller network"
+            f"{name} has {plan.bytes // MEGABYTE:,} MB, above the limit of {LARGEST // MEGABYTE:,} MB; "
+            "choose a smaller network"
         )
     with _LOCK:
-        _check_room(offer)
-    return offer
+        _check_space(plan)
+    return plan
 
 
 def cached(name: str) -> Path | None:
-    """The folder of a network that is here already, complete; None where it has to be fetched. No request is made."""
+    """The folder of a network that is completely in the cache, or None. Makes no request."""
     from huggingface_hub import constants, try_to_load_from_cache
 
     name = hub_id(name)
-    found = try_to_load_from_cache(name, CONFIG, cache_dir=constants.HF_HUB_CACHE)
-    if not isinstance(found, str):
+    path = try_to_load_from_cache(name, CONFIG, cache_dir=constants.HF_HUB_CACHE)
+    if not isinstance(path, str):
         return None
-    folder = Path(found).parent
+    folder = Path(path).parent
     try:
         weight_files(folder, name)
     except ValueError:
@@ -116,169 +117,169 @@ def cached(name: str) -> Path | None:
     return folder if any((folder / file).is_file() for file in PREPROCESSORS) else None
 
 
-def fetch(offer: Offer, advance: Callable[[int], None] = lambda done: None) -> Path:
-    """Download what is not here yet, the configuration first, which must be that of an image classifier.
+def fetch(plan: Download, advance: Callable[[int], None] = lambda done: None) -> Path:
+    """Download the missing files of a network, its configuration first, which must be that of an image classifier.
 
     Args:
-        offer: what `look_up` found.
-        advance: called with the number of bytes that are here; may raise to stop.
+        plan: the result of `look_up`.
+        advance: called with the number of bytes available so far; may raise to stop.
 
     Returns:
-        The folder with the files.
+        The folder that contains the files.
 
     Raises:
-        ValueError: the network does not classify images, there is no room for it, or the hub stopped answering.
+        ValueError: the network is not an image classifier, it does not fit into the cache, or the hub does not respond.
     """
     with _LOCK:
-        _check_room(offer)
-        _ARRIVING.append(offer)
+        _check_space(plan)
+        _RUNNING.append(plan)
     try:
-        return _fetch(offer, advance)
+        return _fetch(plan, advance)
     finally:
         with _LOCK:
-            _ARRIVING.remove(offer)
+            _RUNNING.remove(plan)
 
 
-def _fetch(offer: Offer, advance: Callable[[int], None]) -> Path:
+def _fetch(plan: Download, advance: Callable[[int], None]) -> Path:
     done, folder = 0, Path()
-    for file, size in offer.files:
-        with _asking(offer.id) as hub:
+    for file, size in plan.files:
+        with _hub_client(plan.id) as hub:
             path = hub.hf_hub_download(
-                offer.id, file, endpoint=_endpoint(), token=False, etag_timeout=PATIENCE,
-                tqdm_class=_bar(partial(_add, advance, done)),
+                plan.id, file, endpoint=_endpoint(), token=False, etag_timeout=TIMEOUT,
+                tqdm_class=_progress_class(partial(_add, advance, done)),
             )  # fmt: skip
         done += size
         advance(done)
         folder = Path(path).parent
         if file == CONFIG:
-            image_classifier(read_json(Path(path), offer.id), offer.id)
+            image_classifier(read_json(Path(path), plan.id), plan.id)
     return folder
 
 
-def stored() -> dict[str, int]:
-    """The bytes that each image classifier in the Hub's cache takes, complete or not, by the name of its folder."""
+def cached_sizes() -> dict[str, int]:
+    """Size in bytes of each image classifier in the Hub's cache, complete or not, by folder name."""
     from huggingface_hub import constants
 
     root = Path(constants.HF_HUB_CACHE)  # models--owner--name/snapshots/revision/file
-    folders = {found.parents[2] for file in PREPROCESSORS for found in root.glob(f"models--*/snapshots/*/{file}")}
-    return {folder.name: sum(map(_bytes, folder.rglob("*"))) for folder in folders}
+    folders = {path.parents[2] for file in PREPROCESSORS for path in root.glob(f"models--*/snapshots/*/{file}")}
+    return {folder.name: sum(map(_file_size, folder.rglob("*"))) for folder in folders}
 
 
-def _bytes(path: Path) -> int:
-    """The size of a file; a link to one takes no room."""
+def _file_size(path: Path) -> int:
+    """The size of a file; 0 for a symbolic link."""
     try:
-        found = path.lstat()
-    except FileNotFoundError:  # a part of a download, which has just been put together or given up
+        status = path.lstat()
+    except FileNotFoundError:  # a partial file of a download that has just ended
         return 0
-    return found.st_size if stat.S_ISREG(found.st_mode) else 0
+    return status.st_size if stat.S_ISREG(status.st_mode) else 0
 
 
-def _check_room(offer: Offer) -> None:
-    """Refuse what would not fit beside all that is here and all that is on its way; `_LOCK` is held.
+def _check_space(plan: Download) -> None:
+    """Check that a network fits into the cache together with all running downloads; `_LOCK` must be held.
 
     Raises:
-        ValueError: it does not fit, or the variable is no number.
+        ValueError: it does not fit, or NORMVIZ_DOWNLOADS is not a number.
     """
-    text = os.environ.get(VARIABLE, ROOM)
+    text = os.environ.get(VARIABLE, DEFAULT_LIMIT)
     try:
-        room = float(text) * GIGABYTE
+        limit = float(text) * GIGABYTE
     except ValueError:
-        room = -1.0
-    if not room >= 0:  # nor is NaN
-        raise ValueError(f"{VARIABLE} must be a number of GB, 0 or more; received {text!r}")
-    here = stored()
-    for other in _ARRIVING:
-        here[_folder(other)] = max(here.get(_folder(other), 0), other.bytes)
-    more, taken = offer.bytes - here.get(_folder(offer), 0), sum(here.values())
-    if more > 0 and taken + more > room:
+        limit = -1.0
+    if not limit >= 0:  # true for NaN, too
+        raise ValueError(f"{VARIABLE} must be a number of GB, at least 0; received {text!r}")
+    sizes = cached_sizes()
+    for other in _RUNNING:
+        sizes[_folder(other)] = max(sizes.get(_folder(other), 0), other.bytes)
+    missing, used = plan.bytes - sizes.get(_folder(plan), 0), sum(sizes.values())
+    if missing > 0 and used + missing > limit:
         raise ValueError(
-            f"{offer.id} has {offer.bytes / MEGABYTE:,.0f} MB, and the networks that were downloaded take "
-            f"{taken / GIGABYTE:.1f} of the {room / GIGABYTE:g} GB that this server gives them; choose one that is "
-            f"here, or ask its owner to delete some or to raise {VARIABLE}"
+            f"{plan.id} has {plan.bytes / MEGABYTE:,.0f} MB, but downloaded networks already use "
+            f"{used / GIGABYTE:.1f} GB of the limit of {limit / GIGABYTE:g} GB; choose a downloaded network, or ask "
+            f"the administrator to delete some or to raise {VARIABLE}"
         )
 
 
-def _folder(offer: Offer) -> str:
-    """The name of the folder that the Hub's cache keeps a network in."""
-    return f"models--{offer.id.replace('/', '--')}"
+def _folder(plan: Download) -> str:
+    """The folder name of a network in the Hub's cache."""
+    return f"models--{plan.id.replace('/', '--')}"
 
 
 def _add(advance: Callable[[int], None], before: int, arrived: int) -> None:
     advance(before + arrived)
 
 
-def _bar(report: Callable[[int], None]) -> type:
-    """What the Hub's client tells its progress, in place of tqdm: `report` gets the bytes of the file so far."""
+def _progress_class(report: Callable[[int], None]) -> type:
+    """A class that the Hub's client uses in place of tqdm; it calls `report` with the bytes of the file so far."""
 
-    class Bar:
+    class Progress:
         def __init__(self, *args: object, initial: int = 0, **kwargs: object) -> None:
             self.arrived = 0
             self.update(initial)
 
-        def __enter__(self) -> Bar:
+        def __enter__(self) -> Progress:
             return self
 
         def __exit__(self, *error: object) -> None:
-            """Nothing is left to close."""
+            """Nothing to close."""
 
         def update(self, count: float | None = 1) -> None:
             self.arrived += int(count or 0)
             report(self.arrived)
 
-    return Bar
+    return Progress
 
 
 class Job:
-    """A download in the background, that all visitors share and any of them can stop.
+    """A background download, shared by all sessions; any of them can stop it.
 
     Attributes:
-        offer: what is fetched.
-        done: bytes that are here.
-        error: one sentence, if it failed.
-        folder: where the files are, once all are there.
+        plan: the files to download.
+        done: bytes available so far.
+        error: the error message, if it failed.
+        folder: the folder of the files, once the download is complete.
     """
 
-    def __init__(self, offer: Offer) -> None:
-        self.offer = offer
+    def __init__(self, plan: Download) -> None:
+        self.plan = plan
         self.done = 0
         self.error: str | None = None
         self.folder: Path | None = None
-        self._first: tuple[float, int] | None = None  # when the first bytes arrived in this job, and how many were here
+        self._first: tuple[float, int] | None = None  # time of the first progress report, and the bytes available then
         self._stop = threading.Event()
         self._future = _WORKERS.submit(self._run)
 
     @property
-    def over(self) -> bool:
-        """Whether it ended: with a folder, with an error, or stopped, with neither."""
+    def finished(self) -> bool:
+        """Whether it has ended: with a folder, with an error, or (if stopped) with neither."""
         return self._future.done()
 
     @property
     def share(self) -> float:
-        """How much is here, 0 to 1."""
-        return min(1.0, self.done / max(self.offer.bytes, 1))
+        """Downloaded fraction, 0 to 1."""
+        return min(1.0, self.done / max(self.plan.bytes, 1))
 
     @property
     def seconds_left(self) -> float | None:
-        """About how long it will take from now on, at the pace so far; None before there is one."""
+        """Estimated remaining time at the average speed so far; None before the first measurement."""
         if self._first is None:
             return None
         start, before = self._first
         passed, arrived = time.monotonic() - start, self.done - before
-        return passed * (self.offer.bytes - self.done) / arrived if passed > 0 and arrived > 0 else None
+        return passed * (self.plan.bytes - self.done) / arrived if passed > 0 and arrived > 0 else None
 
     def stop(self) -> None:
-        """End it at the next bytes; the files that are complete are used by the next download."""
+        """Stop at the next progress report; complete files are reused by the next download."""
         self._stop.set()
         self._future.cancel()
 
     def wait(self, seconds: float) -> bool:
-        """Wait for its end, at most some seconds; whether it ended."""
+        """Wait for the end, at most this many seconds; return whether it has ended."""
         wait([self._future], timeout=seconds)
-        return self.over
+        return self.finished
 
     def _run(self) -> None:
         try:
-            self.folder = fetch(self.offer, self._advance)
+            self.folder = fetch(self.plan, self._advance)
         except ValueError as error:
             self.error = str(error)
         except StoppedError:
@@ -292,57 +293,57 @@ class Job:
         self.done = done
 
 
-_WORKERS = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="normviz-download")
+_WORKERS = ThreadPoolExecutor(MAX_WORKERS, thread_name_prefix="normviz-download")
 _JOBS: dict[str, Job] = {}
-_ARRIVING: list[Offer] = []  # what is being fetched now: room is kept for all of it
+_RUNNING: list[Download] = []  # running downloads, for which space is reserved
 _LOCK = threading.Lock()
 
 
-def start(offer: Offer) -> Job:
-    """The running download of a network, or a new one."""
+def start(plan: Download) -> Job:
+    """Return the running download of a network, or start one."""
     with _LOCK:
-        job = _JOBS.get(offer.id)
-        if job is None or job.over:
-            job = _JOBS[offer.id] = Job(offer)
+        job = _JOBS.get(plan.id)
+        if job is None or job.finished:
+            job = _JOBS[plan.id] = Job(plan)
         return job
 
 
 def running(name: str) -> Job | None:
-    """The download of a network, if one was started: it may be over."""
+    """The last download of a network, which may have ended, or None."""
     with _LOCK:
         return _JOBS.get(hub_id(name))
 
 
 def _endpoint() -> str | None:
-    """The address of the hub, where it is not the usual one."""
+    """The address of the hub, if it is not the default."""
     return os.environ.get("HF_ENDPOINT")
 
 
 @contextmanager
-def _asking(name: str) -> Iterator[Any]:
-    """The Hub's client, whose failures become one sentence each."""
+def _hub_client(name: str) -> Iterator[Any]:
+    """The Hub's client; its exceptions are raised as ValueError with one sentence."""
     import huggingface_hub as hub
     from huggingface_hub import constants, errors
 
-    constants.HF_HUB_DISABLE_XET = True  # plain HTTP tells how far it is, and can be stopped
-    constants.DOWNLOAD_CHUNK_SIZE = CHUNK  # and tells it, on a slow line, more often than every 10 MB
+    constants.HF_HUB_DISABLE_XET = True  # only plain HTTP reports progress and can be stopped
+    constants.DOWNLOAD_CHUNK_SIZE = CHUNK  # the default reports only every 10 MB
     hub.logging.set_verbosity_error()
     try:
         yield hub
     except errors.GatedRepoError:
-        raise ValueError(f"{name} is only given to those who accept its terms; choose a public network") from None
+        raise ValueError(f"{name} requires its license to be accepted; choose a public network") from None
     except errors.RepositoryNotFoundError:
-        raise ValueError(f"the hub has no public network {name}; check its name") from None
+        raise ValueError(f"the hub has no public network {name}; check the name") from None
     except errors.HfHubHTTPError as error:
         code = error.response.status_code
-        raise ValueError(f"the hub does not give {name} (HTTP {code}); try again later") from None
+        raise ValueError(f"the hub refuses to send {name} (HTTP {code}); try again later") from None
     except errors.OfflineModeIsEnabled:
-        raise ValueError(f"{name} is not on this machine, and HF_HUB_OFFLINE forbids to fetch it") from None
+        raise ValueError(f"{name} is not on this machine, and HF_HUB_OFFLINE forbids downloads") from None
     except (errors.HTTPError, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError):
         address = _endpoint() or constants.ENDPOINT
         raise ValueError(
             f"{name} is not on this machine, and {address} cannot be reached; "
-            "connect to the internet, or choose a network that is here"
+            "connect to the internet, or choose a downloaded network"
         ) from None
     except OSError as error:
         raise ValueError(f"{name} cannot be stored ({error.strerror or str(error).splitlines()[0]})") from None

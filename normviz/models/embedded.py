@@ -1,4 +1,4 @@
-"""The embedded photo classifier: where its weights lie, and how they are read and written."""
+"""Weight files of the embedded classifiers: reading and writing, with classes and measurements."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from safetensors.torch import save_file
 
 from normviz.models.residual import STRIDES, ResidualNet
 
-MEAN = (0.485, 0.456, 0.406)  # mean of each color channel that the network expects, of pixels in [0, 1]
-STD = (0.229, 0.224, 0.225)  # standard deviation of the same
+MEAN = (0.485, 0.456, 0.406)  # of each color of ImageNet pixels in [0, 1]
+STD = (0.229, 0.224, 0.225)  # of the same
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What the stored network reached on the validation photos at one input size.
+    """Measurements of a stored network on the validation photos at one input size.
 
     Attributes:
-        size: pixels a side.
-        top1: share of the validation photos that are recognized.
-        auroc: probability that a known photo's confidence exceeds an unknown one's.
-        threshold: the confidence that best tells known from unknown photos: `kept` + `caught` is largest.
-        kept: share of the known photos whose confidence is not below `threshold`.
-        caught: share of the unknown photos whose confidence is below `threshold`.
+        size: side of the input in pixels.
+        top1: top-1 accuracy on the validation photos, 0 to 1.
+        auroc: probability that the confidence of a known photo exceeds that of an unknown one.
+        threshold: the confidence that separates known from unknown photos best: it maximizes `kept` + `caught`.
+        kept: share of the known photos with a confidence of at least `threshold`.
+        caught: share of the unknown photos with a confidence below `threshold`.
     """
 
     size: int
@@ -38,15 +38,15 @@ class Measured:
 
 
 def write_weights(path: Path, model: ResidualNet, classes: list[str], measured: Sequence[Measured] = ()) -> None:
-    """Write a network in half precision; beside the weights its construction, class names and measurements."""
+    """Write a network in half precision, with its configuration, class names and measurements as metadata."""
     tensors = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in model.state_dict().items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    facts = {"config": model.config, "classes": classes, "measured": [asdict(one) for one in measured]}
-    save_file(tensors, path, metadata={key: json.dumps(value) for key, value in facts.items()})
+    metadata = {"config": model.config, "classes": classes, "measured": [asdict(entry) for entry in measured]}
+    save_file(tensors, path, metadata={key: json.dumps(value) for key, value in metadata.items()})
 
 
 def read_weights(path: Path) -> tuple[ResidualNet, list[str]]:
-    """The network stored at `path`, frozen and in inference mode, and the names of its classes."""
+    """Read the network stored at `path`, frozen and in inference mode, and its class names."""
     with safe_open(path, "pt") as file:
         metadata = file.metadata()
         config = json.loads(metadata["config"])
@@ -60,6 +60,6 @@ def read_weights(path: Path) -> tuple[ResidualNet, list[str]]:
 
 
 def read_measured(path: Path) -> list[Measured]:
-    """What was measured on the network stored at `path`, one entry per input size."""
+    """Read the measurements of the network stored at `path`, one per input size."""
     with safe_open(path, "pt") as file:
-        return [Measured(**one) for one in json.loads(file.metadata().get("measured", "[]"))]
+        return [Measured(**entry) for entry in json.loads(file.metadata().get("measured", "[]"))]

@@ -1,4 +1,4 @@
-"""The networks in memory: each loaded once for all threads, at most two big ones, the longest unused dropped first."""
+"""Cache of loaded networks, shared by all threads; large networks are limited in number, small ones in total size."""
 
 from __future__ import annotations
 
@@ -10,85 +10,85 @@ from weakref import WeakKeyDictionary, WeakValueDictionary
 
 from torch import nn
 
-T = TypeVar("T")  # what is known of a network beside its weights: the names of its classes, say
+T = TypeVar("T")  # metadata of a network, such as its class names
 
 MEGABYTE = 10**6
-BIG = 40 * MEGABYTE  # bytes of parameters and buffers from which on a network is big
-MOST_BIG = 2  # big networks that stay in memory
+LARGE_BYTES = 40 * MEGABYTE  # a network with more bytes of parameters and buffers counts as large
+MAX_LARGE = 2  # large networks kept in memory
 SMALL_TOTAL = 400 * MEGABYTE  # bytes of all small networks together
 
 
-def weigh(model: nn.Module) -> int:
-    """The bytes of a network's parameters and buffers; memory that several of them share counts once."""
+def memory_size(model: nn.Module) -> int:
+    """The size of a network's parameters and buffers in bytes; shared memory counts once."""
     storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes()
                 for t in (*model.parameters(), *model.buffers())}  # fmt: skip
     return sum(storages.values())
 
 
-class Resident:
-    """Networks by key, shared by all threads.
+class ModelCache:
+    """Networks by key, shared by all threads; the least recently used entries are evicted.
 
-    What is dropped is only no longer held here: whoever still works with a network keeps it alive, and gets the same
-    one if he asks again meanwhile. So nothing is torn down in use, and nothing is in memory twice.
+    Eviction only removes the cache's own reference. A network that is still in use elsewhere stays alive, and a
+    request for its key returns the same object, so no network is in memory twice.
 
     Args:
-        big: bytes from which on a network is big.
-        most: how many big ones are held.
-        small: bytes of all small ones together that are held.
+        large: a network with more bytes than this counts as large.
+        max_large: number of large networks to keep.
+        small_total: bytes of all small networks together.
     """
 
-    def __init__(self, big: int = BIG, most: int = MOST_BIG, small: int = SMALL_TOTAL) -> None:
-        self.big, self.most, self.small = big, most, small
-        self._held: OrderedDict[Hashable, tuple[nn.Module, int]] = OrderedDict()  # the longest unused first
-        self._alive: WeakValueDictionary[Hashable, nn.Module] = WeakValueDictionary()  # and what others still use
-        self._facts: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
+    def __init__(self, large: int = LARGE_BYTES, max_large: int = MAX_LARGE, small_total: int = SMALL_TOTAL) -> None:
+        self.large, self.max_large, self.small_total = large, max_large, small_total
+        self._cached: OrderedDict[Hashable, tuple[nn.Module, int]] = OrderedDict()  # least recently used first
+        self._alive: WeakValueDictionary[Hashable, nn.Module] = WeakValueDictionary()  # evicted ones in use, too
+        self._metadata: WeakKeyDictionary[nn.Module, Any] = WeakKeyDictionary()
         self._lock = threading.Lock()  # guards the tables
-        self._loading = threading.Lock()  # one network is read at a time: several big ones at once would fill memory
+        self._loading = threading.Lock()  # one network is loaded at a time, to limit peak memory
 
     def get(self, key: Hashable, load: Callable[[], tuple[nn.Module, T]]) -> tuple[nn.Module, T]:
-        """The network of `key` and its facts; the first to ask loads it, others wait. A failure is not kept.
+        """Return the network of `key` and its metadata; load it on the first call. Failures are not cached.
 
         Args:
-            key: tells one network from the next.
-            load: reads it; it must not download, as whoever loads another network waits meanwhile.
+            key: identifies the network.
+            load: reads the network and its metadata; must not download, because other threads wait meanwhile.
         """
-        if (found := self._find(key)) is not None:
-            return found
+        if (entry := self._find(key)) is not None:
+            return entry
         with self._loading:
-            if (found := self._find(key)) is not None:  # another thread has loaded it meanwhile
-                return found
-            model, facts = load()
+            if (entry := self._find(key)) is not None:  # another thread has loaded it meanwhile
+                return entry
+            model, metadata = load()
             with self._lock:
-                self._alive[key], self._facts[model] = model, facts
-            return self._find(key) or (model, facts)
+                self._alive[key], self._metadata[model] = model, metadata
+            return self._find(key) or (model, metadata)
 
     def _find(self, key: Hashable) -> tuple[nn.Module, Any] | None:
-        """A network that is still in memory, which is held again then."""
+        """A network that is still in memory; it becomes the most recently used entry."""
         with self._lock:
             model = self._alive.get(key)
             if model is None:
                 return None
-            self._held[key] = (model, weigh(model))
-            self._held.move_to_end(key)
-            self._drop()
-            return model, self._facts[model]
+            self._cached[key] = (model, memory_size(model))
+            self._cached.move_to_end(key)
+            self._evict()
+            return model, self._metadata[model]
 
     def __contains__(self, key: Hashable) -> bool:
         with self._lock:
-            return key in self._held
+            return key in self._cached
 
-    def _drop(self) -> None:
-        """Let go of the longest unused big networks beyond `most`, and of small ones beyond `small` bytes."""
-        big = [key for key, (_, weight) in self._held.items() if weight > self.big]
-        for key in big[: max(0, len(big) - self.most)]:
-            del self._held[key]
-        small = {key: weight for key, (_, weight) in self._held.items() if weight <= self.big}
+    def _evict(self) -> None:
+        """Evict the least recently used large networks beyond `max_large`, and small ones beyond `small_total`."""
+        large = [key for key, (_, size) in self._cached.items() if size > self.large]
+        for key in large[: max(0, len(large) - self.max_large)]:
+            del self._cached[key]
+        small = {key: size for key, (_, size) in self._cached.items() if size <= self.large}
         total = sum(small.values())
-        for key, weight in small.items():
-            if total <= self.small:
+        for key, size in small.items():
+            if total <= self.small_total:
                 break
-            del self._held[key]
-            total -= weight
+            del self._cached[key]
+            total -= size
 
 
-RESIDENT = Resident()  # of this process
+MODEL_CACHE = ModelCache()  # of this process

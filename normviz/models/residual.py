@@ -1,4 +1,4 @@
-"""The project's own image classifier: a compact residual network whose normalization is an argument."""
+"""A compact residual network for image classification with selectable normalization."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from torch import Tensor, nn
 Norm = Literal["batch", "group", "layer", "instance", "none"]
 NORMS: tuple[Norm, ...] = get_args(Norm)
 
-RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))  # 1 / standard deviation of relu(z), z ~ N(0, 1)
-STRIDES = (1, 2, 2, 1)  # of the four stages, behind a stem of stride 4
+RELU_GAIN = math.sqrt(2 / (1 - 1 / math.pi))  # 1 / standard deviation of relu(z) for z ~ N(0, 1)
+STRIDES = (1, 2, 2, 1)  # of the four stages, after a stem of stride 4
 RESIDUAL_SCALE = 0.2  # alpha of h + alpha f(h) in the network without normalization
 
 
@@ -36,7 +36,7 @@ class ScaledStandardizedConv2d(nn.Conv2d):
 
 
 def _norm_layer(norm: Norm) -> Callable[[int], nn.Module]:
-    """The module that normalizes `channels` feature maps, by the name of the normalization."""
+    """A constructor of normalization layers for a given number of channels."""
     layers: dict[Norm, Callable[[int], nn.Module]] = {
         "batch": nn.BatchNorm2d,
         "group": lambda channels: nn.GroupNorm(max(1, channels // 8), channels),
@@ -50,7 +50,7 @@ def _norm_layer(norm: Norm) -> Callable[[int], nn.Module]:
 
 
 class _ConvNorm(nn.Sequential):
-    """A convolution without bias followed by its normalization (or a standardized one with bias)."""
+    """A convolution without bias followed by a normalization, or a standardized convolution with bias."""
 
     def __init__(self, inputs: int, outputs: int, kernel: int, stride: int, norm: Norm) -> None:
         if norm == "none":
@@ -63,7 +63,7 @@ class _ConvNorm(nn.Sequential):
 
 
 class ResidualBlock(nn.Module):
-    """relu(shortcut(x) + f(x)), with f two 3x3 convolutions (He et al. 2015, 1512.03385)."""
+    """relu(shortcut(x) + f(x)), where f consists of two 3x3 convolutions (He et al. 2015, 1512.03385)."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, norm: Norm) -> None:
         super().__init__()
@@ -85,16 +85,16 @@ class ResidualBlock(nn.Module):
 class ResidualNet(nn.Module):
     """An image classifier: stem of stride 4, four stages, global average pooling, one linear layer.
 
-    With the strides as they are, the last maps have stride 16: 128 pixels give 8 x 8, 224 pixels 14 x 14.
+    With the default strides the last feature maps have stride 16: 8 x 8 for 128 pixels, 14 x 14 for 224 pixels.
 
     Args:
         classes: number of classes.
-        norm: the normalization after each convolution: batch, group (8 channels a group), layer
+        norm: the normalization after each convolution: batch, group (8 channels per group), layer
             (over C, H, W), instance, or none (scaled weight standardization instead).
         widths: channels of the four stages.
         blocks: residual blocks of the four stages.
-        strides: by how much each of the four stages makes the maps smaller.
-        generator: of the first weights; None: that of the process.
+        strides: stride of each of the four stages.
+        generator: random generator for the initial weights; None: the global one.
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class ResidualNet(nn.Module):
     ) -> None:
         super().__init__()
         self.config = {"classes": classes, "norm": norm, "widths": list(widths), "blocks": list(blocks)}
-        if strides != STRIDES:  # files that were written before there was a choice have no strides
+        if strides != STRIDES:  # files with default strides do not store them
             self.config["strides"] = list(strides)
         self.stem = nn.Sequential(
             _ConvNorm(3, widths[0] // 2, 3, 2, norm),
@@ -140,7 +140,7 @@ class ResidualNet(nn.Module):
         nn.init.zeros_(self.fc.bias)
 
     def features(self, x: Tensor) -> Tensor:
-        """The last feature maps of images (N, 3, H, W): (N, K, h, w), with h = H / 16 where the strides are STRIDES."""
+        """The last feature maps (N, K, h, w) of images (N, 3, H, W); with the default strides, h = H / 16."""
         x = self.stem(x)  # (N, 48, H/4, W/4)
         for index in range(1, 5):
             x = self.get_submodule(f"stage{index}")(x)

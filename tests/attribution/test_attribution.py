@@ -1,4 +1,4 @@
-"""The attribution methods against slow references and their closed forms, on every form of ReLU and in batches."""
+"""Attribution methods against slow references and closed forms, for all kinds of ReLU and in batches."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ DRAWN_AT_INPUT = ("deconvnet", "guided_backprop", "guided_grad_cam", "integrated
 
 
 def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
-    """Equal to a share of the largest value."""
+    """Equal within a fraction of the largest value."""
     assert ours.shape == theirs.shape
     off, scale = (ours - theirs).abs().max(), theirs.abs().max()
     assert scale > 0, "an empty map proves nothing"
@@ -127,7 +127,7 @@ def test_grad_cam_pp_weights_in_closed_form(probe: Probe) -> None:
 
 
 def test_grad_cam_pp_with_derivatives_of_the_exponential_by_autograd(probe: Probe) -> None:
-    """First, second and third derivative of exp(S_c), taken by autograd on the tail alone."""
+    """First, second and third derivative of exp(S_c), computed by autograd on the layers after the activations."""
     fc = probe.model.get_submodule("fc")
     for index, target in enumerate(TARGETS.tolist()):
         a = probe.activations[index]
@@ -248,9 +248,9 @@ def test_an_in_place_relu_on_a_part_of_a_tensor(rule: Function) -> None:
 def test_networks_without_relu_are_told_so() -> None:
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.GELU(), nn.Flatten(), nn.Linear(4 * 100, 3)).double()
     probe = Probe(net, pictures())
-    with pytest.raises(ValueError, match=r"needs a network with ReLUs.*it uses GELU"):
+    with pytest.raises(ValueError, match=r"requires a network with ReLUs.*it uses GELU"):
         guided_backprop(probe)
-    with pytest.raises(ValueError, match=r"none was seen.*choose saliency"):
+    with pytest.raises(ValueError, match=r"none was found.*choose saliency"):
         deconvnet(Probe(nn.Sequential(nn.Flatten(), nn.Linear(432, 3)).double(), pictures()))
     assert saliency(probe).any()
 
@@ -306,13 +306,13 @@ def test_evidence_against_is_told() -> None:
     with torch.no_grad():
         net.fc.weight[1] = -1.0
     probe = Probe(net, pictures(1), 1)
-    assert "in every cell of layer 'relu' the contributions to 'cat', as Grad-CAM weighs them, add up to 0 or less" in (
+    assert "in every cell of layer 'relu' the contributions to 'cat', as weighted by Grad-CAM, sum to 0 or less" in (
         str(empty_reason(grad_cam(probe), probe, "Grad-CAM", "cat"))
     )
     assert "or CAM without its ReLU or HiResCAM, which show" in str(empty_reason(cam(probe, relu=True), probe, "cam"))
     for function in (layer_cam, grad_cam_pp):
         reason = empty_reason(function(probe), probe, function.__name__)
-        assert reason and "nowhere in layer 'relu' would more activation raise class 1" in reason
+        assert reason and "no activation in layer 'relu' would increase class 1" in reason
     assert empty_reason(guided_grad_cam(probe), probe, "guided_grad_cam") == empty_reason(
         grad_cam(probe), probe, "grad_cam"
     )
@@ -326,12 +326,12 @@ def test_dead_layers_and_classes_are_told() -> None:
     for function in (cam, grad_cam, layer_cam, score_cam):
         reason = empty_reason(function(probe), probe, function.__name__)
         assert reason and "every activation of layer 'relu' is 0" in reason
-    assert "nothing of class 1 arrives" in str(empty_reason(saliency(probe), probe, "saliency"))
+    assert "no gradient of class 1 reaches the input" in str(empty_reason(saliency(probe), probe, "saliency"))
     net = pooled_net()
     with torch.no_grad():
         net.fc.weight[1] = 0.0
     probe = Probe(net, pictures(1), 1)
-    assert "does not react to layer 'relu'" in str(empty_reason(grad_cam(probe), probe, "grad_cam"))
+    assert "does not depend on layer 'relu'" in str(empty_reason(grad_cam(probe), probe, "grad_cam"))
 
 
 # Names

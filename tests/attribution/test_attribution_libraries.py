@@ -29,7 +29,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 @contextmanager
 def captum_warnings() -> Iterator[None]:
-    """Captum announces its hooks, and asks for gradients of the input by itself."""
+    """Captum warns about its hooks, and enables gradients of the input."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Setting backward hooks on ReLU activations", category=UserWarning)
         warnings.filterwarnings("ignore", message="Input Tensor 0 did not already require gradients")
@@ -37,7 +37,7 @@ def captum_warnings() -> Iterator[None]:
 
 
 def separate_relus(dtype: torch.dtype = torch.float64) -> nn.Module:
-    """Captum asks for a module per ReLU: a network as a sequence."""
+    """The network as a sequence, because Captum requires one module per ReLU."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),

@@ -1,4 +1,4 @@
-"""The picture that a network would call a class the most: closed form, slow reference, what it leaves alone."""
+"""Class model visualization: closed form, slow reference, and an unmodified network."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from normviz.attribution import ClassModel, class_model
 from normviz.attribution.targets import Difference
 from tests.attribution.test_attribution import close
 from tests.reference.attribution_gradient import blurred
+from tests.support.comparison import identical
 from tests.support.nets import pooled_net, relu_net
 
 
@@ -26,7 +27,7 @@ def test_a_linear_network_has_its_weight_over_two_lambda() -> None:
     weight = net.get_parameter("1.weight").detach()[2].reshape(3, 4, 4)
     found = class_model(net, 2, 4, decay=0.1, rate=1.0, steps=200)
     close(found.images[0], weight / (2 * 0.1))
-    close(found.scores[0, 0], net.get_parameter("1.bias").detach()[2])  # it begins at the zero image
+    close(found.scores[0, 0], net.get_parameter("1.bias").detach()[2])  # the first image is zero
 
 
 def test_each_step_of_a_linear_network_in_closed_form() -> None:
@@ -41,7 +42,7 @@ def test_each_step_of_a_linear_network_in_closed_form() -> None:
 
 
 def slow_ascent(net: nn.Module, target: int, picture: Tensor, decay: float, rate: float, steps: int) -> Tensor:
-    """Simonyan et al. 2013, section 2: the gradient of S_c(I) - lambda ||I||^2, number by number."""
+    """Simonyan et al. 2013, section 2: the gradient of S_c(I) - lambda ||I||^2, value by value."""
     for _ in range(steps):
         leaf = picture.clone().requires_grad_()
         (gradient,) = torch.autograd.grad(net(leaf[None])[0, target], leaf)
@@ -104,13 +105,14 @@ def test_further_starts_begin_at_noise_and_the_first_at_zero() -> None:
     close(found.images[:1], class_model(net, 1, 12, steps=3).images)
     close(found.images[3:4], class_model(net, 2, 12, steps=3).images)
     again = class_model(net, torch.tensor([1, 2]), 12, steps=3, starts=3, seed=4)
-    assert torch.equal(found.images, again.images)
+    close(found.images, again.images)
     other = class_model(net, torch.tensor([1, 2]), 12, steps=3, starts=3, seed=5)
-    assert torch.equal(found.images[0], other.images[0]) and not torch.allclose(found.images[1], other.images[1])
+    close(found.images[0], other.images[0])
+    assert not torch.allclose(found.images[1], other.images[1])
 
 
 def test_jitter_shows_the_picture_moved() -> None:
-    """On one pixel's weight the ascent with moves of one pixel spreads over nine."""
+    """For a network that reads one pixel, ascent with shifts of one pixel spreads over nine."""
     net = nn.Sequential(nn.Flatten(), nn.Linear(25, 1)).double()
     with torch.no_grad():
         net.get_parameter("1.weight").zero_()[0, 12] = 1.0
@@ -135,7 +137,7 @@ def test_progress_previews_and_a_stop() -> None:
     seen: list[ClassModel] = []
     found = class_model(relu_net(), 1, 12, steps=4, progress=shares.append, preview=seen.append)
     assert shares == [0.25, 0.5, 0.75, 1.0]
-    assert torch.equal(seen[-1].pixels, found.pixels) and torch.equal(seen[-1].scores, found.scores[:-1])
+    assert identical(seen[-1].pixels, found.pixels) and identical(seen[-1].scores, found.scores[:-1])
     for step, one in enumerate(seen, start=1):
         close(one.images, class_model(relu_net(), 1, 12, steps=step).images)
 
@@ -162,7 +164,7 @@ def test_the_network_is_only_read(failing: bool) -> None:
     assert net.training and all(p.requires_grad and p.grad is None for p in net.parameters())
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
     for name, tensor in net.state_dict().items():
-        assert torch.equal(tensor, before[name])
+        assert identical(tensor, before[name])
 
 
 def test_gradients_may_be_switched_off_around_it() -> None:
@@ -170,7 +172,7 @@ def test_gradients_may_be_switched_off_around_it() -> None:
         outside = class_model(pooled_net(), 1, 12, steps=2).images
     with torch.inference_mode():
         inference = class_model(pooled_net(), 1, 12, steps=2).images
-    assert torch.equal(outside, inference) and outside.any() and not inference.is_inference()
+    assert identical(outside, inference) and outside.any() and not inference.is_inference()
 
 
 @pytest.mark.parametrize(

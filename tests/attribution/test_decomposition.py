@@ -1,4 +1,4 @@
-"""The decompositions of activations against slow references, their closed forms, and each other."""
+"""Decompositions of activations against slow references, closed forms and each other."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LAYERS = ("conv1", "bn2", "pool")  # 8 channels; 144, 36 and 36 cells
 
 
 def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
-    """Equal to a share of the largest value."""
+    """Equal within a fraction of the largest value."""
     assert ours.shape == theirs.shape
     off, scale = (ours - theirs).abs().max(), theirs.abs().max()
     assert scale > 0, "an empty map proves nothing"
@@ -25,7 +25,7 @@ def close(ours: Tensor, theirs: Tensor, tolerance: float = 1e-10) -> None:
 
 
 class Given(nn.Module):
-    """A network whose layer returns the image itself: any activations can be tried."""
+    """A network with a layer that returns the image, for arbitrary activations."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class Given(nn.Module):
 
 
 def given(activations: Tensor) -> Probe:
-    """A probe whose activations are these (N, K, h, w)."""
+    """A probe with the given activations (N, K, h, w)."""
     torch.manual_seed(0)
     return Probe(Given(activations.shape[1]).to(activations.dtype), activations, 1, "maps")
 
@@ -116,7 +116,7 @@ def test_no_direction_holds_more_of_the_activations(method: object) -> None:
 def test_the_map_is_the_weighted_sum_of_the_activations() -> None:
     probe = many_channels()
     for name in ("eigen_cam", "eigen_grad_cam"):
-        weights = get(name).weights
+        weights = get(name, "attribution").weights
         assert weights is not None
         close(get(name).function(probe), (weights(probe) * probe.activations).sum(dim=1))
 
@@ -158,7 +158,7 @@ def test_fem_counts_only_cells_far_above_the_mean() -> None:
     maps[0, 0, 1, 1], maps[0, 1, 0, 2] = 9.0, 18.0  # means 1 and 2, standard deviations sqrt(8) and 2 sqrt(8)
     expected = torch.zeros(3, 3, dtype=torch.float64)
     expected[1, 1], expected[0, 2] = 1.0, 2.0
-    assert torch.equal(fem(given(maps))[0], expected)
+    torch.testing.assert_close(fem(given(maps))[0], expected, rtol=1e-12, atol=0)
     assert not fem(given(maps), k=3.0).any()  # 1 + 3 sqrt(8) > 9
 
 
@@ -169,7 +169,7 @@ def test_only_the_gradients_know_the_class() -> None:
     probe = Probe(relu_net(), pictures(), 0, "bn2")
     other = probe.for_target(3)
     for method in (eigen_cam, kpca_cam, fem):
-        assert torch.equal(method(probe), method(other))
+        torch.testing.assert_close(method(probe), method(other), rtol=1e-12, atol=1e-12)
     assert (eigen_grad_cam(probe) - eigen_grad_cam(other)).abs().max() > 0.1 * eigen_grad_cam(probe).abs().max()
 
 
@@ -193,9 +193,9 @@ def test_half_precision_is_computed_in_single(name: str) -> None:
 
 
 def test_kpca_refuses_what_it_does_not_offer() -> None:
-    with pytest.raises(ValueError, match="kpca_cam offers sigmoid, rbf, linear; received 'cosine'"):
+    with pytest.raises(ValueError, match="kpca_cam supports sigmoid, rbf, linear; received 'cosine'"):
         kpca_cam(given(relu_activations()), "cosine")  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=r"takes at most 4096 of them; layer 'maps' has 4225: choose a deeper layer"):
+    with pytest.raises(ValueError, match=r"at most 4096 of them; layer 'maps' has 4225"):
         kpca_cam(given(torch.rand(1, 2, 65, 65)))
 
 

@@ -1,4 +1,4 @@
-"""What probes read besides one layer of one class: other targets, layers, pictures, tokens, and the tail alone."""
+"""Probes of other targets, layers, images and tokens, and the part of the network after a layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class TokenNet(nn.Module):
-    """A small transformer: patches of 4 pixels, a class token before them; the class token is read."""
+    """A small transformer with patches of 4 pixels and a class token, from which the logits are computed."""
 
     def __init__(self, extra: int = 1, pooled: bool = False, classes: int = 5) -> None:
         super().__init__()
@@ -57,7 +57,7 @@ def token_net(**settings: Any) -> TokenNet:
 
 
 def full(net: nn.Module, image: Tensor, layer: str, outputs: Tensor) -> Tensor:
-    """What a network returns when a layer's output is replaced, by whole forward passes."""
+    """The network's output for a replaced layer output, from whole forward passes."""
     net = net.eval()
     rows = []
     for output in outputs:
@@ -78,23 +78,23 @@ def test_the_tail_is_the_whole_network_with_the_layer_replaced(kind: str, layer:
     others = torch.randn(3, *probe.activations.shape[1:], dtype=torch.float64)  # (3, K, h, w)
     for index, target in ((0, 2), (1, 0)):
         expected = full(net, images[index : index + 1], layer, others)[:, target]  # (3,)
-        torch.testing.assert_close(probe.tail(others, index), expected)
-        same = probe.tail(probe.activations[index : index + 1], index)  # (1,)
+        torch.testing.assert_close(probe.score_from_layer(others, index), expected)
+        same = probe.score_from_layer(probe.activations[index : index + 1], index)  # (1,)
         torch.testing.assert_close(same, probe.score[index : index + 1])
 
 
 def test_a_module_that_runs_several_times_is_replaced_at_its_last_run() -> None:
     net, images = relu_net(), pictures(1)  # one ReLU module: twice on maps, once on the hidden layer
     probe = Probe(net, images, 1, "activation")
-    torch.testing.assert_close(probe.tail(probe.activations), probe.score)
+    torch.testing.assert_close(probe.score_from_layer(probe.activations), probe.score)
     changed = probe.activations * 1.01
-    step = probe.tail(changed) - probe.score
+    step = probe.score_from_layer(changed) - probe.score
     torch.testing.assert_close(step, (probe.gradients * (changed - probe.activations)).sum()[None], rtol=1e-6, atol=0)
 
 
 def test_the_tail_computes_nothing_that_lies_before_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     probe = Probe(relu_net(), pictures(1), 1, "bn2")
-    probe.tail(probe.activations)
+    probe.score_from_layer(probe.activations)
     runs: list[int] = []
     conv2d = nn.Conv2d.forward
 
@@ -103,9 +103,9 @@ def test_the_tail_computes_nothing_that_lies_before_the_layer(monkeypatch: pytes
         return conv2d(self, x)
 
     monkeypatch.setattr(nn.Conv2d, "forward", counted)
-    probe.tail(torch.cat([probe.activations] * 3))
+    probe.score_from_layer(torch.cat([probe.activations] * 3))
     assert runs == []
-    probe.ask(probe.images)
+    probe.score_at(probe.images)
     assert runs == [1, 1]
 
 
@@ -113,9 +113,9 @@ def test_the_tail_computes_nothing_that_lies_before_the_layer(monkeypatch: pytes
 def test_the_tail_of_a_transformer_keeps_the_extra_tokens(layer: str) -> None:
     net, images = token_net(extra=2), pictures(1)
     probe = Probe(net, images, 3, layer)
-    torch.testing.assert_close(probe.tail(probe.activations), probe.score)
+    torch.testing.assert_close(probe.score_from_layer(probe.activations), probe.score)
     two = torch.cat([probe.activations, probe.activations + 1e-6])  # (2, K, h, w)
-    moved = probe.tail(two)
+    moved = probe.score_from_layer(two)
     torch.testing.assert_close(moved[:1], probe.score)
     assert float(moved[1] - moved[0]) == pytest.approx(1e-6 * float(probe.gradients.sum()), rel=1e-4, abs=1e-12)
 
@@ -123,16 +123,17 @@ def test_the_tail_of_a_transformer_keeps_the_extra_tokens(layer: str) -> None:
 def test_of_many_images_only_the_last_tail_is_kept() -> None:
     import gc
 
-    from normviz.attribution.engine.downstream import Tail
+    from normviz.attribution.engine.downstream import Downstream
 
     def alive() -> int:
         gc.collect()
-        return sum(type(found) is Tail for found in gc.get_objects())
+        return sum(type(found) is Downstream for found in gc.get_objects())
 
     before = alive()
     probe = Probe(relu_net(), pictures(4), 1, "pool")
     for index in range(4):
-        torch.testing.assert_close(probe.tail(probe.activations[index : index + 1], index), probe.score[index, None])
+        maps = probe.activations[index : index + 1]
+        torch.testing.assert_close(probe.score_from_layer(maps, index), probe.score[index, None])
     assert alive() == before + 1
 
 
@@ -177,8 +178,8 @@ def test_other_pictures_are_asked_for_the_class_of_one_image() -> None:
     probe = Probe(net, images, torch.tensor([2, 0]), "pool")
     others = pictures(3, seed=9)
     logits = net.eval()(others).detach()
-    torch.testing.assert_close(probe.ask(others, 1), logits[:, 0])
-    torch.testing.assert_close(probe.ask(others, 0, probability=True), logits.softmax(dim=1)[:, 2])
+    torch.testing.assert_close(probe.score_at(others, 1), logits[:, 0])
+    torch.testing.assert_close(probe.score_at(others, 0, probability=True), logits.softmax(dim=1)[:, 2])
     torch.testing.assert_close(probe.gradient_at(others, 1), Probe(net, others, 0).input_gradient)
     activations, gradients = probe.layer_at(others, 0)
     torch.testing.assert_close(activations, Probe(net, others, 2, "pool").activations)
@@ -206,7 +207,7 @@ def test_a_difference_of_classes() -> None:
     assert str(Difference(1, 3)) == "class 1 and not class 3"
     with pytest.raises(ValueError, match="there is no class 9"):
         _ = Probe(net, images, Difference(1, 9), "bn2").score
-    with pytest.raises(ValueError, match="explains no class but class 1 and not class 3"):
+    with pytest.raises(ValueError, match="the target is class 1 and not class 3, not a class"):
         _ = probe.target
 
 
@@ -249,9 +250,9 @@ def test_similarity_to_another_picture() -> None:
 @pytest.mark.parametrize(
     ("target", "said"),
     [
-        (lambda output: output, "must give one number for each image"),
+        (lambda output: output, "must return one number per image"),
         (lambda output: output[:, 0] / 0, "score is not finite"),
-        (lambda output: 3.0, "must give one number for each image"),
+        (lambda output: 3.0, "must return one number per image"),
     ],
 )
 def test_a_target_gives_one_finite_number_for_each_image(target: Any, said: str) -> None:
@@ -265,7 +266,7 @@ def test_a_function_of_the_output_is_a_target() -> None:
     per_class = torch.stack([Probe(net, images, c, "bn2").gradients for c in range(5)])  # (5, N, K, h, w)
     expected = (2 * probe.logits.T[:, :, None, None, None] * per_class).sum(dim=0)
     torch.testing.assert_close(probe.gradients, expected)
-    with pytest.raises(ValueError, match="explains no class"):
+    with pytest.raises(ValueError, match="not a class"):
         score_cam(probe, "paper")
 
 
@@ -275,7 +276,7 @@ class SecondInput(nn.Module):
 
 
 def test_a_second_input_is_named() -> None:
-    with pytest.raises(ValueError, match=r"needs more than images .*'prompt'.*binds the other inputs"):
+    with pytest.raises(ValueError, match=r"requires inputs besides images .*'prompt'.*fixes the other inputs"):
         Probe(SecondInput(), pictures(1, dtype=torch.float32))
 
 
@@ -335,13 +336,13 @@ def test_a_layer_norm_of_maps_says_so() -> None:
 
 
 def test_a_copy_does_not_believe_to_have_the_hooks_that_it_has_not() -> None:
-    from normviz.attribution.engine.model_copy import private_copy
+    from normviz.attribution.engine.model_copy import borrow_copy
 
     net = relu_net()
     net.__dict__["_output_capturing_hooks_installed"] = True
-    with private_copy(net) as first:
+    with borrow_copy(net) as first:
         assert not hasattr(first, "_output_capturing_hooks_installed")
-    with private_copy(net) as second:
+    with borrow_copy(net) as second:
         assert second is first
 
 

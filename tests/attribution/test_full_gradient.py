@@ -1,4 +1,4 @@
-"""FullGrad: the parts add up to the score, whatever the network is made of."""
+"""FullGrad: the contributions sum to the score, for many kinds of network."""
 
 from __future__ import annotations
 
@@ -11,15 +11,16 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, full_grad, full_gradients
 from normviz.attribution.targets import Difference
-from normviz.models.bottleneck import BottleneckNet, settle
+from normviz.models.bottleneck import BottleneckNet, calibrate_batch_norm
 from normviz.models.residual import NORMS, Norm, ResidualNet
 from tests.attribution.test_attribution import TARGETS, close
 from tests.reference import attribution_gradient as reference
+from tests.support.comparison import identical
 from tests.support.nets import ACTIVATIONS, AttentionNet, pictures, pooled_net, relu_net
 
 
 def complete(probe: Probe) -> None:
-    """The parts add up to the score, and it takes all of them."""
+    """The contributions sum to the score, and none of them is superfluous."""
     found = full_gradients(probe)
     close(found.total, probe.score, 1e-12)
     close(found.score, probe.score, 1e-12)
@@ -28,7 +29,7 @@ def complete(probe: Probe) -> None:
 
 
 def shake(net: nn.Module) -> nn.Module:
-    """Give every vector of parameters random values: biases, gammas and betas that matter."""
+    """Set all biases, gammas and betas to random values."""
     for parameter in net.parameters():
         if parameter.ndim == 1:
             nn.init.normal_(parameter, 0.5, 0.3)
@@ -48,7 +49,7 @@ def test_complete_with_any_normalization(norm: Norm) -> None:
 
 def test_complete_where_sums_and_relus_are_in_place() -> None:
     torch.manual_seed(0)
-    net = settle(BottleneckNet(10, 8, (1, 1, 1, 1)), torch.randn(8, 3, 64, 64)).double()
+    net = calibrate_batch_norm(BottleneckNet(10, 8, (1, 1, 1, 1)), torch.randn(8, 3, 64, 64)).double()
     complete(Probe(shake(net), pictures(1, 64), 3))
 
 
@@ -58,7 +59,7 @@ def test_complete_in_a_transformer() -> None:
 
 
 def test_attention_between_tokens_has_no_place_in_the_map() -> None:
-    """What a block adds at its tokens is laid over the picture; scores of pairs of tokens are not."""
+    """Contributions at the tokens of a block have a position; scores of pairs of tokens have none."""
     torch.manual_seed(0)
     probe = Probe(AttentionNet().double(), pictures(), 1)
     found = full_gradients(probe)
@@ -91,7 +92,7 @@ def test_complete_where_windows_lie_in_the_batch() -> None:
 
 
 class TurnedNorm(nn.Module):
-    """A layer norm of maps (N, K, h, w) that turns them to channels last within."""
+    """A layer norm of feature maps (N, K, h, w) that computes channels-last internally."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -128,7 +129,7 @@ def test_each_part_lies_where_it_was_added(channels: int) -> None:
     product = parts[2] if channels == 10 else parts[2].permute(0, 3, 1, 2)  # at the root nothing tells a cube's sides
     assert [grid is None for grid in found.grids] == [False, False, False, True]
     for ours, by_hand in zip(found.placed, [found.input, *turned, product], strict=True):
-        assert torch.equal(ours, by_hand)
+        assert identical(ours, by_hand)
     close(found.unplaced, parts[3].sum(dim=1))
     expected = torch.zeros(2, 12, 12, dtype=torch.float64)
     for part in [found.input, *turned, product]:

@@ -1,4 +1,4 @@
-"""The methods that read A and g at a layer: closed forms, identities, independent libraries."""
+"""Methods based on activations and gradients at a layer: closed forms, identities, independent libraries."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from tests.support.nets import AttentionNet, pictures, pooled_net, relu_net
 
 @pytest.fixture
 def probe() -> Probe:
-    """Two images on a conv -> ReLU -> pooling -> linear network, whose maps have 144 cells."""
+    """Two images and a conv -> ReLU -> pooling -> linear network with maps of 144 cells."""
     return Probe(pooled_net(), pictures(), TARGETS)
 
 
@@ -118,7 +118,7 @@ def test_finer_cam_equals_its_reference(gamma: float, similar: int) -> None:
 
 
 def test_finer_cam_refuses_a_comparison_with_itself_or_with_nothing(probe: Probe) -> None:
-    with pytest.raises(ValueError, match="must differ from the class that is explained; received 0 for both"):
+    with pytest.raises(ValueError, match="must differ from the explained class; received 0 for both"):
         finer_cam(probe, other=0)
     with pytest.raises(ValueError, match="there is no class 9"):
         finer_cam(probe, other=9)
@@ -166,7 +166,7 @@ def test_the_second_derivative_passes_attention() -> None:
     """The Hessian times A, by differences of the gradient along A."""
     net = AttentionNet().double()
     probe = Probe(net, pictures(1), 1, "embed")
-    gradient, product = second_order(probe, probe.asked)
+    gradient, product = second_order(probe, probe.objective)
     close(gradient, probe.gradients)
     leaf = probe.activations
 
@@ -180,7 +180,7 @@ def test_the_second_derivative_passes_attention() -> None:
 
 def test_shapley_cam_takes_a_target_that_is_no_class_and_refuses_unknown_utilities(probe: Probe) -> None:
     close(shapley_cam(probe.for_target(Difference(2, 1))), grad_cam(probe.for_target(Difference(2, 1))))
-    with pytest.raises(ValueError, match="offers rest, logit; received 'probability'"):
+    with pytest.raises(ValueError, match="supports rest, logit; received 'probability'"):
         shapley_cam(probe, "probability")  # type: ignore[arg-type]
 
 

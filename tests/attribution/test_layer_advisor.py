@@ -1,4 +1,4 @@
-"""Which layer to look at: every number of the dry run against its definition, and what is recommended."""
+"""Layer recommendation: every number against its definition, and the recommended layer."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_it_is_one_pass_forward_and_one_back(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_method_that_refuses_a_layer_is_told() -> None:
     reports = survey(pooled_net(), pictures(1), 2, method=cam)
     troubles = {report.name: report.trouble for report in reports}
-    assert troubles["relu"] is None and "CAM needs a network" in str(troubles["conv"])
+    assert troubles["relu"] is None and "CAM requires a network" in str(troubles["conv"])
     assert recommend(reports)[0] == "relu"
 
 
@@ -77,7 +77,7 @@ def test_dead_and_flat_layers_are_told_and_not_recommended() -> None:
     with torch.no_grad():
         net.get_parameter("conv.bias").fill_(-1e3)
     reports = survey(net, pictures(1), 1)
-    assert {r.name: r.trouble for r in reports}["relu"] == "blank: nothing speaks for it here"
+    assert {r.name: r.trouble for r in reports}["relu"] == "blank: no positive evidence here"
     assert (reports[-1].positive, reports[-1].focus, reports[-1].agreement) == (0.0, 0.0, 0.0)
     best, words = recommend(reports)
     assert best is None and "choose another class" in words
@@ -91,14 +91,14 @@ def test_the_deepest_layer_with_enough_cells_is_recommended_and_a_finer_one_that
     deep = (report("c", 8), report("d", 8, trouble="blank"), report("e", 2))
     reports = (report("a", 32, 0.2), report("b", 16, 0.8), *deep)
     best, words = recommend(reports)
-    assert best == "c" and "Take c" in words and "8 × 8" in words and "each 8 pixels high" in words
-    assert "For detail take b" in words and "correlation 0.80" in words
+    assert best == "c" and "Choose c" in words and "8 × 8" in words and "each 8 pixels high" in words
+    assert "For more detail choose b" in words and "correlation 0.80" in words
     best, words = recommend((report("a", 4), report("b", 2)))
     assert best == "a" and "so the map is coarse" in words
 
 
 def test_what_it_refuses() -> None:
-    with pytest.raises(ValueError, match=r"takes one image, \(1, C, H, W\); received \(2, 3, 12, 12\)"):
+    with pytest.raises(ValueError, match=r"requires one image, \(1, C, H, W\); received \(2, 3, 12, 12\)"):
         survey(pooled_net(), pictures(2))
     with pytest.raises(ValueError, match="no layer of this model has feature maps"):
         survey(nn.Sequential(nn.Flatten(), nn.Linear(432, 3)).double(), pictures(1))

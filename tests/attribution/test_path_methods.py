@@ -1,4 +1,4 @@
-"""The methods that average gradients, over noise or along a path: identities, contract, independent libraries."""
+"""Methods that average gradients over noise or along a path: identities, progress, independent libraries."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from normviz.attribution.targets import Difference
 from tests.attribution.test_attribution import TARGETS, close
 from tests.attribution.test_attribution_libraries import separate_relus
 from tests.reference import attribution_gradient as reference
+from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
 ANYTIME: list[tuple[Callable[..., Tensor], str]] = [
@@ -25,7 +26,7 @@ anytime = pytest.mark.parametrize(("method", "count"), ANYTIME)
 
 @pytest.fixture
 def probe() -> Probe:
-    """Two images on a network with batch norms, a residual sum and a hidden layer."""
+    """Two images and a network with batch norms, a residual sum and a hidden layer."""
     return Probe(relu_net(), pictures(), TARGETS, "bn2")
 
 
@@ -47,9 +48,9 @@ def test_progress_runs_over_all_images_and_previews_end_in_the_map(
     heatmap = method(probe, **{count: 7}, chunk=3, progress=shares.append, preview=maps.append)
     assert shares == [pytest.approx(step / 6) for step in range(1, 7)]
     assert [one.shape for one in maps] == [heatmap.shape] * 6
-    assert torch.equal(maps[-1], heatmap)
-    assert not maps[0][1].any() and maps[0][0].any()  # the second image was not begun
-    assert torch.equal(maps[2][0], heatmap[0])  # the first is finished
+    assert identical(maps[-1], heatmap)
+    assert not maps[0][1].any() and maps[0][0].any()  # the second image has not started
+    assert identical(maps[2][0], heatmap[0])  # the first is finished
     off = [(one[0] - heatmap[0]).norm() for one in maps[:3]]
     assert off[0] > off[1] > off[2] == 0
 
@@ -130,7 +131,7 @@ def test_without_noise_smooth_grad_cam_pp_is_grad_cam_pp(samples: int, probe: Pr
 @pytest.mark.parametrize("method", [smooth_grad, smooth_grad_cam_pp])
 def test_the_seed_decides_the_noise(method: Callable[..., Tensor], probe: Probe) -> None:
     first = method(probe, samples=3, seed=7)
-    assert torch.equal(first, method(probe, samples=3, seed=7))
+    torch.testing.assert_close(first, method(probe, samples=3, seed=7), rtol=1e-12, atol=1e-14)
     assert not torch.allclose(first, method(probe, samples=3, seed=8))
     slow = getattr(reference, method.__name__)
     net = probe.model.eval()
@@ -149,7 +150,7 @@ def test_more_samples_settle() -> None:
 
 
 def test_on_a_pooled_head_noise_changes_no_gradient() -> None:
-    """Nor can torch-cam be compared elsewhere: it sums g^3 A over the cells, where the paper has g^3 sum A."""
+    """torch-cam can only be compared here: it sums g^3 A over the cells, where the paper has g^3 sum A."""
     from torchcam.methods import SmoothGradCAMpp
 
     net, images = pooled_net().eval(), pictures(1)
@@ -166,10 +167,8 @@ def test_on_a_pooled_head_noise_changes_no_gradient() -> None:
 def test_the_note_tells_of_the_noise(method: Callable[..., Tensor], probe: Probe) -> None:
     notes: list[str] = []
     method(probe, samples=2, note=notes.append)
-    assert notes == [
-        "The average over 2 noisy pictures, an estimate that more of them make steadier; "
-        "noise of 15% of the picture's range, seed 0."
-    ]
+    assert len(notes) == 1 and notes[0].startswith("Mean over 2 noisy copies")
+    assert "15% of the image's range, seed 0." in notes[0]
 
 
 # The path
@@ -210,7 +209,7 @@ def test_it_equals_its_reference_from_any_baseline(baseline: Any, probe: Probe) 
 
 
 def test_captum_agrees() -> None:
-    """Its shares of the way are rounded to float32."""
+    """Captum rounds the positions on the path to float32."""
     from captum.attr import IntegratedGradients
 
     net, images = separate_relus(), pictures()
@@ -222,14 +221,14 @@ def test_captum_agrees() -> None:
 def test_the_note_states_what_is_missing(probe: Probe) -> None:
     notes: list[str] = []
     heatmap = integrated_gradients(probe, steps=3, note=notes.append)
-    change = probe.score - torch.cat([probe.ask(torch.zeros_like(probe.images[:1]), index) for index in range(2)])
+    change = probe.score - torch.cat([probe.score_at(torch.zeros_like(probe.images[:1]), index) for index in range(2)])
     missing = heatmap.sum(dim=(1, 2, 3)) - change
     worst = int(missing.abs().argmax())
-    assert notes[0].startswith("Taken at 3 points, so an approximation: the map adds up to")
-    assert f"changes by {float(change[worst]):.4g} on the way" in notes[0]
-    assert f"{float(missing[worst].abs()):.2g} is unaccounted for" in notes[0]
+    assert notes[0].startswith("Approximated with 3 points: the map sums to")
+    assert f"changes by {float(change[worst]):.4g} from the baseline" in notes[0]
+    assert f"the error is {float(missing[worst].abs()):.2g}" in notes[0]
 
 
 def test_an_unknown_baseline_is_refused(probe: Probe) -> None:
-    with pytest.raises(ValueError, match="offers the baselines mean, black, blur; received 'noise'"):
+    with pytest.raises(ValueError, match="supports the baselines mean, black, blur; received 'noise'"):
         integrated_gradients(probe, "noise")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""The methods that ask the network many times: references, closed forms, independent libraries."""
+"""Perturbation methods: references, closed forms, independent libraries."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from torch import Tensor, nn
 from normviz.attribution import Probe, ablation_cam, is_cam, occlusion, rise, score_cam, ss_cam
 from tests.attribution.test_attribution import TARGETS, Function, close
 from tests.reference import attribution_perturbation as reference
+from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def probe_at(layer: str = "pool", seed: int = 2) -> Probe:
-    """Two images on a network with batch norms and a hidden linear layer."""
+    """Two images and a network with batch norms and a hidden linear layer."""
     return Probe(relu_net(seed=seed), pictures(), TARGETS, layer)
 
 
@@ -49,15 +50,15 @@ def linear(size: int) -> tuple[Probe, Tensor, float]:
 
 
 def watch_tail(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The sizes of the batches that go through the tail."""
+    """The batch sizes of all passes through the layers after the probe's layer."""
     sizes: list[int] = []
-    original = Probe.tail
+    original = Probe.score_from_layer
 
     def watched(self: Probe, activations: Tensor, index: int = 0) -> Tensor:
         sizes.append(len(activations))
         return original(self, activations, index)
 
-    monkeypatch.setattr(Probe, "tail", watched)
+    monkeypatch.setattr(Probe, "score_from_layer", watched)
     return sizes
 
 
@@ -110,8 +111,8 @@ def test_rise_equals_its_reference(score: str, cells: int, p: float, seed: int) 
 
 def test_ablation_on_a_pooled_linear_head_is_gradient_times_sum() -> None:
     probe = Probe(pooled_net(), pictures(), TARGETS, "relu")
-    fall = probe.gradients[:, :, 0, 0] * probe.activations.sum(dim=(2, 3))  # (N, K), g_k S_k
-    close(ablation_cam(probe), (fall[:, :, None, None] * probe.activations).sum(dim=1).relu())
+    decrease = probe.gradients[:, :, 0, 0] * probe.activations.sum(dim=(2, 3))  # (N, K), g_k S_k
+    close(ablation_cam(probe), (decrease[:, :, None, None] * probe.activations).sum(dim=1).relu())
 
 
 def test_ablation_of_dead_channels_costs_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,13 +123,13 @@ def test_ablation_of_dead_channels_costs_nothing(monkeypatch: pytest.MonkeyPatch
     notes: list[str] = []
     probe = Probe(net, pictures(1), 1, "relu")
     ours = ablation_cam(probe, note=notes.append)
-    assert sizes == [1, 4]  # the whole, and the four channels that answer
-    assert notes == ["4 of 6 channels switched off one by one, the others are 0 already."]
+    assert sizes == [1, 4]  # the original, and the four active channels
+    assert notes == ["4 of 6 channels ablated one at a time; the others are 0 everywhere."]
     close(ours, slowly("ablation_cam", probe))
 
 
 def test_ablation_keeps_its_sign_where_the_logit_is_negative() -> None:
-    """A channel whose loss lowers the score counts for the class, whatever the sign of the logit."""
+    """A channel has a positive weight if removing it lowers the score, whatever the sign of the logit."""
     net = pooled_net()
     with torch.no_grad():
         net.fc.weight[1] = torch.tensor([1.0, 0, 0, 0, 0, 0])
@@ -176,11 +177,11 @@ def test_rise_over_all_masks_is_the_expectation() -> None:
         net = probe.model.eval()
         slow = [reference.rise_exact(net, x, int(c), cells, p) for x, c in zip(probe.images, TARGETS, strict=True)]
         close(ours, torch.stack(slow))
-        assert notes[0].startswith(f"Exact: all {2 ** (cells * cells)} masks, each with its probability. Scores")
+        assert notes[0].startswith(f"Exact: all {2 ** (cells * cells)} masks, weighted by their probability. Scores")
 
 
 def test_rise_of_a_linear_network_in_closed_form() -> None:
-    """E[S | pixel seen] = bias + its own evidence + p times that of all others."""
+    """E[S | pixel visible] = bias + its own evidence + p times that of all others."""
     probe, evidence, bias = linear(3)
     ours = rise(probe, masks=512, cells=3, p=0.3, shift=False, score="logit")[0]
     close(ours, bias + evidence + 0.3 * (evidence.sum() - evidence))
@@ -193,14 +194,14 @@ def test_rise_comes_closer_as_its_standard_error_says(shift: bool) -> None:
     for masks in (60, 500):
         notes: list[str] = []
         ours = rise(probe, masks=masks, cells=3, shift=shift, seed=4, note=notes.append)
-        assert notes[0].startswith(f"A Monte-Carlo estimate from {masks} random masks, seed 4: its standard error is")
+        assert notes[0].startswith(f"Monte Carlo estimate from {masks} random masks, seed 4: the standard error is")
         error = float(notes[0].split("at most ")[1].split(",")[0])
         if shift or masks < 512:
             assert 0.05 * error < (ours - truth).abs().max() < 4 * error
 
 
 def test_masks_lie_between_0_and_1_and_average_p() -> None:
-    """A network that gives 1 for everything: the map is the masks' mean divided by p."""
+    """A network that always returns 1: the map is the mean of the masks divided by p."""
 
     class One(nn.Module):
         def forward(self, x: Tensor) -> Tensor:
@@ -215,17 +216,17 @@ def test_the_seed_alone_decides(function: Function, knobs: dict[str, Any]) -> No
     probe = probe_at()
     before = torch.get_rng_state()
     first = function(probe, seed=1, **knobs)
-    assert torch.equal(function(probe, seed=1, **knobs), first)
-    assert not torch.equal(function(probe, seed=2, **knobs), first)
+    torch.testing.assert_close(function(probe, seed=1, **knobs), first, rtol=1e-12, atol=1e-14)
+    assert not identical(function(probe, seed=2, **knobs), first)
     occlusion(probe)
-    assert torch.equal(torch.get_rng_state(), before)
+    assert identical(torch.get_rng_state(), before)
 
 
 # Against independent libraries
 
 
 def plain_net() -> nn.Sequential:
-    """A network as a sequence, in single precision, as the libraries want it."""
+    """A network as a sequence in single precision, as required by the libraries."""
     torch.manual_seed(0)
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8), nn.ReLU(), nn.MaxPool2d(2),
@@ -249,9 +250,9 @@ def test_captum_agrees_on_ablation() -> None:
 
     net, images = plain_net().double(), pictures()
     channels = torch.arange(8)[None, :, None, None]
-    fall = LayerFeatureAblation(net, net[5]).attribute(images, target=TARGETS, layer_mask=channels)  # (N, K, h, w)
+    decrease = LayerFeatureAblation(net, net[5]).attribute(images, target=TARGETS, layer_mask=channels)  # (N, K, h, w)
     probe = Probe(net, images, TARGETS, "5")
-    close(ablation_cam(probe), (fall * probe.activations).sum(dim=1).relu())
+    close(ablation_cam(probe), (decrease * probe.activations).sum(dim=1).relu())
 
 
 def test_torchcam_agrees_on_is_cam() -> None:
@@ -272,7 +273,7 @@ def test_torchcam_agrees_on_ss_cam_with_the_same_noise() -> None:
     fields = torch.stack([torch.randn(1, 12, 12, generator=generator) for _ in range(2 * 8)]).reshape(2, 1, 8, 12, 12)
 
     class Drawn:
-        """Hands out the noise that `ss_cam` draws, sample by sample."""
+        """Yields the noise that `ss_cam` draws, sample by sample."""
 
         def __init__(self) -> None:
             self.left = iter(2.0 * fields)

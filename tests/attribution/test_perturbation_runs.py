@@ -1,4 +1,4 @@
-"""How the methods that ask the network many times run: how they report, other targets, bad settings."""
+"""Perturbation methods: progress, previews, other targets, invalid options."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from normviz.attribution.engine.network import read_output
 from normviz.attribution.targets import Difference, Region
 from tests.attribution.test_attribution import TARGETS, Function, close
 from tests.attribution.test_perturbation_methods import linear, probe_at, watch_tail
+from tests.support.comparison import identical
 from tests.support.nets import PooledNet, pictures, pooled_net, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -62,13 +63,13 @@ def test_the_preview_improves_and_ends_with_the_map(function: Function, knobs: d
     shares: list[float] = []
     heatmap = function(probe_at(), chunk=2, preview=shown.append, progress=shares.append, **knobs)
     assert len(shown) == len(shares) and {one.shape for one in shown} == {heatmap.shape}
-    assert torch.equal(shown[-1], heatmap)
+    assert identical(shown[-1], heatmap)
     for image in range(2):  # the second image is empty until the first is done
         share = slice(image * len(shown) // 2, (image + 1) * len(shown) // 2)
         errors = [float((one[image] - heatmap[image]).norm()) for one in shown[share]]
         third = max(1, len(errors) // 3)
         assert sum(errors[-third:]) < sum(errors[:third]) and errors[-1] <= 1e-12
-    assert not torch.equal(shown[0], shown[1]), "each preview must be a tensor of its own"
+    assert not identical(shown[0], shown[1]), "each preview must be a tensor of its own"
 
 
 @each_slow
@@ -83,7 +84,7 @@ def test_the_note_is_one_paragraph_and_names_what_is_random(function: Function, 
 def test_no_pass_is_larger_than_the_chunk(
     function: Function, knobs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """So memory is bounded by the chunk, whatever the number of channels, squares or masks."""
+    """Memory is bounded by the chunk, whatever the number of channels, squares or masks."""
     sizes = watch_tail(monkeypatch)
 
     def watched(net: nn.Module, images: Tensor) -> object:
@@ -112,7 +113,7 @@ def test_cancelling_and_failing_leave_the_network_as_it_was(function: Function, 
     close(whole, function(Probe(net, probe.images, TARGETS, "pool"), **knobs))
     assert net.training and all(p.grad is None and p.requires_grad for p in net.parameters())
     assert all(not m._forward_hooks and not m._forward_pre_hooks and not m._backward_hooks for m in net.modules())
-    assert all(torch.equal(before[name], value) for name, value in net.state_dict().items())
+    assert all(identical(before[name], value) for name, value in net.state_dict().items())
 
 
 @each_slow
@@ -123,7 +124,7 @@ def test_eight_threads_on_one_network_equal_one(function: Function, knobs: dict[
 
     def work() -> None:
         for _ in range(2):
-            if not torch.equal(function(Probe(net, images, TARGETS, "pool"), **knobs), expected):
+            if not identical(function(Probe(net, images, TARGETS, "pool"), **knobs), expected):
                 wrong.append("differs")
 
     threads = [threading.Thread(target=work) for _ in range(8)]
@@ -168,7 +169,7 @@ def test_a_region_of_a_segmentation(function: Function, knobs: dict[str, Any]) -
 @pytest.mark.parametrize("convention", ["paper", "official"])
 def test_a_probability_of_something_that_is_no_class_is_refused(convention: str) -> None:
     probe = Probe(relu_net(), pictures(), Difference(1, 3), "pool")
-    with pytest.raises(ValueError, match="explains no class but class 1 and not class 3"):
+    with pytest.raises(ValueError, match="the target is class 1 and not class 3, not a class"):
         score_cam(probe, convention=convention)  # type: ignore[arg-type]
 
 
@@ -184,15 +185,15 @@ def test_a_probability_of_something_that_is_no_class_is_refused(convention: str)
         (occlusion, {"chunk": 0}, "chunk must be at least 1; received 0"),
         (rise, {"chunk": 0}, "chunk must be at least 1; received 0"),
         (ss_cam, {"samples": 0}, "samples must be at least 1; received 0"),
-        (ss_cam, {"where": "layer"}, "ss_cam offers mask, image; received 'layer'"),
+        (ss_cam, {"where": "layer"}, "ss_cam supports mask, image; received 'layer'"),
         (is_cam, {"steps": 0}, "steps must be at least 1; received 0"),
-        (is_cam, {"path": "bent"}, "is_cam offers cumulative, straight; received 'bent'"),
+        (is_cam, {"path": "bent"}, "is_cam supports cumulative, straight; received 'bent'"),
         (occlusion, {"window": 0.0}, "window and stride must be above 0; received 0.0 and 0.05"),
-        (occlusion, {"fill": "red"}, "occlusion offers zero, mean, blur; received 'red'"),
-        (occlusion, {"score": "rank"}, "occlusion offers logit, probability; received 'rank'"),
-        (rise, {"masks": 0}, "rise needs masks and cells of at least 1 and 0 < p < 1; received 0, 7 and 0.5"),
-        (rise, {"p": 1.0}, "rise needs masks and cells of at least 1 and 0 < p < 1; received 1000, 7 and 1.0"),
-        (rise, {"score": "rank"}, "rise offers logit, probability; received 'rank'"),
+        (occlusion, {"fill": "red"}, "occlusion supports zero, mean, blur; received 'red'"),
+        (occlusion, {"score": "rank"}, "occlusion supports logit, probability; received 'rank'"),
+        (rise, {"masks": 0}, "rise requires masks and cells of at least 1 and 0 < p < 1; received 0, 7 and 0.5"),
+        (rise, {"p": 1.0}, "rise requires masks and cells of at least 1 and 0 < p < 1; received 1000, 7 and 1.0"),
+        (rise, {"score": "rank"}, "rise supports logit, probability; received 'rank'"),
     ],
 )
 def test_what_is_not_offered_is_refused(function: Function, knobs: dict[str, Any], sentence: str) -> None:

@@ -1,4 +1,4 @@
-"""Global average pooling as a computation, held against the network's own forward pass."""
+"""The decomposition with global average pooling against the network's own forward pass."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from normviz import colors
 from normviz.attribution import Probe, cam, grad_cam
 from normviz.attribution.diagnosis.pooling import pooling
 from normviz.attribution.targets import Difference
-from normviz.html.pooling import Channel, Line, table
+from normviz.html.pooling import Channel, Line, contributions
+from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
 
@@ -32,7 +33,7 @@ def test_on_a_pooled_head_the_contributions_and_the_bias_are_the_logit(index: in
     assert seen.rest == pytest.approx(float(net.fc.bias.detach()[target]), abs=1e-12)
     assert seen.bias == pytest.approx(seen.rest, abs=1e-12)
     assert seen.total + seen.bias == pytest.approx(float(net(images).detach()[index, target]), abs=1e-12)
-    assert "exactly" in seen.in_words()
+    assert "exactly" in seen.describe()
 
 
 def test_the_contributions_add_up_to_cam_and_to_grad_cam_before_its_relu() -> None:
@@ -43,7 +44,7 @@ def test_the_contributions_add_up_to_cam_and_to_grad_cam_before_its_relu() -> No
     weights = deep.gradients.mean(dim=(2, 3), keepdim=True)  # (1, K, 1, 1)
     whole = (weights * deep.activations).sum()
     assert pooling(deep).total == pytest.approx(float(whole), abs=1e-12)
-    assert torch.equal((weights * deep.activations).sum(dim=1).relu(), grad_cam(deep))
+    torch.testing.assert_close((weights * deep.activations).sum(dim=1).relu(), grad_cam(deep), rtol=1e-12, atol=1e-14)
 
 
 def test_elsewhere_it_says_what_it_adds_up_to() -> None:
@@ -51,7 +52,7 @@ def test_elsewhere_it_says_what_it_adds_up_to() -> None:
     seen = pooling(probe)
     assert not seen.pooled
     assert seen.rest == pytest.approx(float(probe.logits[0, 3]) - seen.total, abs=1e-12)
-    assert "Grad-CAM's map before its ReLU" in seen.in_words() and "exactly" not in seen.in_words()
+    assert "Grad-CAM's map before its ReLU" in seen.describe() and "exactly" not in seen.describe()
 
 
 def test_two_classes_are_the_difference_of_their_sums() -> None:
@@ -82,7 +83,7 @@ def test_the_order_is_that_of_the_contributions() -> None:
 def test_the_table_shows_each_number_and_one_scale_of_colors() -> None:
     maps = [np.full((2, 2), 1.0), np.array([[0.0, 2.0], [0.0, 0.0]])]
     rows = [Channel(7, maps[0], 1.0, 0.5, 0.5), Channel(3, maps[1], 0.5, -0.25, -0.125)]
-    html = table(rows, [Line("the 4 other channels", 0.25), Line("the <logit>", 0.625, strong=True)], "logits")
+    html = contributions(rows, [Line("the 4 other channels", 0.25), Line("the <logit>", 0.625, strong=True)], "logits")
     text = re.sub(r"<[^>]+>", " ", html)
     for shown in ("7", "× 0.5", "= +0.5", "× −0.25", "= −0.125", "+0.25", "+0.625", "contribution (logits)"):
         assert shown in text
@@ -92,13 +93,13 @@ def test_the_table_shows_each_number_and_one_scale_of_colors() -> None:
         for data in re.findall(r'src="data:image/png;base64,([^"]+)"', html)
     ]
     expected = [colors.colorize(values, "inferno", 0.0, 2.0) for values in maps]
-    assert all(np.array_equal(shown, wanted) for shown, wanted in zip(pictures, expected, strict=True))
+    assert all(identical(shown, wanted) for shown, wanted in zip(pictures, expected, strict=True))
     widths = [float(width) for width in re.findall(r"width:([\d.]+)%", html)]
     assert widths == [50.0, 12.5]
 
 
 def test_the_table_refuses_nothing_and_what_is_not_finite() -> None:
     with pytest.raises(ValueError, match="at least one channel; received none"):
-        table([], [])
+        contributions([], [])
     with pytest.raises(ValueError, match="finite"):
-        table([Channel(0, np.zeros((1, 1)), float("nan"), 1.0, 1.0)], [])
+        contributions([Channel(0, np.zeros((1, 1)), float("nan"), 1.0, 1.0)], [])

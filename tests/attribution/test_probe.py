@@ -1,4 +1,4 @@
-"""The probe: what it computes and keeps, its layers and its head."""
+"""The probe: values, caching, layers and head."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normviz.attribution import Probe, cam, grad_cam, guided_backprop, layers, saliency
-from normviz.models.bottleneck import BottleneckNet, settle
+from normviz.models.bottleneck import BottleneckNet, calibrate_batch_norm
 from normviz.models.residual import ResidualNet
 from normviz.registry import get, methods
 from tests.support.nets import WrappedNet, pictures, pooled_net, relu_net
@@ -57,7 +57,7 @@ def test_without_a_target_each_image_explains_its_top_class() -> None:
 
 
 def counted_runs(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The number of images of each pass that probes make from now on."""
+    """The number of images in each pass from now on."""
     from normviz.attribution.engine import forward, probe
     from normviz.attribution.engine.network import read_output
 
@@ -126,7 +126,7 @@ def test_frozen_or_not_training_or_not(name: str) -> None:
             net = relu_net().train(training).requires_grad_(not frozen)
             maps.append(get(name).function(Probe(net, pictures(), 1, "bn2")))
     for heatmap in maps[1:]:
-        assert torch.equal(heatmap, maps[0])
+        torch.testing.assert_close(heatmap, maps[0], rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("as_dict", [True, False])
@@ -165,7 +165,7 @@ def test_a_layer_may_be_given_as_a_module() -> None:
     net = relu_net()
     by_module = Probe(net, pictures(), 1, net.bn2)
     assert by_module.layer == "bn2"
-    assert torch.equal(grad_cam(by_module), grad_cam(Probe(net, pictures(), 1, "bn2")))
+    torch.testing.assert_close(grad_cam(by_module), grad_cam(Probe(net, pictures(), 1, "bn2")), rtol=1e-12, atol=0)
 
 
 def test_a_shared_relu_is_read_at_its_last_run_on_feature_maps() -> None:
@@ -215,9 +215,9 @@ def test_other_heads_are_refused_with_the_reason() -> None:
     pooled_by_max = nn.Sequential(
         nn.Conv2d(3, 6, 3), nn.ReLU(), nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(6, 4)
     ).double()
-    with pytest.raises(ValueError, match="'4' applied to the pooled channels of layer '1' does not give the logits"):
+    with pytest.raises(ValueError, match="'4' applied to the pooled channels of layer '1' does not return the logits"):
         cam(Probe(pooled_by_max, pictures()))
-    with pytest.raises(ValueError, match="'fc' applied to the pooled channels of layer 'conv' does not give"):
+    with pytest.raises(ValueError, match="'fc' applied to the pooled channels of layer 'conv' does not return"):
         cam(Probe(pooled_net(), pictures(), layer="conv"))
 
 
@@ -229,7 +229,7 @@ def test_other_heads_are_refused_with_the_reason() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_maps_on_cuda_are_those_of_the_cpu(name: str) -> None:
     torch.manual_seed(0)
-    net = settle(BottleneckNet(10, 8, (1, 1, 1, 1)), torch.randn(8, 3, 64, 64)).double()
+    net = calibrate_batch_norm(BottleneckNet(10, 8, (1, 1, 1, 1)), torch.randn(8, 3, 64, 64)).double()
     images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     ours = get(name).function(Probe(copy.deepcopy(net).cuda(), images.cuda(), 3, "layer4"))
     assert ours.is_cuda

@@ -1,4 +1,4 @@
-"""What a probe refuses, each time with the reason: images, models, classes and layers."""
+"""Errors of the probe: images, models, classes and layers."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, grad_cam, saliency
 from normviz.models.bottleneck import BottleneckNet
+from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 class Broken(nn.Module):
-    """Returns what it is told to."""
+    """Returns a given value."""
 
     def __init__(self, make: Callable[[Tensor], object]) -> None:
         super().__init__()
@@ -40,7 +41,7 @@ class Broken(nn.Module):
         (torch.full((1, 3, 8, 8), torch.nan), "must be finite"),
         (torch.full((1, 3, 8, 8), torch.inf), "must be finite"),
         (torch.zeros(1, 3, 8, 8, dtype=torch.float32), "torch.float64 on cpu.*received torch.float32"),
-        (torch.zeros(1, 4, 8, 8, dtype=torch.float64), r"cannot read images of shape \(1, 4, 8, 8\)"),
+        (torch.zeros(1, 4, 8, 8, dtype=torch.float64), r"cannot process images of shape \(1, 4, 8, 8\)"),
     ],
 )
 def test_images_that_cannot_be_read_are_refused(images: Tensor, sentence: str) -> None:
@@ -77,8 +78,8 @@ def test_what_is_no_model_is_refused() -> None:
         (5, "no class 5: this model's classes are 0 to 4"),
         (-1, "no class -1"),
         (torch.tensor([0, 9]), "no class 9"),
-        (torch.tensor([0]), r"whole numbers of shape \(2,\).*received a int64 tensor of shape \(1,\)"),
-        (torch.tensor([0.0, 1.0]), "whole numbers"),
+        (torch.tensor([0]), r"integers of shape \(2,\).*received a int64 tensor of shape \(1,\)"),
+        (torch.tensor([0.0, 1.0]), "integers"),
         (True, "received True"),
         ("cat", "received 'cat'"),
     ],
@@ -96,7 +97,7 @@ def test_unknown_classes_are_refused(target: Any, sentence: str) -> None:
         ("conv9", "no layer 'conv9'; choose one of conv1, bn1, pool, conv2, bn2, activation"),
         ("", "no layer ''"),
         ("fc", r"layer 'fc' has no feature maps.*float64 tensor of shape \(1, 5\); choose one of conv1"),
-        (nn.ReLU(), "ReLU given as a module is no part of this model"),
+        (nn.ReLU(), "ReLU given as the layer is not part of this model"),
     ],
 )
 def test_unknown_layers_are_refused_with_the_choices(layer: Any, sentence: str) -> None:
@@ -155,7 +156,7 @@ def test_weights_in_hooks_are_refused_by_name() -> None:
     torch.nn.utils.parametrizations.spectral_norm(net.hidden)
     before = {key: value.clone() for key, value in net.state_dict().items()}
     assert grad_cam(Probe(net, pictures(), 1, "pool")).any()
-    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert all(identical(value, before[key]) for key, value in net.state_dict().items())
 
 
 def test_scripted_lazy_and_uncopyable_models_are_refused_by_name() -> None:

@@ -1,4 +1,4 @@
-"""Boxes, words, pixels and likeness as targets, on small random networks of the Hub's kinds."""
+"""Boxes, tokens, pixels and embeddings as targets, with small random transformers networks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from normviz.attribution.targets import (
     embedding_of,
     strongest_box,
 )
-from normviz.models.fixed_inputs import Bound, tokens
+from normviz.models.fixed_inputs import FixedInputs, tokens
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 SIDE = 32
@@ -32,7 +32,7 @@ def images(count: int = 2) -> Tensor:
 
 
 def ready(model: Any) -> nn.Module:
-    """Random weights large enough to tell pictures apart, in inference mode, its attention in plain operations."""
+    """A model with large random weights, in inference mode, with unfused attention."""
     generator = torch.Generator().manual_seed(0)
     for values in model.parameters():
         if values.ndim > 1:
@@ -54,23 +54,23 @@ def detector() -> tuple[nn.Module, Score]:
 
 
 def captioner() -> tuple[nn.Module, Score]:
-    """A vision transformer and GPT-2; asked: the third word after two."""
+    """A vision transformer and GPT-2, with the third token after two as the target."""
     import transformers as tf
 
     encoder = tf.ViTConfig(**SMALL, **PATCHES)
     decoder = tf.GPT2Config(n_embd=16, n_layer=2, n_head=2, vocab_size=20, n_positions=16)
     config = tf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(encoder, decoder)
     model = ready(tf.VisionEncoderDecoderModel(config))
-    return Bound(model, decoder_input_ids=tokens(1, 7, 4), use_cache=False), TokenLogProbability(11, position=1)
+    return FixedInputs(model, decoder_input_ids=tokens(1, 7, 4), use_cache=False), TokenLogProbability(11, position=1)
 
 
 def answerer() -> tuple[nn.Module, Score]:
-    """GIT reads the question after the picture; asked: the first word of the answer."""
+    """GIT with a question after the image, and the first token of the answer as the target."""
     import transformers as tf
 
     config = tf.GitConfig(**SMALL, vision_config={**SMALL, **PATCHES}, vocab_size=20, max_position_embeddings=16)
     model = ready(tf.GitForCausalLM(config))
-    return Bound(model, input_ids=tokens(1, 5, 9, 2), use_cache=False), TokenLogProbability(3)
+    return FixedInputs(model, input_ids=tokens(1, 5, 9, 2), use_cache=False), TokenLogProbability(3)
 
 
 def segmenter() -> tuple[nn.Module, Score]:
@@ -119,7 +119,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 
 def made(kind: str) -> tuple[nn.Module, Score]:
-    """A network with the same random weights at every call, and what is asked of it."""
+    """A network with fixed random weights, and its target."""
     torch.manual_seed(0)
     return KINDS[kind]()
 
@@ -142,8 +142,8 @@ def test_a_layer_of_the_picture_is_found_and_explained(kind: str) -> None:
     probe = Probe(model, images(), score)
     step = torch.zeros_like(probe.activations)
     step[0] = probe.gradients[0] / probe.gradients[0].norm()
-    ahead = probe.tail(probe.activations[:1] + 1e-2 * step[:1])
-    behind = probe.tail(probe.activations[:1] - 1e-2 * step[:1])
+    ahead = probe.score_from_layer(probe.activations[:1] + 1e-2 * step[:1])
+    behind = probe.score_from_layer(probe.activations[:1] - 1e-2 * step[:1])
     assert float(ahead - behind) / 2e-2 == pytest.approx(float(probe.gradients[0].norm()), rel=0.02)
     for method in (grad_cam, layer_cam, saliency):
         heat = method(probe)
@@ -168,11 +168,13 @@ def test_a_box_s_score_is_its_softmax_with_nothing_among_the_classes() -> None:
     assert str(BoxScore(1, 0)) == "class 0 in box 1"
     for score, sentence in (
         (BoxScore(2, 0), "there is no box 2: the model returned 2, 0 to 1"),
-        (BoxScore(0, 2), "there is no class 2: this model's are 0 to 1"),  # the last one says that nothing is there
+        (BoxScore(0, 2), "there is no class 2: this model's are 0 to 1"),  # the last one means "no object"
     ):
         with pytest.raises(ValueError, match=sentence):
             score(Output(LOGITS))
-    with pytest.raises(ValueError, match=r"needs logits \(N, boxes, classes \+ 1\); the model returned shape \(2, 3\)"):
+    with pytest.raises(
+        ValueError, match=r"requires logits \(N, boxes, classes \+ 1\); the model returned shape \(2, 3\)"
+    ):
         BoxScore(0, 0)(LOGITS[0])
 
 
@@ -182,18 +184,18 @@ def test_a_token_s_log_probability() -> None:
     assert torch.allclose(TokenLogProbability(1, 1)(Output(LOGITS)), expected)
     everything = torch.stack([TokenLogProbability(token, 0)(Output(LOGITS)) for token in range(3)])
     assert torch.allclose(everything.exp().sum(dim=0), torch.ones(2))
-    assert str(TokenLogProbability(1)) == "token 1 next" and str(TokenLogProbability(1, 0)) == "token 1 after place 0"
+    assert str(TokenLogProbability(1)) == "token 1 next" and str(TokenLogProbability(1, 0)) == "token 1 at position 0"
     with pytest.raises(ValueError, match="there is no token 3: this model's are 0 to 2"):
         TokenLogProbability(3)(Output(LOGITS))
-    with pytest.raises(ValueError, match="there is no place 4: the model returned 2, 0 to 1"):
+    with pytest.raises(ValueError, match="there is no position 4: the model returned 2, 0 to 1"):
         TokenLogProbability(0, 4)(Output(LOGITS))
-    with pytest.raises(ValueError, match=r"needs logits \(N, places, tokens\); the model returned a str"):
+    with pytest.raises(ValueError, match=r"requires logits \(N, positions, tokens\); the model returned a str"):
         TokenLogProbability(0)("words")
 
 
 # -------------------------------------------------------------------------------------------- bound inputs
 class Both(nn.Module):
-    """Adds a number per picture from its second input."""
+    """Adds one number per image from its second input."""
 
     def forward(self, picture: Tensor, number: Tensor, twice: bool = False) -> Tensor:
         assert len(number) == len(picture)
@@ -202,16 +204,16 @@ class Both(nn.Module):
 
 def test_other_inputs_are_repeated_for_every_image() -> None:
     number = torch.tensor([[1.0, 2.0, 3.0]])
-    bound = Bound(Both(), "picture", number=number, twice=True)
-    number.zero_()  # it holds its own
+    bound = FixedInputs(Both(), "picture", number=number, twice=True)
+    number.zero_()  # the module has its own copy
     x = images(3)
     assert torch.allclose(bound(x), x.mean(dim=(2, 3)) + torch.tensor([2.0, 4.0, 6.0]))
     assert bound.to(torch.float64).input_number.dtype == torch.float64
     assert not list(bound.state_dict())
-    with pytest.raises(ValueError, match=r"number must hold one example, \(1, ...\), .* received shape \(2, 3\)"):
-        Bound(Both(), "picture", number=torch.zeros(2, 3))
+    with pytest.raises(ValueError, match=r"number must hold one sample, \(1, ...\), .* received shape \(2, 3\)"):
+        FixedInputs(Both(), "picture", number=torch.zeros(2, 3))
 
 
 def test_without_its_other_inputs_a_network_is_refused_in_words() -> None:
-    with pytest.raises(ValueError, match="give a module that binds the other inputs"):
+    with pytest.raises(ValueError, match="a module that fixes the other inputs"):
         Probe(Both(), images(), lambda output: output[:, 0])

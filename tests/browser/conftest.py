@@ -25,6 +25,11 @@ MAC = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 # Opened by a deep link, Streamlit's own script looks for the server below the page's path first, and at the root then.
 PROBES = ("_stcore/health", "_stcore/host-config")
 
+ARGUMENTS = [
+    "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+]  # fmt: skip
+
 Open = Callable[..., Page]
 
 
@@ -45,7 +50,7 @@ def chromium() -> Iterator[Browser]:
             pytest.fail(sentence)
         pytest.skip(sentence)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
 
@@ -103,7 +108,7 @@ def settled(page: Page) -> None:
     page.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a running `board_demo.py`."""
     folder = tmp_path_factory.mktemp("app")

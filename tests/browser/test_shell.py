@@ -21,7 +21,7 @@ def test_home_is_one_screen_wide_in_its_own_colors(open_page: Open, scheme: str,
     assert page.evaluate("document.documentElement.scrollWidth") == width
     ground, ink = COLORS[scheme]
     assert page.evaluate("getComputedStyle(document.querySelector('.stApp')).backgroundColor") == ground
-    assert page.evaluate("getComputedStyle(document.querySelector('.nv-page p')).color") == ink
+    assert page.evaluate("getComputedStyle(document.querySelector('.nv-page h1')).color") == ink
     images = page.locator(".nv-door img")
     expect(images).to_have_count(4)
     assert images.evaluate_all("all => all.every(image => image.complete && image.naturalWidth > 0 && image.alt)")
@@ -31,7 +31,7 @@ def test_home_is_one_screen_wide_in_its_own_colors(open_page: Open, scheme: str,
 def test_the_shipped_font_is_used(open_page: Open) -> None:
     page = open_page()
     assert page.evaluate("document.fonts.ready.then(() => document.fonts.check('16px \"Open Sans\"'))")
-    assert page.evaluate("getComputedStyle(document.querySelector('.nv-page p')).fontFamily").startswith('"Open Sans"')
+    assert page.evaluate("getComputedStyle(document.querySelector('.nv-page h1')).fontFamily").startswith('"Open Sans"')
     widths = page.evaluate(
         """() => [...'0123456789'].map(digit => {
             const span = document.createElement('span'); span.textContent = digit.repeat(20);
@@ -47,7 +47,7 @@ def test_a_door_opens_its_page_wherever_it_is_clicked(open_page: Open, door: str
     assert box is not None
     page.mouse.click(box["x"] + 20, box["y"] + 20)  # the title's link covers the card
     page.wait_for_url(f"**/{path}")
-    expect(page.locator(".nv-page h1")).not_to_have_text("See inside a network")
+    expect(page.locator(".nv-page h1")).not_to_have_text("NormViz")
 
 
 def test_a_door_opens_by_keyboard_and_shows_its_focus(open_page: Open) -> None:

@@ -22,10 +22,11 @@ from normviz.images import read_photo, resize_map
 from normviz.models import catalog
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.paths import ROOT
-from normviz.registry import Method, methods
+from normviz.registry import Attribution, methods
 from normviz.samples import load_sample
 from scripts import make_docs
 from tests.support.checkpoints import write_checkpoint
+from tests.support.comparison import identical
 from tests.support.stand_in import write_stand_in
 
 NAMES = {
@@ -121,7 +122,7 @@ def test_cam(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cam cat.png --target Chain_Saw --layer stage2 --out heat.png --raw map.npy") == 0
     out = capsys.readouterr().out
     assert "photo    cat.png, 451 x 300 pixels" in out and "Grad-CAM for chain saw at layer stage2" in out
-    assert "result   Not sure: this may be none of the 3 classes" in out and "wrote    heat.png, map.npy" in out
+    assert "result   Not sure: this may be none of its 3 classes" in out and "wrote    heat.png, map.npy" in out
     raw = np.load("map.npy", allow_pickle=False)
     photo, classifier = read_photo("cat.png"), load_classifier()
     expected = grad_cam(Probe(classifier.model, classifier.prepare(photo), 1, "stage2"))[0].cpu()
@@ -138,7 +139,7 @@ FEW = {"samples": 2, "steps": 2, "masks": 8, "window": 0.5, "stride": 0.5}
 
 
 @pytest.mark.parametrize("method", methods("attribution"), ids=lambda method: method.name)
-def test_every_attribution_method(method: Method, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_attribution_method(method: Attribution, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = " ".join(f"{knob.name}={FEW[knob.name]}" for knob in method.knobs if knob.name in FEW)
     assert run(f"cam cat.png --method {method.name} --out heat.png --raw map.npy{few and f' --set {few}'}") == 0
     out = capsys.readouterr().out
@@ -199,7 +200,7 @@ def test_a_map_is_drawn_as_on_the_page_over_what_the_network_sees(
     assert drawn.any() and (raw.ndim == 2) == (method == "grad_cam") == ("the sum over colors" not in out)
     seen = classifier.view(photo).permute(1, 2, 0).contiguous().numpy()
     page = maps.blend(seen, drawn, OPACITY, "inferno", bool((drawn < 0).any()))
-    assert torch.equal(read_photo("heat.png"), torch.from_numpy(page).permute(2, 0, 1))
+    assert identical(read_photo("heat.png"), torch.from_numpy(page).permute(2, 0, 1))
 
 
 def make_wide() -> bytes:
@@ -214,7 +215,7 @@ def test_knobs_of_attribution(folder: Path) -> None:
 
 
 def test_cam_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fails(capsys, "cam cat.png --out heat.png --target wolf", "knows no class 'wolf'; choose one of cat, chain saw")
+    fails(capsys, "cam cat.png --out heat.png --target wolf", "has no class 'wolf'; choose one of cat, chain saw")
     fails(capsys, "cam cat.png --out heat.png --layer stage9", "no layer 'stage9'")
     fails(capsys, "cam cat.png --out heat.png --method grad_camel", "no attribution method 'grad_camel'; choose one of")
     fails(capsys, "cam cat.png --out heat.png --method group_norm", "no attribution method 'group_norm'")
@@ -269,7 +270,7 @@ def test_norm_is_seeded(folder: Path) -> None:
     for seed in ("3", "3", "4"):
         assert run(f"{command} {seed}") == 0
         results.append(np.load("y.npy"))
-    assert np.array_equal(results[0], results[1]) and not np.allclose(results[0], results[2])
+    assert identical(results[0], results[1]) and not np.allclose(results[0], results[2])
     x = generate((3, 5, 8), "skewed", 3)
     assert np.allclose(results[0], torch.nn.functional.layer_norm(x, (8,)), atol=1e-6)
 
@@ -328,13 +329,13 @@ def test_arrays_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[
         np.save("x.npy", np.asarray(values), allow_pickle=True)
 
     save(np.array([[{}, None]], dtype=object))
-    fails(capsys, norm, "x.npy must hold real numbers; it holds objects, which are not loaded")
+    fails(capsys, norm, "x.npy must contain real numbers; it contains objects, which are not loaded")
     save([["a", "b"]])
-    fails(capsys, norm, "x.npy must hold real numbers; it holds <U1")
+    fails(capsys, norm, "x.npy must contain real numbers; it contains <U1")
     save(np.ones((2, 2), np.complex64))
-    fails(capsys, norm, "must hold real numbers")
+    fails(capsys, norm, "must contain real numbers")
     save(np.ones((2, 0)))
-    fails(capsys, norm, "must hold 1 to 33,554,432 numbers; received shape (2, 0)")
+    fails(capsys, norm, "must contain 1 to 33,554,432 numbers; received shape (2, 0)")
     save([[1.0, np.nan], [np.inf, 2.0]])
     fails(capsys, norm, "1 NaN and 1 infinite values of 4, the first one at index (0, 1)")
     Path("x.npy").write_text("1,2,3")
@@ -360,9 +361,9 @@ def test_make_docs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, page = readme.read_text(), (tmp_path / "docs" / "METHODS.md").read_text()
     assert text.startswith("# Title\n") and text.endswith("\nthe end\n") and "old" not in text
     for method in methods():
-        assert f"[{method.title}]({method.source.url}) `{method.name}`" in text
+        assert f"[{method.title}]({method.url}) `{method.name}`" in text
         assert f"| `{method.name}` | {method.title} |" in page
-        assert method.source.url in text and all(knob.help in page for knob in method.knobs)
+        assert method.url in text and all(knob.help in page for knob in method.knobs)
     for row in (line for line in (text + page).splitlines() if line.startswith("|")):
         assert row.count("|") in (3, 7), row  # no bar inside a cell splits it
     readme.write_text("# no markers")

@@ -17,6 +17,7 @@ from normviz.evaluation.faithfulness.replacements import BLUR, FILLS, blurred, r
 from normviz.evaluation.pixels import at_pixels
 from tests.evaluation.test_faithfulness import BLACK
 from tests.reference import evaluation as slow
+from tests.support.comparison import identical
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -33,7 +34,7 @@ def test_a_coarse_map_is_enlarged_bilinearly(size: tuple[int, int]) -> None:
 
 def test_colors_of_a_map_at_the_input_are_added_up() -> None:
     heatmap = torch.randn(3, 6, 7)
-    assert torch.equal(at_pixels(heatmap, (6, 7)), heatmap[0] + heatmap[1] + heatmap[2])
+    torch.testing.assert_close(at_pixels(heatmap, (6, 7)), heatmap[0] + heatmap[1] + heatmap[2])
 
 
 @pytest.mark.parametrize(
@@ -67,9 +68,9 @@ def test_the_center_is_the_highest_and_falls_outwards() -> None:
 
 def test_a_random_map_follows_from_its_seed_and_has_the_cells_asked_for() -> None:
     fine, coarse = random_map((40, 40), 5), random_map((40, 40), 5, (4, 4))
-    assert torch.equal(fine, random_map((40, 40), 5)) and not torch.equal(fine, random_map((40, 40), 6))
+    assert identical(fine, random_map((40, 40), 5)) and not identical(fine, random_map((40, 40), 6))
     drawn = torch.rand(4, 4, generator=torch.Generator().manual_seed(5))
-    assert torch.equal(coarse, at_pixels(drawn, (40, 40)))
+    assert identical(coarse, at_pixels(drawn, (40, 40)))
     with pytest.raises(ValueError, match="at least 1 pixel"):
         random_map((4, 4), 0, (0, 2))
 
@@ -88,7 +89,7 @@ def test_fills_are_the_mean_color_and_black() -> None:
     image = torch.randn(3, 6, 8)
     torch.testing.assert_close(replacement(image, "mean")[:, 2, 3], image.flatten(1).mean(dim=1))
     assert replacement(image, "black", BLACK)[:, 5, 7].tolist() == pytest.approx(BLACK)
-    assert torch.equal(replacement(image, "blur"), blurred(image))
+    assert identical(replacement(image, "blur"), blurred(image))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     assert [v * s + m for v, s, m in zip(black_level(mean, std), std, mean, strict=True)] == pytest.approx([0, 0, 0])
     with pytest.raises(ValueError, match="one value for each of the 3 colors"):

@@ -26,6 +26,7 @@ from normviz.evaluation.faithfulness.replacements import blurred, replacement
 from normviz.evaluation.faithfulness.road import NEIGHBORS, Road, impute, road
 from normviz.evaluation.pixels import at_pixels
 from tests.reference import evaluation as slow
+from tests.support.comparison import identical
 from tests.support.nets import pictures, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -81,7 +82,7 @@ def test_equal_pixels_follow_each_other_in_a_seeded_order() -> None:
     places = ranks(heatmap, seed=1)
     assert int(places[3, 4]) == 0 and int(places[5, 5]) == 899
     assert sorted(places.flatten().tolist()) == list(range(900))
-    assert torch.equal(places, ranks(heatmap, seed=1)) and not torch.equal(places, ranks(heatmap, seed=2))
+    assert identical(places, ranks(heatmap, seed=1)) and not identical(places, ranks(heatmap, seed=2))
     assert abs(float((places[:15] < 450).float().mean()) - 0.5) < 0.1  # not from the top down
 
 
@@ -211,7 +212,7 @@ def test_what_does_not_fit_is_refused() -> None:
 
 def test_the_score_between_two_pictures_lies_on_the_line() -> None:
     curve = Curve(np.array([0.0, 0.5, 1.0]), np.array([1.0, 0.5, 0.0]))
-    assert curve.at(0.25) == 0.75 and curve.area == 0.5
+    assert curve.at(0.25) == pytest.approx(0.75) and curve.area == pytest.approx(0.5)
 
 
 # --- drop and increase --------------------------------------------------------------------------------------------
@@ -238,7 +239,7 @@ def test_a_bright_map_keeps_everything_and_an_empty_one_nothing() -> None:
     full = kept_confidence(probe, torch.ones(3, 3), dark)
     assert full.before == pytest.approx(full.after) == pytest.approx(float(probe.logits[0].softmax(dim=0)[2]))
     empty = kept_confidence(probe, torch.zeros(3, 3), dark)
-    assert empty.after == pytest.approx(float(probe.ask(dark[None], 0, True)))
+    assert empty.after == pytest.approx(float(probe.score_at(dark[None], 0, True)))
 
 
 def test_drop_and_increase_by_hand() -> None:
@@ -256,7 +257,7 @@ def test_imputed_pixels_are_those_of_the_dense_system(share: float) -> None:
     hole = random_map((9, 11), 4) < share
     found = impute(image, hole, noise=0)
     np.testing.assert_allclose(found.numpy(), slow.impute(image.numpy(), hole.numpy()), rtol=0, atol=1e-10)
-    assert torch.equal(found[:, ~hole], image[:, ~hole])
+    assert identical(found[:, ~hole], image[:, ~hole])
 
 
 def test_one_pixel_becomes_the_weighted_mean_of_its_neighbors() -> None:
@@ -280,10 +281,10 @@ def test_a_plain_or_evenly_rising_picture_is_found_again() -> None:
 def test_noise_follows_from_its_seed_and_touches_removed_pixels_only() -> None:
     image, hole = torch.zeros(3, 40, 40, dtype=torch.float64), center_map((40, 40)) > 0.3
     one, same, other = (impute(image, hole, 0.1, seed) for seed in (1, 1, 2))
-    assert torch.equal(one, same) and not torch.equal(one, other)
+    assert identical(one, same) and not identical(one, other)
     assert not one[:, ~hole].any()
     assert float(one[:, hole].std()) == pytest.approx(0.1, rel=0.1)
-    assert not image.any() and torch.equal(impute(image, torch.zeros_like(hole)), image)
+    assert not image.any() and identical(impute(image, torch.zeros_like(hole)), image)
     with pytest.raises(ValueError, match="at least one pixel that is left"):
         impute(image, torch.ones_like(hole))
 

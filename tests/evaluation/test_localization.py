@@ -61,26 +61,25 @@ def test_a_batch_is_its_maps_one_by_one() -> None:
     )  # fmt: skip
     for measure in measures:
         one_by_one = torch.stack([measure(a, b) for a, b in cases()])
-        assert torch.equal(measure(maps, masks), one_by_one)
-        assert torch.equal(measure(maps.view(3, 4, *SIZE), masks.view(3, 4, *SIZE)).flatten(), one_by_one)
+        torch.testing.assert_close(measure(maps, masks), one_by_one)
+        torch.testing.assert_close(measure(maps.view(3, 4, *SIZE), masks.view(3, 4, *SIZE)).flatten(), one_by_one)
         for one, expected in zip(measure(maps, masks[0]), (measure(a, masks[0]) for a, _ in cases()), strict=True):
-            assert torch.equal(one, expected)
+            torch.testing.assert_close(one, expected)
     cells = torch.arange(12) % 4
     expected = torch.stack([grid_pointing(a, int(cell)) for (a, _), cell in zip(cases(), cells, strict=True)])
-    assert torch.equal(grid_pointing(maps, cells), expected)
+    torch.testing.assert_close(grid_pointing(maps, cells), expected)
 
 
 def test_the_perfect_map_scores_one() -> None:
     mask = box(2, 3, 7, 9)
     heatmap = mask.double() - 3 * (~mask).double()  # evidence against the rest changes nothing
-    assert pointing(heatmap, mask) == energy_inside(heatmap, mask) == 1
-    assert best_iou(heatmap, mask).iou == best_iou(heatmap, mask).threshold == 1
+    assert pointing(heatmap, mask) == 1 and float(energy_inside(heatmap, mask)) == pytest.approx(1)
+    assert float(best_iou(heatmap, mask).iou) == pytest.approx(1) and best_iou(heatmap, mask).threshold == 1
     for cell in range(4):
         row, column = divmod(cell, 2)
         quarter = box(6 * row, 8 * column, 6 * row + 6, 8 * column + 8)
-        assert [float(grid_pointing(quarter.double(), other)) for other in range(4)] == [
-            float(other == cell) for other in range(4)
-        ]
+        expected = [float(other == cell) for other in range(4)]
+        assert [float(grid_pointing(quarter.double(), other)) for other in range(4)] == pytest.approx(expected)
 
 
 def test_the_map_of_everything_but_the_object_scores_nothing() -> None:
@@ -96,7 +95,7 @@ def test_a_uniform_map_scores_the_objects_share_of_the_picture(level: float) -> 
     assert float(energy_inside(heatmap, mask)) == share
     assert float(pointing(heatmap, mask)) == share
     assert float(best_iou(heatmap, mask).iou) == share and best_iou(heatmap, mask).threshold == 1
-    assert [float(grid_pointing(heatmap, cell)) for cell in range(4)] == [0.25] * 4
+    assert [float(grid_pointing(heatmap, cell)) for cell in range(4)] == pytest.approx([0.25] * 4, rel=1e-6)
 
 
 @pytest.mark.parametrize("heatmap", [torch.zeros(SIZE), -torch.ones(SIZE)])

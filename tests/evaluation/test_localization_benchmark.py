@@ -30,16 +30,17 @@ from normviz.evaluation.localization.benchmark import (
 from normviz.evaluation.localization.measures import energy_inside, grid_pointing, pointing
 from normviz.evaluation.localization.questions import KINDS, MOSAIC, Kind, Questions, make_questions
 from normviz.evaluation.localization.report import Report, in_words, markdown, read, write
-from normviz.html.localization import outline, tile
 from normviz.images import resize_map
 from normviz.models import catalog
 from normviz.models.catalog import load_classifier
 from normviz.models.embedded import Measured, write_weights
 from normviz.models.residual import Norm, ResidualNet
+from normviz.prints.localization import outline, tile
 from normviz.registry import get, methods
 from normviz.scenes import CLASSES, SIZE, make_scene
 from normviz.ui.pages import localization as page
 from tests.pages.test_pages import errors, open_page, words
+from tests.support.comparison import identical
 
 FAST = ["saliency", "grad_cam", "layer_cam"]
 
@@ -63,8 +64,8 @@ def assets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def test_more_questions_begin_with_the_same_ones(kind: Kind) -> None:
     few, more = make_questions(kind, 2), make_questions(kind, 3).first(2)
     assert few.scenes == more.scenes == 2 and len(few) == 2 * few.each
-    assert torch.equal(few.images, more.images) and torch.equal(few.labels, more.labels)
-    assert torch.equal(few.masks, more.masks) and few.masks.flatten(1).any(dim=1).all()
+    assert identical(few.images, more.images) and identical(few.labels, more.labels)
+    assert identical(few.masks, more.masks) and few.masks.flatten(1).any(dim=1).all()
 
 
 def test_in_scenes_of_several_objects_any_of_them_is_asked_about() -> None:
@@ -72,7 +73,7 @@ def test_in_scenes_of_several_objects_any_of_them_is_asked_about() -> None:
     for index, label in enumerate(asked.labels.tolist()):
         scene = make_scene(100 + index, objects=3)
         place = [item.label for item in scene.items].index(label)
-        assert place == (100 + index) % 3 and torch.equal(asked.masks[index], scene.items[place].mask)
+        assert place == (100 + index) % 3 and identical(asked.masks[index], scene.items[place].mask)
 
 
 def test_each_cell_of_a_mosaic_is_asked_about_its_own_class() -> None:
@@ -103,9 +104,11 @@ def test_a_run_is_the_same_as_scene_by_scene(kind: Kind, assets: Path, monkeypat
     for image, label in zip(asked.images, asked.labels.tolist(), strict=True):
         images = replace(classifier, size=size[0]).prepare(image)
         expected.append(resize_map(grad_cam(Probe(classifier.model, images, label))[0], size))
-    found = maps_of(get("grad_cam"), probes_of(classifier, asked))
+    found = maps_of(get("grad_cam", "attribution"), probes_of(classifier, asked))
     assert torch.allclose(found, torch.stack(expected), atol=1e-5)
-    (result,) = (r for r in run(jobs([get("grad_cam")], [classifier], {kind: asked})) if r.network != ANY)
+    (result,) = (
+        r for r in run(jobs([get("grad_cam", "attribution")], [classifier], {kind: asked})) if r.network != ANY
+    )
     for row in result.rows:
         measured = {"pointing": pointing, "energy": energy_inside, "grid": energy_inside}.get(row.measure)
         if measured is not None:
@@ -134,7 +137,7 @@ def test_baselines_know_nothing_and_score_so() -> None:
 
 def test_progress_rises_to_one_and_can_cancel(assets: Path) -> None:
     asked: dict[Kind, Questions] = {"one": make_questions("one", 4)}
-    todo = jobs([get(name) for name in FAST], [load_classifier("scenes")], asked)
+    todo = jobs([get(name, "attribution") for name in FAST], [load_classifier("scenes")], asked)
     shares: list[float] = []
     results = list(run(todo, shares.append))
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1) and len(results) == len(todo)
@@ -157,14 +160,16 @@ def test_slow_methods_get_fewer_scenes(assets: Path) -> None:
     assert set(counts) == {method.name for method in methods("attribution")}
     assert counts["grad_cam"] == 20 and counts["score_cam"] == 4
     assert all(name in counts for name in benchmark.HARDEST), "a name that no method has"
-    assert counts["rise"] == 2 and share_of(get("rise"), "grid") is None
+    assert counts["rise"] == 2 and share_of(get("rise", "attribution"), "grid") is None
 
 
 def test_what_a_method_refuses_is_a_result_and_a_network_of_photos_is_refused(assets: Path) -> None:
     asked: dict[Kind, Questions] = {"one": make_questions("one", 4)}
     classifier = load_classifier("scenes")
     smooth = replace(classifier, model=torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.GELU(), _Mean()))
-    results = list(run(jobs([get("guided_backprop"), get("grad_cam")], [smooth], asked)))[len(BASELINES) :]
+    results = list(run(jobs([get("guided_backprop", "attribution"), get("grad_cam", "attribution")], [smooth], asked)))[
+        len(BASELINES) :
+    ]
     assert "ReLU" in results[0].refused and not results[0].rows
     assert not results[1].refused and results[1].rows
     with pytest.raises(ValueError, match="other classes than those of the scenes"):
@@ -207,12 +212,12 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
 
 def test_the_ranking_in_words() -> None:
     said = in_words(made(), "one", "pointing", TITLES)
-    assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74 %, Saliency 45 %."
+    assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74%, Saliency 45%."
     assert said[1] == (
-        "A spot at the center of the picture reaches 50 %. Clearly better on every network: no method. "
+        "A spot at the center of the picture reaches 50%. Clearly better on every network: no method. "
         "Clearly better on none: Saliency."
     )
-    assert "best with batch norm (70 %) and worst with no normalization (49 %)" in said[2]
+    assert "best with batch norm (70%) and worst with no normalization (49%)" in said[2]
     assert in_words(made(), "grid", "grid", TITLES) == ["Nothing was measured on these scenes."]
 
 
@@ -326,7 +331,7 @@ def test_the_page_shows_the_report_that_ships(assets: Path) -> None:
         test = open_page("localization", kind=kind)
         assert not test.exception and not errors(test), words(test)
     test = open_page("localization", measure="Energy inside")
-    assert "Grad-CAM 74 %" in " ".join(text.value for text in test.markdown)
+    assert "Grad-CAM 74%" in " ".join(text.value for text in test.markdown)
 
 
 def test_without_networks_the_page_says_so(assets: Path) -> None:

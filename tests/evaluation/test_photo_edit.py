@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from normviz.evaluation.photo_edit import BLUR, FILLS, Fill, enlarge, fill, strongest
+from tests.support.comparison import identical
 
 
 def picture(height: int = 24, width: int = 30, seed: int = 0) -> Tensor:
@@ -28,23 +29,23 @@ def test_outside_the_region_nothing_changes_and_inside_something_does(how: Fill)
     kept = image.clone()
     mask = box(image, 0, 5, 9, 20)  # touches the picture's border
     filled = fill(image, mask, how)
-    assert filled.dtype == torch.uint8 and torch.equal(filled[:, ~mask], image[:, ~mask])
+    assert filled.dtype == torch.uint8 and identical(filled[:, ~mask], image[:, ~mask])
     assert (filled[:, mask] != image[:, mask]).float().mean() > 0.9
-    assert torch.equal(image, kept)
-    assert torch.equal(fill(image, torch.zeros_like(mask), how), image)
+    assert identical(image, kept)
+    assert identical(fill(image, torch.zeros_like(mask), how), image)
 
 
 @pytest.mark.parametrize("how", FILLS)
 def test_a_constant_picture_stays_constant(how: Fill) -> None:
     image = torch.tensor([7, 130, 255], dtype=torch.uint8)[:, None, None].expand(3, 20, 16).contiguous()
-    assert torch.equal(fill(image, box(image, 0, 2, 15, 16), how), image)
+    assert identical(fill(image, box(image, 0, 2, 15, 16), how), image)
 
 
 def test_the_mean_is_that_of_the_pixels_outside() -> None:
     image = picture()
     mask = box(image, 3, 3, 20, 25)
     expected = image[:, ~mask].double().mean(dim=1).round()
-    assert torch.equal(fill(image, mask, "mean")[:, mask].double(), expected[:, None].expand(3, int(mask.sum())))
+    assert identical(fill(image, mask, "mean")[:, mask].double(), expected[:, None].expand(3, int(mask.sum())))
 
 
 def ramp(height: int, width: int, down: int, right: int) -> Tensor:
@@ -57,7 +58,7 @@ def test_inpainting_continues_a_ramp_exactly() -> None:
     hole = box(image, 4, 5, 20, 27) & ~box(image, 8, 9, 11, 12)
     image_with_hole = image.clone()
     image_with_hole[:, hole] = 0
-    assert torch.equal(fill(image_with_hole, hole, "inpaint"), image)
+    assert identical(fill(image_with_hole, hole, "inpaint"), image)
 
 
 def test_inpainting_at_the_border_has_no_flow_through_it() -> None:
@@ -65,10 +66,10 @@ def test_inpainting_at_the_border_has_no_flow_through_it() -> None:
     hole = box(image, 0, 4, 24, 25)  # from the upper to the lower border, along which the ramp is constant
     image_with_hole = image.clone()
     image_with_hole[:, hole] = 0
-    assert torch.equal(fill(image_with_hole, hole, "inpaint"), image)
+    assert identical(fill(image_with_hole, hole, "inpaint"), image)
     corner = box(image, 0, 0, 24, 10)  # one side known only: its column goes on
     expected = image[:, :, 10:11].expand(3, 24, 10)
-    assert torch.equal(fill(image, corner, "inpaint")[:, :, :10], expected)
+    assert identical(fill(image, corner, "inpaint")[:, :, :10], expected)
 
 
 def test_each_inpainted_pixel_is_the_mean_of_its_neighbors() -> None:
@@ -94,9 +95,9 @@ def test_the_blur_of_a_point_is_a_gaussian() -> None:
 
 def test_the_strongest_part_of_a_map() -> None:
     heatmap = torch.arange(100.0).view(10, 10) - 90
-    assert torch.equal(strongest(heatmap, 0.05), heatmap > 4)
-    assert torch.equal(strongest(heatmap, 0.5), heatmap > 0)  # evidence against is never part of it
-    assert torch.equal(strongest(heatmap, 1e-9), heatmap == 9)
+    assert identical(strongest(heatmap, 0.05), heatmap > 4)
+    assert identical(strongest(heatmap, 0.5), heatmap > 0)  # evidence against is never part of it
+    assert identical(strongest(heatmap, 1e-9), heatmap == 9)
     assert strongest(torch.ones(10, 10), 0.2).sum() == 20
 
 

@@ -20,6 +20,7 @@ from normviz.evaluation.baselines import sobel_map
 from normviz.evaluation.pixels import at_pixels
 from normviz.evaluation.sanity_check import FEWEST, alike, groups, randomized, sanity_check, spearman
 from normviz.models.residual import ResidualNet
+from tests.support.comparison import identical
 from tests.support.nets import pictures, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -59,22 +60,22 @@ def test_weights_are_drawn_like_the_trained_ones_on_a_copy_that_shares_nothing()
     buffers, own_buffers = dict(net.named_buffers()), dict(own.named_buffers())
     for name, tensor in theirs.items():
         assert mine[name].data_ptr() != tensor.data_ptr()
-        assert torch.equal(mine[name], tensor) == (name.split(".")[0] not in ("conv2", "bn1")), name
+        assert identical(mine[name], tensor) == (name.split(".")[0] not in ("conv2", "bn1")), name
     assert all(own_buffers[name].data_ptr() != tensor.data_ptr() for name, tensor in buffers.items())
-    assert all(torch.equal(own_buffers[name], tensor) for name, tensor in buffers.items())
+    assert all(identical(own_buffers[name], tensor) for name, tensor in buffers.items())
     weight, trained = mine["conv2.weight"], theirs["conv2.weight"].detach()
     error = 4 * float(trained.std()) / math.sqrt(trained.numel())
     assert float(weight.mean()) == pytest.approx(float(trained.mean()), abs=error)
     assert float(weight.std()) == pytest.approx(float(trained.std()), rel=0.15)
-    assert all(torch.equal(tensor, net.state_dict()[name]) for name, tensor in before.items())
+    assert all(identical(tensor, net.state_dict()[name]) for name, tensor in before.items())
 
 
 def test_a_seed_gives_the_same_weights_whatever_else_is_random() -> None:
     net = relu_net()
     one, other = randomized(net, ["conv2"], 1), randomized(net, ["fc", "conv2"], 1)
-    assert torch.equal(one.get_parameter("conv2.weight"), other.get_parameter("conv2.weight"))
+    assert identical(one.get_parameter("conv2.weight"), other.get_parameter("conv2.weight"))
     third = randomized(net, ["conv2"], 2)
-    assert not torch.equal(one.get_parameter("conv2.weight"), third.get_parameter("conv2.weight"))
+    assert not identical(one.get_parameter("conv2.weight"), third.get_parameter("conv2.weight"))
 
 
 # --- the check ----------------------------------------------------------------------------------------------------
@@ -110,7 +111,7 @@ def test_the_network_that_is_asked_about_stays_as_it_was() -> None:
     before = copy.deepcopy(net.state_dict())
     probe = Probe(net, pictures(), 1, "conv2")
     sanity_check(probe, {"it": guided_backprop}, progress=shares.append)
-    assert net.training and all(torch.equal(tensor, net.state_dict()[name]) for name, tensor in before.items())
+    assert net.training and all(identical(tensor, net.state_dict()[name]) for name, tensor in before.items())
     assert not any(module._forward_pre_hooks for module in net.modules())
     assert shares == sorted(shares) and shares[-1] == 1
 

@@ -24,6 +24,7 @@ from normviz.experiments.drawbacks.taylor import Path, along, directions
 from normviz.experiments.results import BarChart
 from normviz.models.catalog import Classifier
 from normviz.registry import get
+from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -190,7 +191,7 @@ def test_two_copies_lie_where_their_masks_say() -> None:
     for image in (wide, wide.transpose(1, 2)):
         picture, masks = twice(image)
         _, height, width = image.shape
-        assert torch.equal(picture[:, masks[0]], image.flatten(1))
+        assert identical(picture[:, masks[0]], image.flatten(1))
         copy = picture[:, masks[1]].view(3, round(0.8 * height), round(0.8 * width)).float()
         small = nn.functional.interpolate(image[None].float(), size=copy.shape[1:], mode="bilinear", antialias=True)[0]
         assert (copy.flip(2) - small).abs().max() <= 0.5
@@ -230,8 +231,8 @@ def test_what_counts_as_lit() -> None:
 
 def test_alike_is_both_correlations() -> None:
     probe = Probe(relu_net(), pictures(1), 2, "bn2")
-    one, other = make_map(get("layer_cam"), probe), make_map(get("saliency"), probe)
-    assert alike(one, one, (12, 12)) == (1.0, 1.0)
+    one, other = make_map(get("layer_cam", "attribution"), probe), make_map(get("saliency", "attribution"), probe)
+    assert alike(one, one, (12, 12)) == pytest.approx((1.0, 1.0), abs=1e-12)
     assert -1 <= alike(one, other, (12, 12))[0] < 1
 
 

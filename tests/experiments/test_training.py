@@ -33,6 +33,7 @@ from normviz.paths import ASSETS
 from normviz.scenes import CLASSES, HANS, SIZE, Scenes, make_scenes, make_unknowns
 from scripts import train_scenes
 from scripts.confidence import auroc
+from tests.support.comparison import identical
 
 SHORT = Recipe(steps=4, batch=8, nothing=2, rate=1e-3)
 
@@ -76,10 +77,10 @@ def test_a_step_is_adamw_on_the_stated_loss(scenes: Scenes, clutter: Tensor, mon
     monkeypatch.setattr(training, "to_input", lambda images: to_input(images).double())
     first = next(train(model, scenes, clutter, scenes, replace(SHORT, norm="group")))
     labels = [
-        next(int(scenes.labels[i]) for i in range(len(scenes)) if torch.equal(scenes.images[i], image))
+        next(int(scenes.labels[i]) for i in range(len(scenes)) if identical(scenes.images[i], image))
         for image in seen[0][:8]
     ]
-    assert all(any(torch.equal(image, other) for other in clutter) for image in seen[0][8:]) and len(seen[0]) == 10
+    assert all(any(identical(image, other) for other in clutter) for image in seen[0][8:]) and len(seen[0]) == 10
     wanted = F.one_hot(torch.tensor(labels), 8).double()
     wanted = torch.cat([0.95 * wanted + 0.05 / 8, torch.full((2, 8), 1 / 8, dtype=torch.float64)])
     logits = by_hand.train()(to_input(seen[0]).double())
@@ -113,7 +114,7 @@ def test_a_training_may_stop_at_any_step(scenes: Scenes, clutter: Tensor) -> Non
     assert at.share == 0.25 and at.tested is None
     assert not model.training and model.get_submodule("stem.0.norm").num_batches_tracked == 1
     steps.close()  # type: ignore[attr-defined]
-    assert torch.equal(torch.get_rng_state(), before)
+    assert identical(torch.get_rng_state(), before)
     with pytest.raises(StopIteration):
         next(steps)
 
@@ -146,7 +147,7 @@ def test_varied_scenes_keep_their_pixels() -> None:
                 for negative in (False, True)
                 for order in ((0, 1, 2), (0, 2, 1), (1, 0, 2), (1, 2, 0), (2, 0, 1), (2, 1, 0))
             }
-            found = [key for key, view in views.items() if torch.equal(view, other)]
+            found = [key for key, view in views.items() if identical(view, other)]
             assert len(found) == 1
             kinds.add(found[0][:2])
         assert len(kinds) == (16 if turn else 1)

@@ -1,4 +1,4 @@
-"""Networks in memory: at most two big ones, each loaded once, none torn down while somebody uses it."""
+"""The model cache: at most two large networks, each loaded once, none released while in use."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ import torch
 from torch import nn
 
 from normviz.attribution import Probe, grad_cam
-from normviz.models.model_cache import BIG, MOST_BIG, Resident, weigh
+from normviz.models.model_cache import LARGE_BYTES, MAX_LARGE, ModelCache, memory_size
 
-SMALL, LARGE = 10, 1000  # numbers of a layer's weights
+SMALL, LARGE = 10, 1000  # number of weights
 
 
 def net(size: int) -> tuple[nn.Module, tuple[str, ...]]:
     return nn.Linear(size, 1, bias=False), ("a",)
 
 
-def resident() -> Resident:
-    return Resident(big=2000, most=2, small=100)
+def resident() -> ModelCache:
+    return ModelCache(large=2000, max_large=2, small_total=100)
 
 
 def test_weight_is_that_of_parameters_and_buffers_and_shared_memory_counts_once() -> None:
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
-    assert weigh(model) == 4 * (12 + 4 + 4 + 4 + 4 + 4) + 8
+    assert memory_size(model) == 4 * (12 + 4 + 4 + 4 + 4 + 4) + 8
     twin = nn.Linear(3, 4)
     twin.weight = model[0].weight  # type: ignore[assignment]
-    assert weigh(nn.ModuleList([model, twin])) == weigh(model) + 16
-    assert weigh(nn.Linear(5, 1, bias=False).half()) == 10
-    assert (BIG, MOST_BIG) == (40_000_000, 2)
+    assert memory_size(nn.ModuleList([model, twin])) == memory_size(model) + 16
+    assert memory_size(nn.Linear(5, 1, bias=False).half()) == 10
+    assert (LARGE_BYTES, MAX_LARGE) == (40_000_000, 2)
 
 
 def test_the_longest_unused_big_network_is_dropped_and_its_memory_freed() -> None:
@@ -64,13 +64,13 @@ def test_who_still_uses_a_dropped_network_keeps_it_and_gets_the_same_again() -> 
     for name in "bc":
         kept.get(name, lambda: net(LARGE))
     assert "a" not in kept
-    assert used(torch.ones(1, LARGE)).shape == (1, 1)  # nothing was torn down
+    assert used(torch.ones(1, LARGE)).shape == (1, 1)  # it was not released
     again = kept.get("a", lambda: net(SMALL))
     assert again == (used, facts) and "a" in kept and "b" not in kept
 
 
 def test_a_network_that_was_explained_can_go() -> None:
-    kept = Resident(big=10, most=1)
+    kept = ModelCache(large=10, max_large=1)
     model, _ = kept.get(
         "a", lambda: (nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten()), 0)
     )

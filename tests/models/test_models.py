@@ -1,4 +1,4 @@
-"""The residual network, its file, the catalog, and the classifier that comes with the project."""
+"""The residual network, its weight file, the catalog, and the embedded classifier."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from normviz.models.embedded import MEAN, STD, Measured, read_measured, read_wei
 from normviz.models.residual import NORMS, Norm, ResidualBlock, ResidualNet, ScaledStandardizedConv2d
 from normviz.paths import ASSETS
 from normviz.samples import load_sample
+from tests.support.comparison import identical
 from tests.support.stand_in import CLASSES, write_stand_in
 
 WEIGHTS = ASSETS / "photos_batch.safetensors"
@@ -64,7 +65,7 @@ def test_a_block_starts_as_its_shortcut() -> None:
     block = ResidualNet(3, "batch", widths=(8, 8, 8, 8)).get_submodule("stage2.1")
     assert isinstance(block, ResidualBlock)
     x = torch.rand(1, 8, 5, 5)
-    assert torch.equal(block.eval()(x), x)
+    assert identical(block.eval()(x), x)
 
 
 def test_scaled_weight_standardization_keeps_the_scale() -> None:
@@ -100,10 +101,10 @@ def test_weights_survive_the_file(norm: Norm, tmp_path: Path) -> None:
     for key, value in model.state_dict().items():
         kept = again.state_dict()[key]
         assert kept.dtype == value.dtype
-        assert torch.equal(kept, value.half().float() if value.is_floating_point() else value)
+        assert identical(kept, value.half().float() if value.is_floating_point() else value)
     write_weights(path, again, classes, measured)  # writing what was read changes nothing
     for key, value in again.state_dict().items():
-        assert torch.equal(read_weights(path)[0].state_dict()[key], value)
+        assert identical(read_weights(path)[0].state_dict()[key], value)
 
 
 # ---------------------------------------------------------------------------------------- the catalog
@@ -124,11 +125,11 @@ def test_only_what_is_installed_is_offered(tmp_path: Path, monkeypatch: pytest.M
 
 def test_weights_that_were_never_measured_are_refused(tmp_path: Path) -> None:
     path = write_stand_in(tmp_path)
-    with pytest.raises(ValueError, match=r"never measured at 96 pixels; run .*--measure-only"):
+    with pytest.raises(ValueError, match=r"not measured at 96 pixels; run .*--measure-only"):
         read_classifier(path, "photos", "a stand-in", size=96)
     model, classes = read_weights(path)
     write_weights(path, model, classes)
-    with pytest.raises(ValueError, match=f"never measured at {SIZE} pixels"):
+    with pytest.raises(ValueError, match=f"not measured at {SIZE} pixels"):
         read_classifier(path, "photos", "a stand-in")
 
 
@@ -155,24 +156,24 @@ def test_class_names(stand_in: Classifier) -> None:
     assert [stand_in.index(name) for name in CLASSES] == [0, 1, 2]
     assert [stand_in.index(name) for name in ("CAT", "chain_saw", "french-horn", " Chainsaw")] == [0, 1, 2, 1]
     for name in ("dog", "", "ca", "1"):
-        with pytest.raises(ValueError, match=r"knows no class .*; choose one of cat, chain saw, French horn"):
+        with pytest.raises(ValueError, match=r"has no class .*; choose one of cat, chain saw, French horn"):
             stand_in.index(name)
 
 
 def test_verdict(stand_in: Classifier) -> None:
     assert stand_in.threshold == 0.5
     known = stand_in.verdict(torch.tensor([0.02, 0.97, 0.01]))
-    assert (known.known, known.index, known.text) == (True, 1, "chain saw, 97 %")
+    assert (known.known, known.index, known.text) == (True, 1, "chain saw, 97%")
     assert known.probability == pytest.approx(0.97)
     assert stand_in.verdict(torch.tensor([0.5, 0.3, 0.2])).known
     unknown = stand_in.verdict(torch.tensor([0.3, 0.3, 0.4]))
     assert (unknown.known, unknown.index) == (False, 2)
     assert unknown.text == (
-        "Not sure: this may be none of the 3 classes it knows (cat, chain saw, French horn); "
-        "its best guess is French horn, at only 40 %"
+        "Not sure: this may be none of its 3 classes (cat, chain saw, French horn); "
+        "the best guess is French horn, with only 40%"
     )
-    assert stand_in.verdict(torch.tensor([0.9999, 0.0001, 0.0])).text == "cat, more than 99 %"
-    with pytest.raises(ValueError, match=r"there must be 3 probabilities; received \(1, 3\)"):
+    assert stand_in.verdict(torch.tensor([0.9999, 0.0001, 0.0])).text == "cat, more than 99%"
+    with pytest.raises(ValueError, match=r"must have shape \(3,\); received \(1, 3\)"):
         stand_in.verdict(torch.ones(1, 3) / 3)
     with pytest.raises(ValueError, match="must be finite"):
         stand_in.verdict(torch.full((3,), torch.nan))
@@ -181,15 +182,15 @@ def test_verdict(stand_in: Classifier) -> None:
 def test_a_verdict_where_nothing_was_measured_is_a_best_guess(stand_in: Classifier) -> None:
     unmeasured = replace(stand_in, threshold=None)
     seen = unmeasured.verdict(torch.tensor([0.3, 0.3, 0.4]))
-    assert (seen.known, seen.index, seen.text) == (True, 2, "best guess French horn, 40 %")
+    assert (seen.known, seen.index, seen.text) == (True, 2, "best guess French horn, 40%")
 
 
 def test_many_classes_are_counted_and_the_nearest_are_named(stand_in: Classifier) -> None:
     many = replace(stand_in, classes=("tench, Tinca tinca", "crane, bird", "crane, machine", *map(str, range(997))))
     seen = many.verdict(torch.full((1000,), 1e-3))
-    assert seen.text.startswith("Not sure: this may be none of the 1000 classes it knows; its best guess is tench, ")
+    assert seen.text.startswith("Not sure: this may be none of its 1000 classes; the best guess is tench, ")
     assert [many.index(name) for name in ("Tinca tinca", "tench", "tench, tinca tinca", "Machine")] == [0, 0, 0, 2]
-    with pytest.raises(ValueError, match="it has 1000 classes, the nearest: crane, bird; crane, machine"):
+    with pytest.raises(ValueError, match="it has 1000 classes, the closest: crane, bird; crane, machine"):
         many.index("crane")  # two classes have this name
 
 
@@ -234,7 +235,7 @@ def test_all_sizes_share_one_network() -> None:
         classifier = load_classifier("photos", size)
         assert classifier.model is load_classifier().model and classifier.size == size
         assert classifier.prepare(decode(load_sample("chelsea"))).shape == (1, 3, size, size)
-    with pytest.raises(ValueError, match="never measured at 100 pixels"):
+    with pytest.raises(ValueError, match="not measured at 100 pixels"):
         load_classifier("photos", 100)
 
 
@@ -248,4 +249,4 @@ def test_the_cat_is_called_a_cat() -> None:
 def test_it_says_so_when_it_does_not_know(name: str) -> None:
     classifier = load_classifier("photos")
     verdict = classifier.verdict(classifier.probabilities(decode(load_sample(name))))
-    assert not verdict.known and verdict.text.startswith("Not sure: this may be none of the 11 classes it knows")
+    assert not verdict.known and verdict.text.startswith("Not sure: this may be none of its 11 classes")

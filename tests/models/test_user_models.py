@@ -1,4 +1,4 @@
-"""Networks of one's own: what NORMVIZ_MODELS may name, what is read of them, and one sentence for each mistake."""
+"""User models: NORMVIZ_MODELS, optional attributes, and one sentence for each mistake."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from normviz.device import device
 from normviz.images import decode
 from normviz.models.catalog import load_classifier, models
 from normviz.models.embedded import MEAN, STD
-from normviz.models.user_models import VARIABLE, own_models
+from normviz.models.user_models import VARIABLE, user_models
 from normviz.samples import load_sample
 
 
@@ -44,7 +44,7 @@ def test_a_finished_classifier(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_nothing_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLE, "a=no.such.package:function")
-    assert own_models() == {"a": "no.such.package:function"}
+    assert user_models() == {"a": "no.such.package:function"}
     assert models()[-1].name == "a" and load_classifier("photos").name == "photos"
 
 
@@ -61,35 +61,41 @@ def test_nothing_is_imported_before_it_is_asked_for(monkeypatch: pytest.MonkeyPa
         ),
         (
             "a=tests.support.user_models:small, a=tests.support.user_models:plain",
-            "names 'a' twice; give every network a name of its own",
+            "defines 'a' twice; give each network its own name",
         ),
         (
             "photos=tests.support.user_models:small",
-            "NORMVIZ_MODELS names 'photos', which is taken; choose another name",
+            "NORMVIZ_MODELS defines 'photos', which already exists",
         ),
-        ("x=no.such:one", "the network 'x' cannot be made by no.such:one: ModuleNotFoundError: No module named 'no'"),
+        (
+            "x=no.such:one",
+            "'x' cannot be created by no.such:one: ModuleNotFoundError: No module named 'no'",
+        ),
         (
             "x=tests.support.user_models:absent",
-            "cannot be made by tests.support.user_models:absent: AttributeError: .* no attribute 'absent'",
+            "cannot be created by tests.support.user_models:absent: AttributeError: .* no attribute 'absent'",
         ),
         (
             "x=tests.support.user_models:failing",
-            "cannot be made by tests.support.user_models:failing: RuntimeError: no such file$",
+            "cannot be created by tests.support.user_models:failing: RuntimeError: no such file$",
         ),
         (
             "x=tests.support.user_models:nothing",
             "tests.support.user_models:nothing must return an nn.Module or a Classifier; it returned a str",
         ),
         ("x=tests.support.user_models:features", r"to logits \(1, classes\); it returned shape \(1, 4, 222, 222\)"),
-        ("x=tests.support.user_models:few_names", "gives 3 logits, so its classes must be 3 different names; it has 3"),
-        ("x=tests.support.user_models:flat", r"std of the network 'x' must be above 0; it is \(0.0, 1.0, 1.0\)"),
+        (
+            "x=tests.support.user_models:few_names",
+            "returns 3 logits, so it needs 3 distinct class names; received 3, 2",
+        ),
+        ("x=tests.support.user_models:flat", r"'x' must be above 0; received \(0.0, 1.0, 1.0\)"),
         (
             "x=tests.support.user_models:gray",
-            r"std of the network 'x' must be three numbers, one a color; it is \(1.0,\)",
+            r"std of the network 'x' must be three numbers, one per color; received \(1.0,\)",
         ),
         (
             "x=tests.support.user_models:sizeless",
-            "size of the network 'x' must be a whole number of pixels; it is 32.5",
+            r"size of the network 'x' must be a positive integer \(pixels\); received 32.5",
         ),
         ("x=tests.support.nets:pooled_net", r"the network 'x' must map images \(1, 3, 224, 224\) .*; it failed: "),
     ],

@@ -24,6 +24,7 @@ from normviz.normalization.methods.weight import scaled_weight_standardization
 from normviz.registry import get
 from tests.reference.normalization import blocks as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 W, GAMMA, BETA, GAMMA2, BETA2 = random(6, 6, seed=9), *(random(6, seed=seed) for seed in (1, 2, 3, 4))
 SHAPES = [(4, 6), (2, 3, 6)]
@@ -55,7 +56,7 @@ def _same(actual: object, expected: object) -> None:
 )
 def test_agrees_with_the_reference(name: str, arguments: dict[str, Any], shape: tuple[int, ...], eps: float) -> None:
     x = random(*shape) * 2 + 1
-    actual = get(name).function(x, layer, **arguments, eps=eps)
+    actual = get(name, "normalization").function(x, layer, **arguments, eps=eps)
     _same(actual, getattr(reference, name)(x, layer, **arguments, eps=eps))
 
 
@@ -120,7 +121,7 @@ EXPRESSIONS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "arguments"), EXPRESSIONS, ids=[name for name, _ in EXPRESSIONS])
 def test_the_expression_in_pytorch_is_the_function(name: str, arguments: dict[str, Any]) -> None:
-    method = get(name)
+    method = get(name, "normalization")
     expected = eval(method.torch, {"torch": torch, "F": F, "nn": nn, "math": math}, arguments)
     _same(method.function(**arguments), expected)
     assert len(method.torch) <= 160
@@ -137,7 +138,7 @@ def test_deep_norm_of_alpha_one_is_post_norm() -> None:
 
 def test_a_silent_layer_leaves_pre_norm_and_sandwich_as_they_are_but_not_post_norm() -> None:
     x = random(2, 3, 6) + 3
-    assert torch.equal(pre_norm(x, torch.zeros_like), x) and torch.equal(sandwich_norm(x, torch.zeros_like), x)
+    assert identical(pre_norm(x, torch.zeros_like), x) and identical(sandwich_norm(x, torch.zeros_like), x)
     _same(post_norm(x, torch.zeros_like), F.layer_norm(x, (6,)))
 
 
@@ -152,7 +153,7 @@ def test_the_sandwich_bounds_what_a_layer_adds() -> None:
 def test_adaptive_zero_starts_as_exactly_the_identity(shape: tuple[int, ...]) -> None:
     x, condition = random(*shape), random(shape[0], 3, seed=1)
     weight, bias = torch.zeros(18, 3, dtype=torch.float64), torch.zeros(18, dtype=torch.float64)
-    assert torch.equal(ada_layer_norm_zero(x, condition, weight, bias, layer), x)
+    assert identical(ada_layer_norm_zero(x, condition, weight, bias, layer), x)
     opened = bias.index_fill(0, torch.arange(12, 18), 1.0)  # gate 1, scale and shift 0: pre-LN
     _same(ada_layer_norm_zero(x, condition, weight, opened, layer), pre_norm(x, layer, eps=1e-6))
 
@@ -189,7 +190,7 @@ def test_the_variance_grows_by_the_square_of_alpha() -> None:
         beta = math.sqrt(1 + block * 0.25)  # the deviation that the sum should have grown to
         h = normalizer_free_block(h, lambda x, weight=weight: F.relu(x) @ weight.T, 0.5, beta)  # type: ignore[misc]
     assert variance == pytest.approx([1 + 0.25 * block for block in range(5)], rel=0.05)
-    assert torch.equal(normalizer_free_block(h, F.relu, 0.0), h)
+    assert identical(normalizer_free_block(h, F.relu, 0.0), h)
 
 
 def test_nothing_given_is_written() -> None:
@@ -202,7 +203,7 @@ def test_nothing_given_is_written() -> None:
     ada_layer_norm_zero(x, condition, weight, bias, layer)
     norm_placement(x, W, BETA)
     normalizer_free_block(x, layer)
-    assert all(torch.equal(a, b) for a, b in zip(given, copies, strict=True))
+    assert all(identical(a, b) for a, b in zip(given, copies, strict=True))
 
 
 def test_gradients() -> None:

@@ -19,6 +19,7 @@ from normviz.normalization.methods.channel import (
 from normviz.normalization.methods.layer import layer_norm
 from tests.reference import normalization as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 SHAPES = [(3, 4, 5), (3, 4, 2, 3), (2, 4, 2, 3, 2)]
 PARAMETERS = {
@@ -88,8 +89,10 @@ def test_a_threshold_is_a_floor_for_each_channel() -> None:
     x, threshold = random(2, 4, 3, 3), torch.tensor([-9.0, -0.5, 0.0, 9.0], dtype=torch.float64)
     y = filter_response_norm(x, threshold=threshold)
     _same(y[:, 0], filter_response_norm(x)[:, 0])
-    assert torch.equal(y[:, 2], filter_response_norm(x)[:, 2].relu()) and bool((y[:, 3] == 9).all())
-    assert bool((filter_response_norm(x[..., :1, :1], eps=0.0).abs() == 1).all())  # single values: their signs
+    _same(y[:, 2], filter_response_norm(x)[:, 2].relu())
+    assert bool((y[:, 3] == 9).all())
+    single = x[..., :1, :1]
+    _same(filter_response_norm(single, eps=0.0), single.sign())
 
 
 @pytest.mark.parametrize(("place", "other"), [(0, instance_norm), (1, layer_norm), (2, batch_norm)])
@@ -111,7 +114,7 @@ def test_equal_logits_are_the_default_and_a_common_shift_of_them_changes_nothing
 @each_shape
 def test_global_response_norm_starts_as_the_identity(shape: tuple[int, ...]) -> None:
     x, zeros = random(*shape), torch.zeros(4, dtype=torch.float64)
-    assert torch.equal(global_response_norm(x), x) and torch.equal(global_response_norm(x, zeros, zeros), x)
+    assert identical(global_response_norm(x), x) and identical(global_response_norm(x, zeros, zeros), x)
     assert global_response_norm(x).data_ptr() != x.data_ptr()
 
 
@@ -133,7 +136,7 @@ def test_locality(name: str) -> None:
     moved = FUNCTIONS[name](x, weight) != FUNCTIONS[name](changed, weight)
     expected = torch.zeros_like(moved)
     expected[(1, 2) if name == "filter_response_norm" else 1] = True
-    assert torch.equal(moved, expected)
+    assert identical(moved, expected)
 
 
 @each_function
@@ -155,7 +158,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         lambda: filter_response_norm(torch.ones(2, 3, 4), threshold=torch.ones(2)),
         r"filter_response_norm needs threshold of shape \(3,\) here; received \(2,\)",
     ),
-    (lambda: switchable_norm(torch.ones(2, 3, 1, 1)), "switchable_norm needs more than one position per example"),
+    (lambda: switchable_norm(torch.ones(2, 3, 1, 1)), "switchable_norm needs more than one position per sample"),
     (
         lambda: switchable_norm(torch.ones(2, 3, 4), mean_weights=torch.ones(2)),
         r"switchable_norm needs mean_weights of shape \(3,\) here; received \(2,\)",

@@ -18,6 +18,7 @@ from normviz.normalization.analysis.identify import Match, matches, one_step_awa
 from normviz.normalization.analysis.view import view
 from normviz.normalization.patterns import group_index
 from tests.support.cases import per_group, random
+from tests.support.comparison import identical
 
 SHAPES: dict[Layout, tuple[int, ...]] = {"nc": (4, 6), "ntd": (4, 3, 6), "nchw": (4, 6, 2, 3), "ncdhw": (4, 6, 2, 3, 2)}
 POWERS = (1.0, 2.0, 3.0)
@@ -149,8 +150,8 @@ def test_nobody_has_named_these(choice: Choice) -> None:
 def test_one_step_away() -> None:
     near = {match.name: words for words, match in one_step_away(Choice("nchw", "hw", running=True), SHAPES["nchw"])}
     assert near == {
-        "Batch Normalization, at inference": "average over N as well",
-        "Instance Normalization": "use the batch's own statistics",
+        "Batch Normalization, at inference": "also average over N",
+        "Instance Normalization": "use the statistics of the batch",
     }
 
 
@@ -190,7 +191,7 @@ def test_formula(layout: Layout, axes: str) -> None:
     ("given", "words"),
     [
         (("nwhc", ""), "layout"), (("nchw", "hn"), "order"), (("nchw", "t"), "letters of nchw"),
-        (("nchw", "hw", 2), "only where it is shared"), (("nchw", "c", 0), "at least 1"),
+        (("nchw", "hw", 2), "1 unless axis"), (("nchw", "c", 0), "at least 1"),
         (("nc", "n", 1, True, 0.0), "above 0"), (("nc", "n", 1, True, 2.0, False, 0.0), "above 0"),
         (("nc", "", 1, True, 2.0, True), "at least one shared axis"),
     ],
@@ -225,4 +226,4 @@ def test_the_input_stays_as_it_is() -> None:
     x = data("nchw")
     kept = x.clone()
     compose(x, Choice("nchw", "chw", 2, running=True))
-    assert torch.equal(x, kept)
+    assert identical(x, kept)

@@ -15,6 +15,7 @@ from normviz.normalization.methods.conditional import ada_layer_norm, adaptive_i
 from normviz.normalization.methods.layer import layer_norm
 from tests.reference.normalization import conditional as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 
 def _same(actual: Tensor, expected: Tensor) -> None:
@@ -100,7 +101,7 @@ def test_no_gradient_flows_into_the_style() -> None:
     y = adaptive_instance_norm(content, style)
     gradients: tuple[Tensor | None, ...] = torch.autograd.grad(y.sum(), (content, style), allow_unused=True)
     assert gradients[0] is not None and gradients[1] is None
-    assert torch.equal(style, copy)
+    assert identical(style, copy)
 
 
 def test_spade_without_scale_and_shift_is_batch_norm() -> None:
@@ -132,7 +133,7 @@ def test_locality(name: str) -> None:
         expected[:, 2] = True
     else:
         expected[1, 2] = True
-    assert torch.equal(moved, expected)
+    assert identical(moved, expected)
 
 
 @each_call
@@ -149,7 +150,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adaptive_instance_norm(torch.ones(2, 3), torch.ones(2, 3)), "at least 3 axes"),
     (
         lambda: adaptive_instance_norm(torch.ones(2, 3, 4), torch.ones(1, 3, 4)),
-        r"as many examples and channels as the content, \(2, 3\); received a style of shape \(1, 3, 4\)",
+        r"the samples and channels of the content, \(2, 3\); received a style of shape \(1, 3, 4\)",
     ),
     (lambda: adaptive_instance_norm(torch.ones(2, 3, 4), torch.ones(2, 3, 1)), "needs more than one position"),
     (lambda: spade(torch.ones(2, 3, 4)), "spade needs an input of at least 4 axes"),

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from normviz.normalization.methods.layer import l2_norm, layer_norm, lp_norm, rms_norm
 from tests.reference.normalization import layer as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 SHAPES = [(4, 6), (2, 5, 6), (3, 6, 2, 4), (2, 6, 2, 3, 2)]
 
@@ -79,8 +80,8 @@ def test_zeros_stay_zeros_in_every_type() -> None:
     for dtype in (torch.float64, torch.float32, torch.bfloat16, torch.float16):
         x = torch.zeros(2, 6, dtype=dtype)
         for p in (1.0, 2.0, 3.0):
-            assert torch.equal(lp_norm(x, p), x)
-        assert torch.equal(l2_norm(x), x)
+            assert identical(lp_norm(x, p), x)
+        assert identical(l2_norm(x), x)
 
 
 @pytest.mark.parametrize("shape", [(4, 6), (2, 3, 6), (2, 6, 2, 2)])
@@ -90,9 +91,7 @@ def test_locality(shape: tuple[int, ...]) -> None:
     changed = x.clone()
     changed[(0,) * x.ndim] += 1
     moved = l2_norm(x) != l2_norm(changed)
-    assert int(moved.sum()) == 6 and torch.equal(
-        moved, lp_norm(x, 3.0, None, True) != lp_norm(changed, 3.0, None, True)
-    )
+    assert int(moved.sum()) == 6 and identical(moved, lp_norm(x, 3.0, None, True) != lp_norm(changed, 3.0, None, True))
     assert moved.any(2 if x.ndim == 3 else 1).sum() == 1
 
 

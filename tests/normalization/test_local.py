@@ -13,6 +13,7 @@ from normviz.normalization.methods import local
 from normviz.normalization.methods.local import divisive_norm, local_contrast_norm, local_response_norm
 from tests.reference.normalization import local as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 
 def _same(actual: Tensor, expected: Tensor) -> None:
@@ -81,8 +82,8 @@ def test_local_response_norm_without_a_weight_is_the_identity() -> None:
 def test_local_response_norm_in_pieces_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     x = random(5, 4, 3, 3)
     whole = local_response_norm(x)
-    monkeypatch.setattr(local, "_AT_ONCE", 80)  # two examples of 36 values
-    assert torch.equal(local_response_norm(x), whole)
+    monkeypatch.setattr(local, "_CHUNK", 80)  # two examples of 36 values
+    _same(local_response_norm(x), whole)
 
 
 def test_a_value_reaches_the_window_around_its_channel_only() -> None:
@@ -92,7 +93,7 @@ def test_a_value_reaches_the_window_around_its_channel_only() -> None:
     moved = local_response_norm(x, 3, 0.5) != local_response_norm(changed, 3, 0.5)
     expected = torch.zeros_like(moved)
     expected[0, 2:5, 1, 1] = True
-    assert torch.equal(moved, expected)
+    assert identical(moved, expected)
 
 
 # --- local contrast normalization ---------------------------------------------------------------------------------
@@ -153,7 +154,7 @@ def test_divisive_norm_is_weakened_by_the_pool_and_only_by_it() -> None:
     moved = divisive_norm(x) != divisive_norm(changed)
     expected = torch.zeros_like(moved)
     expected[0, :, 1, 1] = True
-    assert torch.equal(moved, expected)
+    assert identical(moved, expected)
 
 
 # --- gradients and sentences --------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from normviz.normalization.methods.recurrent import (
 from normviz.registry import get
 from tests.reference.normalization import recurrent as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 MASK = torch.tensor([[1, 1, 1, 1, 0], [1, 1, 0, 0, 0], [1, 1, 1, 1, 0], [1, 1, 1, 0, 0]], dtype=torch.bool)  # (4, 5)
 each_eps = pytest.mark.parametrize("eps", [1e-5, 0.5])
@@ -76,7 +77,7 @@ def test_the_kernel_sees_the_real_frames_alone() -> None:
     x = random(4, 5, 3) + 2
     y = recurrent_batch_norm(x, MASK, eps=0.5)
     _same(y[MASK], F.batch_norm(x[MASK], None, None, training=True, eps=0.5))
-    assert torch.equal(y[~MASK], torch.zeros_like(y[~MASK]))
+    assert identical(y[~MASK], torch.zeros_like(y[~MASK]))
     y = recurrent_batch_norm(x, MASK, per_step=True, eps=0.5)
     for t in range(4):
         _same(y[MASK[:, t], t], F.batch_norm(x[MASK[:, t], t], None, None, training=True, eps=0.5))
@@ -84,7 +85,7 @@ def test_the_kernel_sees_the_real_frames_alone() -> None:
 
 
 def test_the_pytorch_expression_is_the_same() -> None:
-    method, x = get("recurrent_batch_norm"), random(4, 5, 3) + 1
+    method, x = get("recurrent_batch_norm", "normalization"), random(4, 5, 3) + 1
     names = {"F": F, "x": x, "weight": random(3, seed=1), "bias": None, **method.settings()}
     _same(method.function(x, weight=names["weight"]), eval(method.torch, names))
 
@@ -98,7 +99,7 @@ def test_what_is_in_the_padding_does_not_matter(per_step: bool) -> None:
     clean = recurrent_batch_norm(x, MASK, w, b, per_step)
     for rubbish in (0.0, 1e6, float("nan")):
         spoiled = x.masked_fill(~MASK[..., None], rubbish)
-        assert torch.equal(recurrent_batch_norm(spoiled, MASK, w, b, per_step), clean)
+        assert identical(recurrent_batch_norm(spoiled, MASK, w, b, per_step), clean)
 
 
 @each_way
@@ -184,12 +185,12 @@ def test_locality(per_step: bool) -> None:
     changed = x.clone()
     changed[1, 1, 2] += 1.5
     mask = {"mask": MASK}
-    method = get("recurrent_batch_norm")
+    method = get("recurrent_batch_norm", "normalization")
     before, after = (apply(method, t, "ntd", sides=mask, per_step=per_step) for t in (x, changed))
     moved = before != after
     expected = torch.zeros_like(moved)
     expected[:, 1 if per_step else slice(None), 2] = True
-    assert torch.equal(moved, expected & MASK[..., None])
+    assert identical(moved, expected & MASK[..., None])
 
 
 @each_way
@@ -215,7 +216,7 @@ def test_nothing_given_is_written() -> None:
         recurrent_batch_norm(x, mask, per_step=per_step)
         batch_norm_rnn(x, w, random(8, 8), mask, per_step)
     batch_norm_lstm(x, w, u)
-    assert all(torch.equal(tensor, copy) for tensor, copy in zip((x, mask, w, u), copies, strict=True))
+    assert all(identical(tensor, copy) for tensor, copy in zip((x, mask, w, u), copies, strict=True))
 
 
 # --- sentences ----------------------------------------------------------------------------------------------------
@@ -232,7 +233,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: recurrent_batch_norm(_ones(1, 3, 4), per_step=True), r"step 1 of the batch .* add sequences, or set"),
     (lambda: recurrent_batch_norm(_ones(1, 1, 4)), r"more than one real frame .* the batch of shape \(1, 1, 4\)"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4), ~_ones(2, 3).bool()), r"mask of shape \(2, 3\) has none"),
-    (lambda: recurrent_batch_norm(_ones(2, 3, 4), _ones(2, 3)), "a mask of bool, true for real frames; received torch"),
+    (lambda: recurrent_batch_norm(_ones(2, 3, 4), _ones(2, 3)), "a bool mask, true for real frames; received torch"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4), LONE.T), r"needs mask of shape \(2, 3\) here; received \(3, 2\)"),
     (lambda: recurrent_batch_norm(_ones(2, 3)), "at least 3 axes"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4, 5)), r"an input \(N, T, D\); received shape \(2, 3, 4, 5\)"),

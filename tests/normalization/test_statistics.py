@@ -21,6 +21,7 @@ from normviz.normalization.analysis.statistics import (
 from normviz.normalization.patterns import count, describe_axes, group_index, kept_axes, order, shared_axes, sizes
 from normviz.registry import Value, get
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 SHAPES = {"nc": (5, 12), "ntd": (2, 5, 12), "nchw": (3, 12, 2, 4)}
 SIZES = {"g": 4, "b": 3}
@@ -73,8 +74,8 @@ def test_counts_of_a_small_batch() -> None:
 
 
 def test_sizes_are_the_whole_number_knobs_by_symbol() -> None:
-    assert sizes(get("group_norm"), {"num_groups": 4, "eps": 1e-5}) == {"g": 4}
-    assert sizes(get("layer_norm"), {"per_position": True, "eps": 1e-5}) == {}
+    assert sizes(get("group_norm", "normalization"), {"num_groups": 4, "eps": 1e-5}) == {"g": 4}
+    assert sizes(get("layer_norm", "normalization"), {"per_position": True, "eps": 1e-5}) == {}
 
 
 def test_kept_axes_come_in_the_order_of_the_groups() -> None:
@@ -95,7 +96,7 @@ def test_group_index_agrees_with_einops(pattern: str, layout: str) -> None:
     index = group_index(pattern, SHAPES[layout], layout, (), **SIZES)
     assert index.shape == SHAPES[layout] and index.dtype == torch.int64
     members = _members(index, pattern, layout)
-    assert torch.equal(members, torch.arange(len(members))[:, None].expand_as(members))
+    assert identical(members, torch.arange(len(members))[:, None].expand_as(members))
 
 
 @each_pattern
@@ -104,7 +105,7 @@ def test_a_part_of_the_group_index_is_that_part_of_the_whole(pattern: str, layou
     whole = group_index(pattern, shape, layout, (), **SIZES)
     parts: tuple[int | slice, ...] = (0, -1, slice(1, 3), slice(None), slice(None, None, 2))
     for index in product(parts, repeat=len(shape) - 1):
-        assert torch.equal(group_index(pattern, shape, layout, index, **SIZES), whole[index])
+        assert identical(group_index(pattern, shape, layout, index, **SIZES), whole[index])
 
 
 def test_a_part_of_a_huge_group_index_is_cheap() -> None:
@@ -178,10 +179,10 @@ def test_a_histogram_of_more_values_counts_an_even_sample(monkeypatch: pytest.Mo
     monkeypatch.setattr(statistics, "MOST_COUNTED", 4096)
     x = torch.arange(64.0).expand(300, 64)  # every channel its own value: the step 5 divides 19,200 values, 6 too: 7
     result = histogram(x, -0.5, 63.5, 64)
-    assert result.seen == -(-19_200 // 7) and result.sampled == result.seen / x.numel()
-    assert int(result.counts.sum()) == result.seen and result.outside == 0
+    assert result.counted == -(-19_200 // 7) and result.sampled == result.counted / x.numel()
+    assert int(result.counts.sum()) == result.counted and result.outside == 0
     assert result.counts.max() - result.counts.min() <= 1
-    assert torch.equal(result.counts, histogram(x, -0.5, 63.5, 64).counts)
+    assert identical(result.counts, histogram(x, -0.5, 63.5, 64).counts)
 
 
 @each_pattern
@@ -192,7 +193,7 @@ def test_group_histograms_agree_with_those_of_each_group(pattern: str, layout: s
     result = group_histograms(x, pattern, layout, -4.0, 4.0, 10, chosen, None, **SIZES)
     expected = [histogram(members[group], -4.0, 4.0, 10).counts.tolist() for group in chosen]
     assert result.counts.tolist() == expected
-    assert result.seen == result.size == 3 * members.shape[1]
+    assert result.counted == result.size == 3 * members.shape[1]
     first = group_histograms(x, pattern, layout, -4.0, 4.0, 10, None, None, **SIZES)
     assert len(first.counts) == min(64, len(members)) and first.counts[2].tolist() == expected[2]
 

@@ -14,6 +14,7 @@ from normviz.normalization.methods.training import adaptive_gradient_clipping, a
 from normviz.registry import get
 from tests.reference.normalization import training as reference
 from tests.support.cases import random
+from tests.support.comparison import identical
 
 FORMS: tuple[Literal["published", "optimizer"], ...] = ("published", "optimizer")
 
@@ -62,7 +63,7 @@ EXPRESSIONS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "arguments"), EXPRESSIONS, ids=[name for name, _ in EXPRESSIONS])
 def test_the_expression_in_pytorch_is_the_function(name: str, arguments: dict[str, Any]) -> None:
-    method = get(name)
+    method = get(name, "normalization")
     arguments = method.settings() | arguments
     expected = eval(method.torch, {"torch": torch, "F": F, "nn": nn}, arguments)
     _same(method.function(**arguments), expected)
@@ -77,7 +78,7 @@ def test_clipping_leaves_small_gradients_alone_and_shortens_long_ones_to_the_lim
     lengths = weight.norm(dim=1)
     gradient = F.normalize(random(3, 4, seed=1), dim=1) * (lengths * torch.tensor([0.001, 0.05, 7]))[:, None]
     clipped = adaptive_gradient_clipping(gradient, weight, 0.01)
-    assert torch.equal(clipped[0], gradient[0])
+    assert identical(clipped[0], gradient[0])
     _same(clipped.norm(dim=1)[1:], 0.01 * lengths[1:])
     _same(F.normalize(clipped, dim=1), F.normalize(gradient, dim=1))  # only the length changes
 
@@ -86,7 +87,7 @@ def test_a_unit_of_zeros_still_moves_and_one_without_gradient_stays() -> None:
     gradient = torch.stack([random(4), torch.zeros(4, dtype=torch.float64)])
     clipped = adaptive_gradient_clipping(gradient, torch.zeros(2, 4, dtype=torch.float64))
     assert float(clipped[0].norm()) == pytest.approx(0.01 * 1e-3)
-    assert torch.equal(clipped[1], torch.zeros(4, dtype=torch.float64))
+    assert identical(clipped[1], torch.zeros(4, dtype=torch.float64))
 
 
 def test_the_forms_of_decay_pull_gamma_to_one_and_to_zero() -> None:
@@ -132,7 +133,7 @@ def test_nothing_given_is_written() -> None:
     grad_norm(a, b, c, d)
     affine_decay(a, b)
     adaptive_gradient_clipping(gradient, weight)
-    assert all(torch.equal(x, y) for x, y in zip(given, copies, strict=True))
+    assert all(identical(x, y) for x, y in zip(given, copies, strict=True))
 
 
 def test_gradients() -> None:

@@ -11,20 +11,21 @@ import torch
 from numpy.typing import NDArray
 
 from normviz.models.catalog import load_classifier
-from normviz.registry import Method, get, methods
+from normviz.registry import Attribution, get, methods
 from normviz.samples import SAMPLES, load_sample
 from normviz.ui.inputs import target_picker
 from normviz.ui.inputs.photo import Photo, decoded
 from normviz.ui.maps.map_request import MapRequest, explain
 from normviz.ui.pages.cam import stage
 from tests.pages.test_pages import errors, open_page, words
+from tests.support.comparison import identical
 
 PAGE = "cam"
 SLOW = [method for method in methods("attribution") if method.slow]
 STEM = "stem 48 × 32 × 32"  # a layer with few channels
 
 
-def small(method: Method) -> dict[str, str]:
+def small(method: Attribution) -> dict[str, str]:
     """Knobs in a link with which a method that takes long takes a moment."""
     few = {"samples": "2", "steps": "2", "masks": "16", "window": "0.5", "stride": "0.5"}
     ranges = {knob.name: knob.range for knob in method.knobs if knob.range}
@@ -36,7 +37,7 @@ def small(method: Method) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("method", SLOW, ids=lambda method: method.name)
-def test_every_method_that_takes_long_draws_the_cat(method: Method) -> None:
+def test_every_method_that_takes_long_draws_the_cat(method: Attribution) -> None:
     test = open_page(PAGE, method=stage.title(method.name), **small(method))
     assert not test.exception
     assert not errors(test), words(test)
@@ -48,7 +49,7 @@ def test_every_method_that_takes_long_draws_the_cat(method: Method) -> None:
 def test_the_list_begins_with_maps_of_a_layer_and_ends_with_what_takes_long() -> None:
     listed = stage.listed()
     assert sorted(listed) == sorted(method.name for method in methods("attribution"))
-    kinds = [(get(name).slow, get(name).level == "input") for name in listed]
+    kinds = [(get(name, "attribution").slow, get(name, "attribution").level == "input") for name in listed]
     assert kinds == sorted(kinds)
     assert stage.title("score_cam") == "Score-CAM (takes long)" and stage.title("grad_cam") == "Grad-CAM"
 
@@ -98,8 +99,8 @@ def test_every_section_is_drawn(section: str, target: str) -> None:
     assert not test.exception and not errors(test), words(test)
     said = " ".join([*(caption.value for caption in test.caption), words(test), *(c.value for c in test.code)])
     expected = {
-        "formula": "The numbers of the strongest cell", "pooling": "The contributions add up to",
-        "layers": "Take stage", "Python": "probe = Probe(",
+        "formula": "The numbers of the strongest cell", "pooling": "The contributions sum to",
+        "layers": "Choose stage", "Python": "probe = Probe(",
     }  # fmt: skip
     assert expected[section] in said
 
@@ -114,7 +115,7 @@ def test_the_pooling_adds_up_to_the_logit_on_the_page() -> None:
 def test_a_blank_map_is_explained_and_a_layer_is_offered() -> None:
     test = open_page(PAGE, layer="stage1.0.conv1.conv 48 × 32 × 32")
     assert not test.exception and not errors(test)
-    assert "The map is blank" in words(test) and "add up to 0 or less" in words(test)
+    assert "The map is blank" in words(test) and "sum to 0 or less" in words(test)
     test.button(key="take-stage4").click().run()
     assert test.selectbox(key="layer").value == "stage4"
     assert "The map is blank" not in words(test)
@@ -138,7 +139,9 @@ def question(method: str, **asked: Any) -> MapRequest:
     classifier = load_classifier()
     layer = asked.pop("layer", "stage4")
     settings = get(method).settings(asked.pop("settings", {}))
-    return MapRequest(photo("chelsea"), classifier, get(method), classifier.index("cat"), layer, settings, **asked)
+    return MapRequest(
+        photo("chelsea"), classifier, get(method, "attribution"), classifier.index("cat"), layer, settings, **asked
+    )
 
 
 def run_script(asked: MapRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float32]:
@@ -187,7 +190,9 @@ def test_the_lines_of_python_name_every_method(method: str) -> None:
     names: dict[str, Any] = {}
     exec(compile("\n".join(line for line in source.splitlines() if "import" in line), "script", "exec"), names)
     assert callable(names[method])
-    assert ("layer=" in source) == (get(method).reads_layer and not get(method).takes("layers"))
+    assert ("layer=" in source) == (
+        get(method, "attribution").reads_layer and not get(method, "attribution").takes("layers")
+    )
 
 
 # Stopping
@@ -221,8 +226,8 @@ def test_a_stop_before_there_is_anything_is_said() -> None:
 def test_previews_reach_the_page_and_the_last_one_is_the_map() -> None:
     seen: list[NDArray[np.float32]] = []
     shown = explain(question("smooth_grad", settings={"samples": 9, "seed": 3}), lambda share: None, seen.append)
-    assert len(seen) >= 2 and not np.array_equal(seen[0], seen[-1])
-    assert np.array_equal(seen[-1], shown.raw)
+    assert len(seen) >= 2 and not identical(seen[0], seen[-1])
+    assert identical(seen[-1], shown.raw)
 
 
 # The ledger

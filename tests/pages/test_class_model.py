@@ -112,7 +112,7 @@ def test_the_command_writes_the_pictures(assets: Path, capsys: pytest.CaptureFix
 @pytest.mark.parametrize(
     ("line", "sentence"),
     [
-        ("--target wolf --out a.png", "knows no class 'wolf'"),
+        ("--target wolf --out a.png", "has no class 'wolf'"),
         ("--target cat --out a.jpg", "the name must end in .png"),
         ("--target cat --out a.png --steps 0", "steps must be at least 1"),
     ],

@@ -1,4 +1,4 @@
-"""Slow float64 versions of the attribution methods, written from the papers, one image and one loop at a time.
+"""Slow float64 references of attribution methods, written from the papers with explicit loops for one image.
 
 Each takes a network in inference mode, one image (C, H, W), a class and the name of a layer; the methods at the
 input ignore the layer. ReLU rules are written for networks given as a list of steps.
@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 def read_layer(model: nn.Module, image: Tensor, target: int, layer: str) -> tuple[Tensor, Tensor, Tensor]:
-    """A (K, h, w), dS_c/dA (K, h, w) and S_c, by finite care: the output is added to, not cut."""
+    """A (K, h, w), dS_c/dA (K, h, w) and S_c; a zero is added to the output, so the graph is not cut."""
     delta: list[Tensor] = []
     seen: list[Tensor] = []
 
@@ -94,7 +94,7 @@ def layer_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tenso
 
 
 def enlarge(cells: Tensor, height: int, width: int) -> Tensor:
-    """Bilinear enlargement of (h, w) with pixel centers aligned, edges repeated, cell by cell."""
+    """Bilinear enlargement of (h, w) with `align_corners=False`, cell by cell."""
     h, w = cells.shape
     rows: list[list[float]] = cells.tolist()
     out = [[0.0] * width for _ in range(height)]
@@ -143,14 +143,14 @@ def score_cam(model: nn.Module, image: Tensor, target: int, layer: str, conventi
 
 
 def _rule_backward(relevance: Tensor, entered: Tensor, rule: str) -> Tensor:
-    """What passes a ReLU downwards: the table of Springenberg et al. 2015, figure 1."""
+    """The gradient below a ReLU: the table of Springenberg et al. 2015, figure 1."""
     if rule == "deconvnet":
         return torch.where(relevance > 0, relevance, 0.0)
     return torch.where((relevance > 0) & (entered > 0), relevance, 0.0)
 
 
 def relu_rule(net: nn.Module, image: Tensor, target: int, rule: str) -> Tensor:
-    """Both ReLU rules on a `ReluNet`, its layers undone one after the other by their own Jacobians."""
+    """Both ReLU rules on a `ReluNet`, propagated layer by layer with explicit Jacobians."""
 
     def layer(name: str) -> nn.Module:
         return net.get_submodule(name)

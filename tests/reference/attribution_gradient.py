@@ -1,4 +1,4 @@
-"""Slow float64 versions of what reads gradients, written from the papers, as in `attribution`."""
+"""Slow float64 references of gradient methods, written from the papers, as in `attribution`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def hires_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tenso
 
 
 def element_wise_grad_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor:
-    """The library's definition: max(g A, 0), added up over the channels."""
+    """The library's definition: max(g A, 0), summed over the channels."""
     a, g, _ = read_layer(model, image, target, layer)
     channels, height, width = a.shape
     heatmap = torch.zeros(height, width, dtype=torch.float64)
@@ -127,7 +127,7 @@ def layer_cam_fusion(model: nn.Module, image: Tensor, target: int, layer: str, g
 
 
 def noisy(image: Tensor, sigma: float, seed: int, sample: int) -> Tensor:
-    """The picture with Gaussian noise, sigma its share of the picture's range; the seed's rule is the method's."""
+    """The image with Gaussian noise, with sigma as a fraction of the image's range; seeds as in the method."""
     noise = torch.randn(image.shape, generator=torch.Generator().manual_seed(seed + 1000 * sample))
     return image + sigma * float(image.max() - image.min()) * noise.to(torch.float64)
 
@@ -189,7 +189,7 @@ def blurred(channel: Tensor, sigma: float) -> Tensor:
 def integrated_gradients(
     model: nn.Module, image: Tensor, target: int, layer: str, baseline: str = "mean", steps: int = 50
 ) -> Tensor:
-    """Sundararajan et al. 2017, Eq. 3, at the middles of the steps."""
+    """Sundararajan et al. 2017, Eq. 3, at the midpoints of the steps."""
     start = torch.zeros_like(image)
     for index, channel in enumerate(image):
         if baseline == "black":

@@ -1,4 +1,4 @@
-"""Slow float64 versions of the methods that perturb or decompose, written from the papers, one image at a time.
+"""Slow float64 references of perturbation and decomposition methods, written from the papers for one image.
 
 Each takes a network in inference mode, one image (C, H, W), a class and the name of a layer. Principal directions
 come from the singular value decomposition of the whole matrix, or from power iteration; no Gram matrix is formed.
@@ -48,7 +48,7 @@ def _weighted(weights: list[float], maps: Tensor) -> Tensor:
 
 
 def _agreeing(heatmap: Tensor, total: Tensor) -> Tensor:
-    """The map with the sign in which it agrees with another one."""
+    """The map with the sign that gives a nonnegative inner product with another map."""
     inner = sum(float(a) * float(b) for a, b in zip(heatmap.flatten(), total.flatten(), strict=True))
     return heatmap if inner >= 0 else -heatmap
 
@@ -70,7 +70,7 @@ def eigen_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tenso
 
 
 def eigen_grad_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Tensor:
-    """The same of the activations times their gradients."""
+    """The same for the activations times their gradients."""
     a, g, _ = read_layer(model, image, target, layer)
     return _projection(a * g)
 
@@ -121,7 +121,7 @@ def fem(model: nn.Module, image: Tensor, target: int, layer: str, k: float = 2.0
 
 
 def _full_forward(model: nn.Module, image: Tensor, layer: str, activations: Tensor) -> Tensor:
-    """The logits of a whole forward pass in which the layer returns these activations (K, h, w)."""
+    """The logits of a forward pass with replaced activations (K, h, w) at the layer."""
     hook = model.get_submodule(layer).register_forward_hook(lambda module, args, output: activations[None].clone())
     with torch.no_grad():
         logits: Tensor = model(image[None])[0]
@@ -144,13 +144,13 @@ def ablation_cam(model: nn.Module, image: Tensor, target: int, layer: str) -> Te
 
 
 def _scaled(channel: Tensor) -> Tensor:
-    """From its minimum at 0 to its maximum at 1; 0 where it is constant."""
+    """Scaled linearly to [0, 1]; 0 if it is constant."""
     low, high = float(channel.min()), float(channel.max())
     return (channel - low) / (high - low) if high > low else torch.zeros_like(channel)
 
 
 def noise(shape: tuple[int, ...], count: int, seed: int) -> list[Tensor]:
-    """Standard normal fields, drawn one after the other."""
+    """Standard normal noise, drawn sequentially."""
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in range(count)]
 
@@ -203,7 +203,7 @@ def is_cam(
 
 
 def blurred(image: Tensor, std: float) -> Tensor:
-    """A Gaussian blur over three standard deviations, the edges repeated: a matrix for rows, and one for columns."""
+    """A Gaussian blur with repeated edges, cut off at three standard deviations, as matrices for rows and columns."""
     reach = math.ceil(3 * std)
     weights = [math.exp(-0.5 * (d / std) ** 2) for d in range(-reach, reach + 1)]
 
@@ -285,7 +285,7 @@ def rise(
 def rise_exact(
     model: nn.Module, image: Tensor, target: int, cells: int, p: float, score: str = "probability"
 ) -> Tensor:
-    """The expectation itself, over all grids, without shift: 1 / E[M] sum P[M] f(I * M) M."""
+    """The exact expectation over all grids, without shift: 1 / E[M] sum P[M] f(I * M) M."""
     ask, (_, height, width) = _score(model, target, score == "probability"), image.shape
     total, expected = torch.zeros(height, width, dtype=torch.float64), torch.zeros(height, width, dtype=torch.float64)
     for bits in itertools.product((0.0, 1.0), repeat=cells * cells):

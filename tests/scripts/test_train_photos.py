@@ -26,6 +26,7 @@ from scripts.train_photos import (  # fmt: skip
     measure,
     mix_outliers,
 )
+from tests.support.comparison import identical
 
 COLORS = {"red_thing": (200, 30, 30), "Blue": (30, 30, 200)}
 
@@ -73,7 +74,7 @@ def weights(path: Path) -> dict[str, Tensor]:
 
 
 def same(a: dict[str, Tensor], b: dict[str, Tensor]) -> bool:
-    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+    return a.keys() == b.keys() and all(identical(a[key], b[key]) for key in a)
 
 
 @pytest.fixture
@@ -128,7 +129,7 @@ def test_load_photos(data: Path) -> None:
     assert train_set.classes == val.classes == ["Blue", "red thing"]
     assert train_set.images.shape == (8, 3, STORED, STORED) and train_set.images.dtype == torch.uint8
     means = train_set.images.float().mean(dim=(2, 3))  # (8, 3)
-    assert torch.equal((means[:, 0] > means[:, 2]).long(), train_set.labels) and val.labels.tolist() == [0, 0, 1, 1]
+    assert identical((means[:, 0] > means[:, 2]).long(), train_set.labels) and val.labels.tolist() == [0, 0, 1, 1]
     with pytest.raises(SystemExit, match="holds neither test/ nor"):
         load_photos(data, "test")
 
@@ -137,14 +138,14 @@ def test_augment_is_seeded_and_keeps_the_range() -> None:
     images = torch.randint(0, 256, (6, 3, STORED, STORED), dtype=torch.uint8)
     one, again, other = (augment(images, 40, torch.Generator().manual_seed(seed)) for seed in (1, 1, 2))
     assert one.shape == (6, 3, 40, 40) and one.min() >= 0 and one.max() <= 255
-    assert torch.equal(one, again) and not torch.allclose(one, other)
+    assert identical(one, again) and not torch.allclose(one, other)
 
 
 def test_mixed_outliers_come_from_two() -> None:
     images = torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 20, 20).clone()
     mixed = mix_outliers(images, torch.Generator().manual_seed(0))
     assert [sorted(set(one.flatten().tolist())) for one in mixed] == [[0.0, 3.0], [1.0, 2.0], [2.0], [3.0]]
-    assert torch.equal(images, torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 20, 20))
+    assert identical(images, torch.arange(4.0).view(4, 1, 1, 1).expand(4, 3, 20, 20))
 
 
 def test_auroc_is_the_share_of_pairs_in_order() -> None:
@@ -155,7 +156,7 @@ def test_auroc_is_the_share_of_pairs_in_order() -> None:
     )
     pairs = (known[:, None] > unknown).double() + 0.5 * (known[:, None] == unknown).double()
     assert auroc(known, unknown) == pytest.approx(float(pairs.mean()))
-    assert auroc(torch.tensor([1.0, 2.0]), torch.tensor([0.0])) == 1.0
+    assert auroc(torch.tensor([1.0, 2.0]), torch.tensor([0.0])) == pytest.approx(1.0)
 
 
 def test_the_best_threshold_keeps_and_catches_most() -> None:
@@ -180,9 +181,9 @@ def test_measure(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(train_photos, "predict", lambda *_: next(answers))
     photos = train_photos.Photos(torch.empty(20), labels, ["a", "b"])
     result = measure(ResidualNet(2, widths=(8, 8, 8, 8)), photos, torch.empty(4), 64, torch.device("cpu"))
-    assert result.measured.top1 == 0.95 and result.confusion.tolist() == [[9, 1], [0, 10]]
+    assert result.measured.top1 == pytest.approx(0.95) and result.confusion.tolist() == [[9, 1], [0, 10]]
     assert result.measured.threshold == pytest.approx(0.57)  # above three of four unknown, below all known but one
-    assert (result.measured.kept, result.measured.caught) == (0.95, 0.75)
+    assert (result.measured.kept, result.measured.caught) == pytest.approx((0.95, 0.75))
     assert result.sure_when_wrong == pytest.approx(float(sure[3]))
 
 
@@ -199,7 +200,7 @@ def test_blended_outliers_are_wanted_as_their_parts() -> None:
     outliers[1] = 50
     labels = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1])
     pixels, wanted = blend_outliers(outliers, known, labels, 3, torch.Generator().manual_seed(0))
-    assert torch.equal(pixels[:2], outliers[:2]) and torch.allclose(wanted[:4], torch.tensor(1 / 3))
+    assert identical(pixels[:2], outliers[:2]) and torch.allclose(wanted[:4], torch.tensor(1 / 3))
     assert (pixels[2] > 0).all() and (pixels[2] <= 25).all() and (pixels[3] == 0).all()  # with the outlier before
     for i in (4, 5):
         share = pixels[i, 0, 0, 0].item() / 100

@@ -1,4 +1,4 @@
-"""Small random image classifiers as the Hub stores them: configuration, preprocessor, safetensors."""
+"""Small random image classifiers in the Hub's format: configuration, preprocessor, safetensors."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ FAMILIES: dict[str, Callable[[Any], tuple[Any, Any]]] = {
 
 
 def write_checkpoint(folder: Path, family: str, seed: int = 0) -> Path:
-    """Write a small network with random weights, and running statistics that keep its scale; returns the folder."""
+    """Write a small random network with matching running statistics, and return its folder."""
     import transformers as tf
 
     tf.logging.disable_progress_bar()

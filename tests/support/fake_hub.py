@@ -1,4 +1,4 @@
-"""A hub on this machine that speaks as much of the Hugging Face Hub's protocol as a download needs."""
+"""A local server with the part of the Hugging Face Hub's protocol that downloads use."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ COMMIT = hashlib.sha1(b"the only one").hexdigest()
 
 
 class Hub:
-    """The networks that a fake hub has, and how it behaves.
+    """The networks and the behavior of a fake hub.
 
     Attributes:
         address: for HF_ENDPOINT.
         networks: folder by id.
-        pause: seconds between two pieces of a file.
-        gate: while it is not set, a file stops after its first piece.
+        pause: seconds between two chunks of a file.
+        gate: while not set, a file stops after its first chunk.
         requests: every request, as "GET /path".
-        gated: ids that are refused with 403.
-        broken: whether every answer is an error of the server.
+        gated: ids that are refused with status 403.
+        broken: whether every response is a server error.
     """
 
     def __init__(self, networks: dict[str, Path]) -> None:
@@ -48,7 +48,7 @@ def fake_hub(networks: dict[str, Path]) -> Iterator[Hub]:
         protocol_version = "HTTP/1.1"
 
         def log_message(self, *args: object) -> None:
-            """Silence."""
+            """Disable logging."""
 
         def do_HEAD(self) -> None:
             self.answer(body=False)

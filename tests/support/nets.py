@@ -1,4 +1,4 @@
-"""Small networks that differ in what trips tools: where ReLUs stand, what is frozen, what is returned."""
+"""Small networks that are difficult for attribution tools: kinds of ReLU, in-place operations, types of output."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 
 class PooledNet(nn.Module):
-    """conv -> ReLU -> global average pooling -> linear: everything has a closed form."""
+    """conv -> ReLU -> global average pooling -> linear, with closed forms for all methods."""
 
     def __init__(self, channels: int = 6, classes: int = 4) -> None:
         super().__init__()
@@ -24,9 +24,9 @@ class PooledNet(nn.Module):
 
 
 class ReluNet(nn.Module):
-    """Two convolutions with batch norm, max-pooling and a hidden linear layer; the ReLUs are given.
+    """Two convolutions with batch norm, max-pooling and a hidden linear layer, with a given ReLU.
 
-    The second normalization's output is written to in place (`+=`) before its ReLU.
+    The output of the second normalization is modified in place (`+=`) before its ReLU.
     """
 
     def __init__(self, activation: Callable[[Tensor], Tensor], classes: int = 5) -> None:
@@ -50,7 +50,7 @@ class ReluNet(nn.Module):
 
 
 class ForgetfulNet(ReluNet):
-    """In-place ReLUs whose return value is ignored."""
+    """In-place ReLUs with ignored return values."""
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.bn1(self.conv1(x))

@@ -115,7 +115,7 @@ def test_a_running_download_is_shown_and_stopped(hub: Hub, monkeypatch: pytest.M
 def test_what_fails_is_said_and_the_page_goes_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     test = opened(net="someone/nothing")
     assert got(test).startswith("photos, ") and labels(test) == ["Ask again"]
-    assert "The hub has no public network someone/nothing; check its name." in errors(test)[0]
+    assert "The hub has no public network someone/nothing; check the name." in errors(test)[0]
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     offline = opened(net=CURATED[0].id)
     assert f"{CURATED[0].id} is not on this machine, and http://127.0.0.1:9 cannot be reached" in errors(offline)[0]
@@ -145,7 +145,7 @@ def test_what_is_typed_may_not_be_a_folder_of_the_server(hub: Hub, tmp_path: Pat
     for typed in (str(tmp_path / "resnet"), "../resnet", "resnet", "<b>x</b>"):
         test = opened(net=ANOTHER, hub=typed)
         assert got(test).startswith("photos, ")
-        assert "A network of the Hub is named owner/name" in errors(test)[0] and "<b>" not in errors(test)[0]
+        assert "A network on the Hub is named owner/name" in errors(test)[0] and "<b>" not in errors(test)[0]
     assert not hub.requests
     assert "Until you name one" in captions(opened(net=ANOTHER))
     assert "not offered here" in captions(opened(net="/etc"))

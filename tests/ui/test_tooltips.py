@@ -31,5 +31,5 @@ def test_the_evidence_page_says_score_and_logit() -> None:
 
 
 def test_the_cells_of_a_layer_are_not_given_in_pixels_which_differ_by_network() -> None:
-    (text,) = (box.value for box in open_page("cam").markdown if "cell by cell" in box.value)
-    assert "pixels." not in text and "the list of layers says how many cells each has" in text
+    (text,) = (box.value for box in open_page("cam").markdown if "Each cell of the map" in box.value)
+    assert "pixels." not in text and "gives the number of cells" in text

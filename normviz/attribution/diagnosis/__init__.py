@@ -1,1 +1,1 @@
-"""Diagnosis: why a map is blank, which layer to choose, and how a cell's value is made."""
+"""Diagnosis: why a map is blank, which layer to choose, and how the value of a cell is composed."""

@@ -1,4 +1,4 @@
-"""Which layer to look at: a dry run over all layers with feature maps, and a recommendation in words."""
+"""Layer recommendation: maps of all layers with feature maps, and the layer that suits best."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from normviz.attribution.engine.probe import Probe, layers, probes
 from normviz.attribution.methods.gradient import grad_cam
 from normviz.attribution.targets import Score
 
-ENOUGH = 6  # cells along the shorter side, from which a map shows where
-AGREES = 0.7  # correlation with the deepest map, from which a finer map tells the same
+ENOUGH = 6  # cells along the shorter side that a map needs to localize
+AGREES = 0.7  # correlation with the deepest map from which a finer map counts as equivalent
 HALF = 0.5
 
 
 @dataclass(frozen=True)
 class LayerReport:
-    """What one layer would show.
+    """Properties of the map at one layer.
 
     Attributes:
         name: the layer's dotted name.
         shape: (K, h, w) of its feature maps.
         cell: height and width of one of its cells, in pixels of the input.
-        positive: the share of what speaks for the target in all that its activations and gradients say, 0 to 1:
-            the sum of the positive products over the sum of all magnitudes; 0 where all products are 0.
-        focus: the smallest share of the cells that holds half of the map, 0 to 0.5: small is concentrated; 0 if blank.
-        agreement: correlation of the map with the deepest one that is not blank, -1 to 1; 0 if blank.
-        trouble: why the map would be blank or cannot be made, or None.
+        positive: sum of the positive products of activation and gradient over the sum of all magnitudes, 0 to 1; 0 if
+            all products are 0.
+        focus: smallest share of the cells that holds half of the map's magnitude, 0 to 0.5; 0 if the map is blank.
+        agreement: correlation with the deepest map that is not blank, -1 to 1; 0 if the map is blank.
+        trouble: why the map is blank or cannot be computed, or None.
     """
 
     name: str
@@ -50,82 +50,83 @@ def survey(
     names: Sequence[str] | None = None,
     method: Callable[[Probe], Tensor] = grad_cam,
 ) -> tuple[LayerReport, ...]:
-    """Report on every layer with feature maps of more than one cell, by one pass forward and one back.
+    """Report on every layer with feature maps of more than one cell, with one forward and one backward pass.
 
-    Of layers that return the same maps (a stage and its last ReLU) the one with the shortest name is kept.
+    Of layers with identical output (a stage and its last ReLU), the one with the shortest name is reported.
 
     Args:
         model: the network.
         images: (1, C, H, W), one image.
-        target: what is explained, as for a Probe.
-        names: the layers to look at; by default all.
-        method: a method that reads a layer and is fast.
+        target: the class or score to explain, as for `Probe`.
+        names: the layers to report; default: all.
+        method: a fast method that reads a layer.
 
     Returns:
-        The reports, from the input to the output.
+        The reports, ordered from input to output.
 
     Raises:
-        ValueError: not one image, no layer with feature maps, or what a Probe refuses.
+        ValueError: not exactly one image, no layer with feature maps, or arguments that `Probe` rejects.
     """
     if len(images) != 1:
-        raise ValueError(f"the survey of layers takes one image, (1, C, H, W); received {tuple(images.shape)}")
-    found = [name for name, shape in layers(model, images) if shape[1] * shape[2] > 1]
-    names = found if names is None else [name for name in found if name in names]
+        raise ValueError(f"the survey of layers requires one image, (1, C, H, W); received {tuple(images.shape)}")
+    available = [name for name, shape in layers(model, images) if shape[1] * shape[2] > 1]
+    names = available if names is None else [name for name in available if name in names]
     if not names:
         raise ValueError("no layer of this model has feature maps of more than one cell: choose saliency instead")
-    seen = _distinct(probes(model, images, target, names))
+    distinct = _distinct(probes(model, images, target, names))
     maps, troubles = [], []
-    for probe in seen:
+    for probe in distinct:
         heatmap, trouble = _map(probe, method)
         maps.append(heatmap)
         troubles.append(trouble)
     deepest = next((heatmap for heatmap in reversed(maps) if heatmap is not None), None)
     return tuple(
-        _report(probe, heatmap, trouble, deepest) for probe, heatmap, trouble in zip(seen, maps, troubles, strict=True)
+        _report(probe, heatmap, trouble, deepest)
+        for probe, heatmap, trouble in zip(distinct, maps, troubles, strict=True)
     )
 
 
 def recommend(reports: Sequence[LayerReport]) -> tuple[str | None, str]:
-    """The layer to take and why, in words; None where every map would be blank.
+    """The recommended layer and the reason; None if every map would be blank.
 
-    The deepest layer with a map that is not blank and has enough cells to show where: deep features mean something,
-    and what comes before is read by what follows. A finer layer that agrees with it is named for detail.
+    Recommended is the deepest layer whose map is not blank and has enough cells: deep layers have the most meaningful
+    features, and later layers build on everything before. A finer layer with a similar map is named for detail.
 
     Args:
-        reports: those of `survey`, from the input to the output.
+        reports: the result of `survey`.
     """
     good = [report for report in reports if report.trouble is None]
     if not good:
         return None, (
-            "At every layer the map would be blank, so nothing here speaks for it: choose another class, or a method "
-            "that shows what speaks against it, too."
+            "The map would be blank at every layer, as no layer contains positive evidence: choose another class, or a "
+            "method that also shows negative evidence."
         )
     fine = [report for report in good if min(report.shape[1:]) >= ENOUGH]
     best = fine[-1] if fine else max(good, key=lambda report: (min(report.shape[1:]), reports.index(report)))
     rows, columns = best.shape[1:]
-    coarse = "" if fine else f"; no layer has {ENOUGH} cells a side, so the map is coarse"
+    coarse = "" if fine else f"; no layer has {ENOUGH} cells per side, so the map is coarse"
     text = (
-        f"Take {best.name}: the deepest layer with a map that is not blank and enough cells ({rows} × {columns}, "
+        f"Choose {best.name}: the deepest layer with a map that is not blank and enough cells ({rows} × {columns}, "
         f"each {best.cell[0]:.0f} pixels high){coarse}."
     )
     if not fine:
         text = (
-            f"Take {best.name}: the finest map that is not blank, {rows} × {columns} cells of {best.cell[0]:.0f} "
-            f"pixels{coarse}."
+            f"Choose {best.name}: it has the finest map that is not blank, {rows} × {columns} cells of "
+            f"{best.cell[0]:.0f} pixels{coarse}."
         )
     finer = [r for r in good if r.shape[1] >= 2 * rows and r.agreement >= AGREES]
     if finer:
         text += (
-            f" For detail take {finer[-1].name}: twice as fine or finer, and its map agrees "
+            f" For more detail choose {finer[-1].name}: at least twice as fine, with a similar map "
             f"(correlation {finer[-1].agreement:.2f})."
         )
     return best.name, text
 
 
-def _distinct(seen: Sequence[Probe]) -> list[Probe]:
-    """The probes without those whose layer returns the same as another, of which the shortest name stays."""
+def _distinct(candidates: Sequence[Probe]) -> list[Probe]:
+    """The probes without duplicates: of layers with equal output, the one with the shortest name is kept."""
     kept: list[Probe] = []
-    for probe in seen:
+    for probe in candidates:
         same = next((p for p in kept if torch.equal(p.activations, probe.activations)), None)
         if same is None:
             kept.append(probe)
@@ -135,7 +136,7 @@ def _distinct(seen: Sequence[Probe]) -> list[Probe]:
 
 
 def _map(probe: Probe, method: Callable[[Probe], Tensor]) -> tuple[Tensor | None, str | None]:
-    """The map (h, w), or why it says nothing."""
+    """The map (h, w), or the reason why it shows nothing."""
     try:
         heatmap = method(probe)[0]  # (h, w)
     except ValueError as error:
@@ -143,7 +144,7 @@ def _map(probe: Probe, method: Callable[[Probe], Tensor]) -> tuple[Tensor | None
     if not heatmap.isfinite().all():
         return None, "NaN or infinity"
     if not heatmap.any():
-        return None, "blank: nothing speaks for it here"
+        return None, "blank: no positive evidence here"
     if heatmap.amax() - heatmap.amin() <= SAME * heatmap.abs().amax():
         return None, "flat: every cell has the same value"
     return heatmap, None
@@ -166,14 +167,14 @@ def _report(probe: Probe, heatmap: Tensor | None, trouble: str | None, deepest: 
 
 
 def _focus(heatmap: Tensor) -> float:
-    """The smallest share of the cells that holds half of the magnitudes."""
+    """Smallest share of the cells that holds half of the total magnitude."""
     sizes = heatmap.abs().double().flatten().sort(descending=True).values  # (h w,)
-    held = sizes.cumsum(dim=0) / sizes.sum()  # (h w,)
-    return (int((held < HALF).sum()) + 1) / len(sizes)
+    cumulative = sizes.cumsum(dim=0) / sizes.sum()  # (h w,)
+    return (int((cumulative < HALF).sum()) + 1) / len(sizes)
 
 
 def _correlation(heatmap: Tensor, other: Tensor) -> float:
-    """Pearson's correlation of two maps, the finer one brought to the cells of the coarser by means."""
+    """Pearson correlation of two maps; the finer one is averaged over the cells of the coarser."""
     sizes = (min(heatmap.shape[0], other.shape[0]), min(heatmap.shape[1], other.shape[1]))
     pair = [F.adaptive_avg_pool2d(m[None].double(), sizes).flatten() for m in (heatmap, other)]  # (cells,) each
     a, b = (values - values.mean() for values in pair)

@@ -1,4 +1,4 @@
-"""Global average pooling as a computation: feature map, its mean, its weight, its contribution to the score."""
+"""Decomposition of a score with global average pooling: each channel contributes its weight times its mean."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from normviz.attribution.targets import Difference
 
 @dataclass(frozen=True)
 class Pooling:
-    """A score as a sum over the channels of a layer.
+    """A score decomposed over the channels of a layer.
 
     Attributes:
-        mean: (K,) the mean of each channel, what global average pooling keeps of it.
-        weight: (K,) how much the score grows with each mean: the sum of the channel's gradient. On a pooled head that
-            is the linear layer's weight; Grad-CAM's weight is this divided by the number of cells.
-        score: the score that is explained (a class: its logit).
-        pooled: whether the network pools this layer and ends in one linear layer, so that the sum is exact.
-        bias: that linear layer's bias for the class (of two classes the difference); 0 elsewhere.
+        mean: (K,), the mean of each channel, which global average pooling computes.
+        weight: (K,), derivative of the score with respect to each mean: the sum of the channel's gradient. With a
+            pooled linear head it is the linear layer's weight; Grad-CAM's weight is this divided by the number of
+            cells.
+        score: the explained score (for a class: its logit).
+        pooled: whether the network pools this layer and applies one linear layer to it, which makes the sum exact.
+        bias: the linear layer's bias of the class (for two classes, the difference); 0 if not `pooled`.
     """
 
     mean: Tensor
@@ -32,48 +33,48 @@ class Pooling:
 
     @property
     def contribution(self) -> Tensor:
-        """What each channel adds: (K,), weight times mean, in the score's unit."""
+        """The contribution of each channel (K,), weight times mean, in the unit of the score."""
         return self.weight * self.mean  # (K,)
 
     @property
     def total(self) -> float:
-        """The sum of the contributions, which is the sum of Grad-CAM's map before its ReLU."""
+        """Sum of the contributions, which equals the sum of Grad-CAM's map before its ReLU."""
         return float(self.contribution.sum())
 
     @property
     def rest(self) -> float:
-        """The score less the total: on a pooled head the bias, elsewhere what the layers behind add."""
+        """The score minus the total: the bias if `pooled`, otherwise the effect of the later layers."""
         return self.score - self.total
 
     @property
     def order(self) -> Tensor:
-        """The channels from the largest contribution to the smallest: (K,), int64."""
+        """The channels in decreasing order of contribution: (K,), int64."""
         return self.contribution.argsort(descending=True, stable=True)  # (K,)
 
-    def in_words(self) -> str:
-        """What the contributions add up to."""
+    def describe(self) -> str:
+        """A sentence that compares the sum of the contributions with the score."""
         if self.pooled:
             return (
-                f"The contributions add up to {self.total:.4g}; with the bias {self.bias:.4g} that is the score, "
+                f"The contributions sum to {self.total:.4g}; adding the bias {self.bias:.4g} gives the score, "
                 f"{self.score:.4g}, exactly."
             )
         return (
-            f"The contributions add up to {self.total:.4g}, the sum of Grad-CAM's map before its ReLU. The score is "
-            f"{self.score:.4g}: this layer is not pooled right before one linear layer, so the biases and the bends of "
-            f"the layers behind it make the difference, {self.rest:.4g}."
+            f"The contributions sum to {self.total:.4g}, the sum of Grad-CAM's map before its ReLU. The score is "
+            f"{self.score:.4g}: this layer is not pooled and followed by a single linear layer, so the biases and "
+            f"nonlinearities of the later layers account for the difference, {self.rest:.4g}."
         )
 
 
 def pooling(probe: Probe, index: int = 0) -> Pooling:
-    """Take a score apart into the channels of the probe's layer.
+    """Decompose a score over the channels of the probe's layer.
 
     Args:
         probe: network, images, class (or any other target) and layer.
-        index: which image of the batch.
+        index: index of the image in the batch.
 
     Returns:
-        The mean, weight and contribution of each channel. On a network of convolutions, global average pooling and
-        one linear layer, the contributions plus the bias are the class's logit.
+        The mean, weight and contribution of each channel. In a network of convolutions, global average pooling and one
+        linear layer, the contributions plus the bias equal the logit of the class.
 
     Source:
         Zhou et al. 2016, Eq. 1; Selvaraju et al. 2017, Eq. 1 and section 3.1 (the weights of CAM).
@@ -86,14 +87,14 @@ def pooling(probe: Probe, index: int = 0) -> Pooling:
 
 
 def _linear(probe: Probe, index: int) -> tuple[Tensor | None, float]:
-    """The last linear layer's weights (K,) and bias for the class or the difference; None without such a head."""
-    asked = probe.asked
+    """Weights (K,) and bias of the last linear layer for the class or difference; None without such a head."""
+    objective = probe.objective
     try:
         head = probe.head
-        if isinstance(asked, Difference):
-            row = head.weight[asked.a] - head.weight[asked.b]  # (K,)
-            return row, float(head.bias[asked.a] - head.bias[asked.b])
+        if isinstance(objective, Difference):
+            row = head.weight[objective.a] - head.weight[objective.b]  # (K,)
+            return row, float(head.bias[objective.a] - head.bias[objective.b])
         target = probe.target[index]
         return head.weight[target], float(head.bias[target])  # (K,)
-    except ValueError:  # no such head, or a target that is no class
+    except ValueError:  # no such head, or the target is not a class
         return None, 0.0

@@ -1,24 +1,23 @@
-"""Why a map is blank, and what to do about it, in words: each sentence names the cause, then the cure."""
+"""Explanations for blank maps: each sentence names the cause, then a remedy."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Method, Need, get
+from normviz.registry import Attribution, Need, get, methods
 
 SURE = 0.999  # a probability beyond which it hardly moves, whatever is covered
-SIGNED = ("hires_cam", "cam")  # methods that keep evidence against the target
 SAME = 1e-6  # values closer than this share of the largest are the same
 
 
 def obstacle(probe: Probe, method: str, index: int = 0) -> str | None:
-    """Say what will keep a map from showing anything, before it is computed, or None where nothing is in the way.
+    """The reason why a map will be blank, known before it is computed; None if there is none.
 
-    Costs at most one pass forward and one back, which the probe keeps: worth it before a method that takes long.
+    Costs at most one forward and one backward pass, which the probe caches, so it pays off before slow methods.
 
     Args:
-        probe: the probe that the map would be computed from.
+        probe: the probe for the map.
         method: the method's name.
         index: which image of the batch.
     """
@@ -35,20 +34,20 @@ def obstacle(probe: Probe, method: str, index: int = 0) -> str | None:
 
 
 def empty_reason(heatmap: Tensor, probe: Probe, method: str, name: str | None = None, index: int = 0) -> str | None:
-    """Say why a map shows nothing, or None where it shows something.
+    """The reason why a map is blank; None if it is not.
 
     Args:
-        heatmap: the raw map that the method returned: (N, h, w), (N, H, W) or (N, C, H, W).
-        probe: the probe that it was computed from.
+        heatmap: the raw map returned by the method: (N, h, w), (N, H, W) or (N, C, H, W).
+        probe: the probe of the map.
         method: the method's name.
-        name: what is explained, for the sentence (a class's name); without it, the probe's target in words.
+        name: display name of the class; default: a description of the probe's target.
         index: which image of the batch.
     """
     facts, drawn = get(method, "attribution"), heatmap[index]
-    called = f"'{name}'" if name else _target(probe, index)
+    label = f"'{name}'" if name else _target_label(probe, index)
     if not drawn.isfinite().all():
         return _not_finite(probe, facts, index) or (
-            f"{facts.title} gave NaN or infinity: numbers overflow on the way; compute in a higher precision"
+            f"{facts.title} returned NaN or infinity because of overflow: compute in a higher precision"
         )
     if drawn.any():
         return _flat(drawn, probe, facts, index)
@@ -57,18 +56,18 @@ def empty_reason(heatmap: Tensor, probe: Probe, method: str, name: str | None = 
             return reason
     if facts.factors:
         titles = " and ".join(get(factor).title for factor in facts.factors)
-        return f"{titles} nowhere overlap: look at each of them alone"
+        return f"{titles} do not overlap anywhere: look at each of them separately"
     if facts.level == "input":
-        return _input_reason(probe, facts, called, index)
-    return _layer_reason(probe, facts, called, index)
+        return _input_reason(probe, facts, label, index)
+    return _layer_reason(probe, facts, label, index)
 
 
-def _target(probe: Probe, index: int) -> str:
-    return str(probe.asked) if callable(probe.asked) else f"class {int(probe.target[index])}"
+def _target_label(probe: Probe, index: int) -> str:
+    return str(probe.objective) if callable(probe.objective) else f"class {int(probe.target[index])}"
 
 
 def _missing(probe: Probe, need: Need) -> str | None:
-    """What the network lacks, as the probe says it."""
+    """The requirement that the network does not meet, as an error message."""
     try:
         if need == "relu":
             probe.backprop("guided")
@@ -79,11 +78,11 @@ def _missing(probe: Probe, need: Need) -> str | None:
     return None
 
 
-def _not_finite(probe: Probe, facts: Method, index: int) -> str | None:
+def _not_finite(probe: Probe, facts: Attribution, index: int) -> str | None:
     if not facts.reads_layer or probe.activations[index].isfinite().all():
         return None
     return (
-        f"the activations of layer '{probe.layer}' hold NaN or infinity: choose another layer, "
+        f"the activations of layer '{probe.layer}' contain NaN or infinity: choose another layer, "
         "or compute in a higher precision"
     )
 
@@ -95,7 +94,7 @@ def _dead(probe: Probe, index: int) -> str | None:
 
 
 def _one_cell(layer: str) -> str:
-    return f"layer '{layer}' has a single cell, which says nothing about where: choose an earlier layer"
+    return f"layer '{layer}' has a single cell and cannot localize: choose an earlier layer"
 
 
 def _constant(probe: Probe, index: int) -> str | None:
@@ -104,65 +103,65 @@ def _constant(probe: Probe, index: int) -> str | None:
     if (high - low > SAME * high.abs()).any():
         return None
     return (
-        f"every channel of layer '{probe.layer}' is constant over this image, so none can mask it or say where: "
+        f"every channel of layer '{probe.layer}' is constant over this image and cannot localize: "
         "choose an earlier layer"
     )
 
 
-def _flat(drawn: Tensor, probe: Probe, facts: Method, index: int) -> str | None:
-    """Why a map that is not 0 has the same value everywhere."""
+def _flat(drawn: Tensor, probe: Probe, facts: Attribution, index: int) -> str | None:
+    """The reason why a nonzero map has the same value everywhere."""
     if drawn.amax() - drawn.amin() > SAME * drawn.abs().amax():
         return None
     if drawn.numel() == 1:
         return _one_cell(probe.layer)
     if facts.reads_layer and (reason := _constant(probe, index)):
         return reason
-    elsewhere = "layer" if facts.reads_layer else "method"
-    return f"every place has the same value, so nothing stands out: choose another {elsewhere}"
+    alternative = "layer" if facts.reads_layer else "method"
+    return f"all values of the map are equal, so it cannot localize: choose another {alternative}"
 
 
-def _sure(probe: Probe, index: int) -> str | None:
-    """A class whose probability is so near 1 that a method which reads it sees no change."""
-    if callable(probe.asked):
+def _saturated(probe: Probe, index: int) -> str | None:
+    """The reason if the class's probability is so close to 1 that methods based on it see no change."""
+    if callable(probe.objective):
         return None
     share = float(probe.logits[index].double().softmax(dim=0)[probe.target[index]])
     if share < SURE:
         return None
     return (
-        f"the network is so sure ({share:.5f}) that the probability does not move, whatever is covered: "
-        "let the method read the logit, or choose one that uses gradients"
+        f"the probability is so close to 1 ({share:.5f}) that it does not change when parts of the image are hidden: "
+        "choose the logit as the score, or a gradient-based method"
     )
 
 
-def _unmoved(probe: Probe, called: str, index: int, at_layer: bool) -> str | None:
-    """Why the target's gradient is 0 everywhere, or None where it is not, or where there is no gradient at all."""
+def _zero_gradient(probe: Probe, label: str, index: int, at_layer: bool) -> str | None:
+    """The reason why the target's gradient is 0 everywhere; None if it is not, or if no gradient flows at all."""
     try:
         gradient = probe.gradients if at_layer else probe.input_gradient
-    except ValueError:  # a network without gradients: they are not the cause
+    except ValueError:  # gradients are disabled in this network, which is not the cause
         return None
     if gradient[index].any():
         return None
-    if callable(probe.asked):
+    if callable(probe.objective):
         return (
-            f"the gradient of {called} is 0: the target is flat here, as a probability at 1 is; "
-            "explain what stands before it, a logit or a distance"
+            f"the gradient of {label} is 0, as for a saturated probability: "
+            "explain the value before saturation, such as a logit or a distance"
         )
     if at_layer:
-        return f"the logit of {called} does not react to layer '{probe.layer}' here: choose another layer"
-    return f"nothing of {called} arrives at the input, as every path to it is closed: choose another class"
+        return f"the logit of {label} does not depend on layer '{probe.layer}' here: choose another layer"
+    return f"no gradient of {label} reaches the input, because every path is inactive: choose another class"
 
 
-def _input_reason(probe: Probe, facts: Method, called: str, index: int) -> str:
-    if reason := _unmoved(probe, called, index, at_layer=False):
+def _input_reason(probe: Probe, facts: Attribution, label: str, index: int) -> str:
+    if reason := _zero_gradient(probe, label, index, at_layer=False):
         return reason
     if "relu" in facts.needs:
-        return f"the rule of {facts.title} stops all that {called} sends back: choose saliency, which stops nothing"
-    if facts.slow and (reason := _sure(probe, index)):
+        return f"the rule of {facts.title} blocks the whole gradient of {label}: choose saliency, which blocks nothing"
+    if facts.slow and (reason := _saturated(probe, index)):
         return reason
-    return f"no change of the picture that {facts.title} tried moves {called}: try larger changes, or another class"
+    return f"no change of the image that {facts.title} tried affects {label}: try larger changes, or another class"
 
 
-def _layer_reason(probe: Probe, facts: Method, called: str, index: int) -> str:
+def _layer_reason(probe: Probe, facts: Attribution, label: str, index: int) -> str:
     if reason := _dead(probe, index):
         return reason
     layer = f"layer '{probe.layer}'"
@@ -170,38 +169,37 @@ def _layer_reason(probe: Probe, facts: Method, called: str, index: int) -> str:
         return reason
     if facts.weights is None and not (probe.activations[index] > 0).any():
         return (
-            f"no activation of {layer} is positive, and {facts.title} shows nothing else: "
+            f"no activation of {layer} is positive, and {facts.title} only shows positive ones: "
             "choose a layer that follows a ReLU"
         )
-    if reason := _unmoved(probe, called, index, at_layer=True):
+    if reason := _zero_gradient(probe, label, index, at_layer=True):
         return reason
     if facts.weights is not None:
-        cause = (
-            f"in every cell of {layer} the contributions to {called}, as {facts.title} weighs them, add up to 0 or less"
-        )
+        cause = f"in every cell of {layer} the contributions to {label}, as weighted by {facts.title}, sum to 0 or less"
         if not (probe.gradients[index] > 0).any() and not facts.weights(probe)[index].any():
-            cause = f"nowhere in {layer} would more activation raise {called}, and {facts.title} weighs nothing else"
-        return f"{cause}: choose another class or layer{_signed(probe, facts, index)}"
-    if facts.slow and (reason := _sure(probe, index)):
+            cause = f"no activation in {layer} would increase {label}, and {facts.title} only uses increases"
+        return f"{cause}: choose another class or layer{_signed_methods(probe, facts, index)}"
+    if facts.slow and (reason := _saturated(probe, index)):
         return reason
     return (
-        f"nothing at {layer} is left for {facts.title} to show, as it is outweighed or beyond its settings: "
+        f"{facts.title} finds no positive evidence at {layer} with these settings: "
         "choose another class, layer or setting"
     )
 
 
-def _signed(probe: Probe, facts: Method, index: int) -> str:
-    """The methods that show evidence against the target here, as the end of a cure."""
-    titles = [f"{facts.title} without its ReLU"] if facts.takes("relu") else []
-    titles += [get(name).title for name in SIGNED if name != facts.name and _shows(probe, name, index)]
+def _signed_methods(probe: Probe, facts: Attribution, index: int) -> str:
+    """Methods that show negative evidence here, as the last part of a remedy."""
+    titles = [f"{facts.title} without its ReLU"] if facts.has_optional_relu else []
+    others = [method for method in methods("attribution") if method.has_optional_relu and method.name != facts.name]
+    titles += [method.title for method in others if _is_nonzero(probe, method.name, index)]
     if not titles:
         return ""
-    return f", or {' or '.join(titles)}, which {'show' if len(titles) > 1 else 'shows'} the sign"
+    return f", or {' or '.join(titles)}, which {'show' if len(titles) > 1 else 'shows'} signed evidence"
 
 
-def _shows(probe: Probe, name: str, index: int) -> bool:
-    """Whether a method takes this network and target, and shows anything."""
+def _is_nonzero(probe: Probe, name: str, index: int) -> bool:
+    """Whether a method supports this network and target and returns a nonzero map."""
     try:
         return bool(get(name, "attribution").function(probe)[index].any())
-    except ValueError:  # it refuses them
+    except ValueError:  # not supported
         return False

@@ -1,4 +1,4 @@
-"""The channels behind one cell of a map: activation, gradient, weight and product of each, and their sum."""
+"""Decomposition of one cell of a map into channels: activation, gradient, weight and product of each."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ import torch
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Method, Value
+from normviz.registry import Attribution, Value
 
 
 @dataclass(frozen=True)
 class Term:
-    """What one channel adds to a cell of a map.
+    """The contribution of one channel to a cell of a map.
 
     Attributes:
-        channel: its index k.
-        activation: A, the channel's value in the cell.
-        gradient: g, the derivative of the score by that value; None where no gradient flows to the layer.
-        weight: what the method multiplies A with.
+        channel: index k of the channel.
+        activation: A, the activation in the cell.
+        gradient: g, the derivative of the score with respect to A; None if no gradient flows to the layer.
+        weight: the factor by which the method multiplies A.
         product: weight times A.
     """
 
@@ -34,16 +34,15 @@ class Term:
 
 @dataclass(frozen=True)
 class Terms:
-    """A cell of a map taken apart.
+    """The decomposition of a cell of a map.
 
     Attributes:
-        row: of the cell.
-        column: of the cell.
-        terms: the channels whose products are largest in magnitude, the largest first.
-        total: the sum of the products of all channels; where the method ends in a ReLU, the map shows its positive
-            part.
-        others: the sum of the products of all channels that are not in `terms`.
-        channels: how many channels the layer has.
+        row: row of the cell, from 0.
+        column: column of the cell, from 0.
+        terms: the channels with the largest products by magnitude, in decreasing order.
+        total: sum of the products of all channels, before the method's ReLU if it has one.
+        others: sum of the products of the channels that are not in `terms`.
+        channels: number of channels of the layer.
     """
 
     row: int
@@ -54,18 +53,18 @@ class Terms:
     channels: int
 
     def formula(self, most: int | None = None) -> str:
-        """The sum with its numbers, in LaTeX; `most` named channels at most, all if None."""
+        """The sum in LaTeX, with at most `most` channels written out; None: all in `terms`."""
         named = self.terms[:most]
         parts = [rf"\underbrace{{{t.weight:.3g} \cdot {t.activation:.3g}}}_{{k = {t.channel}}}" for t in named]
         if rest := self.channels - len(named):
             others = self.total - sum(term.product for term in named)
             parts.append(rf"\underbrace{{({others:.3g})}}_{{{rest}\text{{ others}}}}")
-        place = rf"\text{{row {self.row + 1}, column {self.column + 1}}}"
-        return rf"\Big(\sum_k w_k A_k\Big)_{{{place}}} = {' + '.join(parts)} = {self.total:.3g}"
+        cell = rf"\text{{row {self.row + 1}, column {self.column + 1}}}"
+        return rf"\Big(\sum_k w_k A_k\Big)_{{{cell}}} = {' + '.join(parts)} = {self.total:.3g}"
 
 
 def terms(
-    method: Method,
+    method: Attribution,
     probe: Probe,
     row: int,
     column: int,
@@ -73,22 +72,22 @@ def terms(
     index: int = 0,
     settings: Mapping[str, Value] | None = None,
 ) -> Terms:
-    """Take a cell of a map apart into its channels.
+    """Decompose a cell of a map into the contributions of its channels.
 
     Args:
-        method: an attribution whose map is a weighted sum of the layer's channels.
+        method: an attribution method whose map is a weighted sum of channels.
         probe: network, images, target and layer.
-        row: of the cell, from 0.
-        column: of the cell, from 0.
-        count: how many channels to name.
-        index: which image of the batch.
-        settings: the method's knobs, of which the weights read those that they know.
+        row: row of the cell, from 0.
+        column: column of the cell, from 0.
+        count: number of channels to list.
+        index: index of the image in the batch.
+        settings: the method's options; those that affect the weights are used.
 
     Raises:
-        ValueError: the method is no weighted sum of channels, there is no such cell, or count is below 1.
+        ValueError: the map is not a weighted sum of channels, there is no such cell, or count is below 1.
     """
-    if not weighs_channels(method):
-        raise ValueError(why_none(method))
+    if not has_channel_weights(method):
+        raise ValueError(no_terms_reason(method))
     activations = probe.activations[index]  # (K, h, w)
     channels, rows, columns = activations.shape
     if not (0 <= row < rows and 0 <= column < columns):
@@ -97,9 +96,9 @@ def terms(
             f"received row {row}, column {column}"
         )
     if count < 1:
-        raise ValueError(f"at least 1 channel must be named; received {count}")
+        raise ValueError(f"count must be at least 1; received {count}")
     values = activations[:, row, column].double()  # (K,)
-    weights = weights_of(method, probe, settings)[index].expand_as(activations)[:, row, column].double()  # (K,)
+    weights = channel_weights(method, probe, settings)[index].expand_as(activations)[:, row, column].double()  # (K,)
     products = weights * values  # (K,)
     gradients = _gradients(probe, index, row, column)
     total = float(products.sum())
@@ -112,39 +111,39 @@ def terms(
     return Terms(row, column, named, total, total - sum(term.product for term in named), channels)
 
 
-def weighs_channels(method: Method) -> bool:
+def has_channel_weights(method: Attribution) -> bool:
     """Whether a map of this method is a weighted sum of the channels of its layer."""
     return method.weights is not None and method.level == "layer"
 
 
-def weights_of(method: Method, probe: Probe, settings: Mapping[str, Value] | None = None) -> Tensor:
-    """What the method multiplies the activations with: (N, K, 1, 1) or (N, K, h, w).
+def channel_weights(method: Attribution, probe: Probe, settings: Mapping[str, Value] | None = None) -> Tensor:
+    """The factors of the activations: (N, K, 1, 1) or (N, K, h, w).
 
     Raises:
-        ValueError: the method is no weighted sum of channels.
+        ValueError: the map is not a weighted sum of channels.
     """
-    if method.weights is None or not weighs_channels(method):
-        raise ValueError(why_none(method))
-    known = inspect.signature(method.weights).parameters
-    weights: Tensor = method.weights(probe, **{k: v for k, v in (settings or {}).items() if k in known})
+    if method.weights is None or not has_channel_weights(method):
+        raise ValueError(no_terms_reason(method))
+    parameters = inspect.signature(method.weights).parameters
+    weights: Tensor = method.weights(probe, **{k: v for k, v in (settings or {}).items() if k in parameters})
     return weights  # (N, K, 1, 1) or (N, K, h, w)
 
 
-def why_none(method: Method) -> str:
-    """Why a method's map cannot be taken apart into channels, in a sentence."""
+def no_terms_reason(method: Attribution) -> str:
+    """The reason why a method's map cannot be decomposed into channels."""
     if method.level == "input":
         return (
-            f"{method.title} is read at the input, not at a layer: its map is no sum over channels that could be "
-            "taken apart; choose a map of a layer"
+            f"{method.title} is computed at the input, so its map is not a sum over channels of a layer; "
+            "choose a method that reads a layer, such as Grad-CAM"
         )
     return (
-        f"{method.title} does not weigh each channel with a number of its own that could be shown here: "
-        "its map is made another way; choose Grad-CAM, say"
+        f"{method.title} does not assign a weight to each channel, so its map cannot be decomposed; "
+        "choose another method, such as Grad-CAM"
     )
 
 
 def _gradients(probe: Probe, index: int, row: int, column: int) -> Tensor | None:
-    """The gradients (K,) in one cell, or None where none flow, as with a forward that switches them off."""
+    """The gradients (K,) in one cell, or None if none flow, as in a forward pass that disables them."""
     try:
         return probe.gradients[index, :, row, column]  # (K,)
     except ValueError:
@@ -152,5 +151,5 @@ def _gradients(probe: Probe, index: int, row: int, column: int) -> Tensor | None
 
 
 def channel_maps(probe: Probe, channels: list[int], index: int = 0) -> Tensor:
-    """The activations of some channels as maps: (channels, h, w)."""
+    """The activations of the given channels as maps: (channels, h, w)."""
     return probe.activations[index, torch.tensor(channels, device=probe.activations.device)]  # (channels, h, w)

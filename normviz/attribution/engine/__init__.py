@@ -1,1 +1,1 @@
-"""The engine: one forward pass through a private copy of a network, and what methods read from it."""
+"""Engine: the forward and backward passes of a network, and the values that attribution methods need from them."""

@@ -1,4 +1,4 @@
-"""Methods that average many evaluations of an image: they report, may be stopped, and show what they have so far."""
+"""Averages over many evaluations of an image, with progress, cancellation and previews."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def averages(
+def averaged_map(
     images: int,
     count: int,
     chunk: int,
@@ -17,19 +17,19 @@ def averages(
     progress: Callable[[float], None] | None,
     preview: Callable[[Tensor], None] | None,
 ) -> Tensor:
-    """A map made of the mean of `count` evaluations of each image, `chunk` of them at a time.
+    """Compute a map from the mean of `count` evaluations of each image, `chunk` at a time.
 
     Args:
-        images: the number of images, N.
-        count: evaluations of each.
-        chunk: evaluations that are held at a time.
-        part: the sum (...) over some evaluations of one image, by its index and theirs.
-        draw: makes the map from the means (N, ...); those of an image that was not begun are 0.
-        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
-        preview: called with the map so far after each chunk.
+        images: number of images, N.
+        count: number of evaluations per image.
+        chunk: number of evaluations in memory at a time.
+        part: given the index of an image and a range of evaluations, returns the sum (...) of these evaluations.
+        draw: computes the map from the means (N, ...); means of images that have not started are 0.
+        progress: called after each chunk with the finished fraction, 0 to 1; may raise to cancel.
+        preview: called after each chunk with the map so far.
 
     Raises:
-        ValueError: a chunk or a count below 1.
+        ValueError: chunk or count below 1.
     """
     for name, value in (("chunk", chunk), ("the number of evaluations", count)):
         if value < 1:
@@ -39,12 +39,12 @@ def averages(
     for index in range(images):
         total: Tensor | None = None
         for start in range(0, count, chunk):
-            some = range(start, min(start + chunk, count))
-            found = part(index, some)  # (...)
-            total = found if total is None else total + found
+            evaluations = range(start, min(start + chunk, count))
+            partial = part(index, evaluations)  # (...)
+            total = partial if total is None else total + partial
             if done == 0:
-                means = found.new_zeros(images, *found.shape)  # (N, ...)
-            means[index] = total / some.stop
+                means = partial.new_zeros(images, *partial.shape)  # (N, ...)
+            means[index] = total / evaluations.stop
             done += 1
             if preview:
                 preview(draw(means))
@@ -53,18 +53,20 @@ def averages(
     return draw(means)
 
 
-def noisy(image: Tensor, sigma: float, seed: int, samples: range) -> Tensor:
-    """A picture with noise of its own for each sample, the same on every device and in any order.
+def noisy_samples(image: Tensor, sigma: float, seed: int, samples: range) -> Tensor:
+    """An image with independent Gaussian noise per sample, reproducible on every device and in any order.
 
     Args:
         image: (C, H, W).
-        sigma: standard deviation of the noise, as a share of the picture's range from its lowest to its highest value.
-        seed: of the noise.
-        samples: which samples.
+        sigma: standard deviation of the noise, as a fraction of the image's range (maximum minus minimum).
+        seed: random seed.
+        samples: indices of the samples.
 
     Returns:
         (b, C, H, W).
     """
-    drawn = [torch.randn(image.shape, generator=torch.Generator().manual_seed(seed + 1000 * one)) for one in samples]
-    noise = torch.stack(drawn).to(image)  # (b, C, H, W)
+    draws = [
+        torch.randn(image.shape, generator=torch.Generator().manual_seed(seed + 1000 * sample)) for sample in samples
+    ]
+    noise = torch.stack(draws).to(image)  # (b, C, H, W)
     return image + sigma * (image.max() - image.min()) * noise  # (b, C, H, W)

@@ -1,32 +1,49 @@
-"""A Gaussian blur."""
+"""Gaussian blur of images."""
 
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-REACH = 3  # standard deviations at which the Gaussian ends
+REACH = 3  # standard deviations at which the Gaussian ends where its edges are repeated
+Edges = Literal["repeat", "renormalize"]
 
 
-def blurred(images: Tensor, sigma: float) -> Tensor:
-    """Pictures (N, C, H, W) blurred by a Gaussian, their edges repeated.
+def gaussian_blur(images: Tensor, sigma: float, edges: Edges = "repeat", reach: int | None = None) -> Tensor:
+    """Images blurred by a Gaussian.
 
     Args:
-        images: (N, C, H, W).
-        sigma: its standard deviation in pixels, above 0.
+        images: (..., H, W), floating point.
+        sigma: standard deviation in pixels, above 0.
+        edges: "repeat": outside the image its border pixels are repeated. "renormalize": only pixels of the image
+            count, with weights that sum to 1; the Gaussian is not cut off.
+        reach: with repeated edges, the distance in pixels at which the Gaussian is cut off; None: 3 sigma, rounded up.
 
     Returns:
-        (N, C, H, W).
+        (..., H, W).
     """
-    reach = math.ceil(REACH * sigma)
-    distance = torch.arange(-reach, reach + 1).to(images)  # (2 reach + 1,)
-    kernel = torch.exp(-(distance**2) / (2 * sigma**2))  # (2 reach + 1,)
+    if edges == "repeat":
+        reach = math.ceil(REACH * sigma) if reach is None else reach
+        rows, columns = (_repeating_matrix(size, sigma, reach).to(images) for size in images.shape[-2:])
+    else:
+        rows, columns = (_renormalized_matrix(size, sigma).to(images) for size in images.shape[-2:])
+    return rows @ images @ columns.T  # (..., H, W)
+
+
+def _repeating_matrix(size: int, sigma: float, reach: int) -> Tensor:
+    """The matrix (size, size) that blurs a line of pixels whose first and last pixel are repeated outside it."""
+    offsets = torch.arange(-reach, reach + 1)  # (2 reach + 1,)
+    kernel = torch.exp(-offsets.double().square() / (2 * sigma**2))  # (2 reach + 1,)
     kernel = kernel / kernel.sum()  # (2 reach + 1,)
-    count, channels, height, width = images.shape
-    wide = F.pad(images, (reach, reach, reach, reach), mode="replicate")  # (N, C, H + 2 reach, W + 2 reach)
-    planes = wide.flatten(0, 1)[:, None]  # (N C, 1, H + 2 reach, W + 2 reach)
-    smooth = F.conv2d(F.conv2d(planes, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1))  # (N C, 1, H, W)
-    return smooth.reshape(count, channels, height, width)  # (N, C, H, W)
+    sources = (torch.arange(size)[:, None] + offsets).clamp(0, size - 1)  # (size, 2 reach + 1)
+    return kernel.new_zeros(size, size).scatter_add_(1, sources, kernel.expand(size, -1))  # (size, size)
+
+
+def _renormalized_matrix(size: int, sigma: float) -> Tensor:
+    """The matrix (size, size) that blurs a line of pixels by weights over these pixels alone."""
+    positions = torch.arange(size, dtype=torch.float64)  # (size,)
+    weights = (-(positions[:, None] - positions).square() / (2 * sigma**2)).exp()  # (size, size)
+    return weights / weights.sum(dim=1, keepdim=True)  # (size, size)

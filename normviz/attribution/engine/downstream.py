@@ -1,8 +1,7 @@
-"""What follows a layer, run alone: the network from the layer's output on, for many outputs at once.
+"""The part of a network after a layer, evaluated for many replacements of the layer's output.
 
-A network's forward is code of its own, which cannot be entered in the middle. So it is run from its start, on a
-private copy in which every module that had finished before the layer ran returns what it returned for the image,
-without computing anything.
+The forward method of a network cannot be entered in the middle. Therefore it is run from the start, on a copy in which
+every module that had finished before the layer returns its recorded output without computing anything.
 """
 
 from __future__ import annotations
@@ -21,51 +20,51 @@ from normviz.attribution.engine.model_copy import structural_copy
 from normviz.attribution.engine.network import read_output
 
 
-class Tail:
-    """The part of a network that follows a layer, for one image.
+class Downstream:
+    """The part of a network after a layer, for one image.
 
     Args:
         model: the network; it is not changed.
         image: (1, C, H, W).
-        layer: the dotted name of the layer; of several runs, the last on feature maps is the one replaced.
-        grid: how the layer's output is read.
+        layer: dotted name of the layer; if it runs several times, its last run on feature maps is replaced.
+        grid: conversion between the layer's output and feature maps.
     """
 
     def __init__(self, model: nn.Module, image: Tensor, layer: str, grid: Grid) -> None:
         self._net, self._image, self._grid = structural_copy(model), image, grid
         self._layer = self._net.get_submodule(layer)
         self._lock = threading.Lock()
-        self._before: dict[nn.Module, list[object]] = {}  # what each module returned before the layer ran last
-        self._runs = 0  # of the layer, before that
-        self._original: Tensor  # what the layer returned then
-        self._shared = True  # whether the outputs before are seen through one memory by all of the batch
+        self._recorded: dict[nn.Module, list[object]] = {}  # outputs of each module before the layer's last run
+        self._runs = 0  # runs of the layer before the one that is replaced
+        self._original: Tensor  # output of the layer in the replaced run
+        self._expanded = True  # whether recorded outputs are expanded along the batch without copying
         with torch.inference_mode(False), torch.no_grad():
             self._record()
         self._replace()
 
     def run(self, activations: Tensor) -> object:
-        """What the network returns when the layer's output is replaced.
+        """The network's output when the layer's output is replaced.
 
         Args:
             activations: (b, K, h, w).
 
         Returns:
-            The model's output for b images.
+            The model's output for a batch of b.
         """
         with self._lock, torch.inference_mode(False), torch.no_grad():
-            self._given, self._count = activations, Counter[nn.Module]()
+            self._activations, self._count = activations, Counter[nn.Module]()
             image = self._image.expand(len(activations), -1, -1, -1).clone()  # (b, C, H, W)
             try:
                 return read_output(self._net, image)
             except ValueError:
-                if not self._shared:
+                if not self._expanded:
                     raise
-                self._shared = False  # something writes into what it is given: each of the batch gets its own
+                self._expanded = False  # a module writes to its input in place: copy per sample instead
                 self._count = Counter()
                 return read_output(self._net, image)
 
-    def _beside(self) -> Iterator[nn.Module]:
-        """The modules beside the layer and beside those that hold it: each is wholly before or after it."""
+    def _siblings(self) -> Iterator[nn.Module]:
+        """The siblings of the layer and of its ancestors: each runs entirely before or after the layer."""
         name = next(name for name, module in self._net.named_modules() if module is self._layer)
         parts = name.split(".")
         for depth in range(len(parts)):
@@ -75,58 +74,58 @@ class Tail:
                     yield module
 
     def _record(self) -> None:
-        """Run the network once, and keep what the modules before the layer returned."""
+        """Run the network once and record the outputs of the modules that finish before the layer."""
         finished: list[tuple[nn.Module, object]] = []
         last = -1
         runs = 0
 
-        def keep(module: nn.Module, args: Any, output: object) -> None:
-            finished.append((module, _copied(output)))
+        def record(module: nn.Module, args: Any, output: object) -> None:
+            finished.append((module, _copy(output)))
 
-        def reach(module: nn.Module, args: Any, output: object) -> None:
+        def record_layer(module: nn.Module, args: Any, output: object) -> None:
             nonlocal last, runs
             tensor = first_tensor(output)
             if tensor is not None and self._grid.reads(output):
                 last, self._runs, self._original = len(finished), runs, tensor.clone()
-                self._returned = _copied(output)
+                self._returned = _copy(output)
             runs += 1
-            finished.append((module, _copied(output)))
+            finished.append((module, _copy(output)))
 
-        hooks = [module.register_forward_hook(keep) for module in dict.fromkeys(self._beside())]
-        hooks.append(self._layer.register_forward_hook(reach))
+        hooks = [module.register_forward_hook(record) for module in dict.fromkeys(self._siblings())]
+        hooks.append(self._layer.register_forward_hook(record_layer))
         try:
             read_output(self._net, self._image.clone())
         finally:
             for hook in hooks:
                 hook.remove()
         for module, output in finished[:last]:
-            self._before.setdefault(module, []).append(output)
+            self._recorded.setdefault(module, []).append(output)
 
     def _replace(self) -> None:
-        """Put what was recorded in the place of what the modules compute."""
-        for module in {*self._before, self._layer}:
-            module.forward = self._stand_in(module, module.forward)
+        """Replace the forward methods of the recorded modules and of the layer."""
+        for module in {*self._recorded, self._layer}:
+            module.forward = self._forward_of(module, module.forward)
 
-    def _stand_in(self, module: nn.Module, compute: Callable[..., object]) -> Callable[..., object]:
-        known = self._before.get(module, [])
+    def _forward_of(self, module: nn.Module, compute: Callable[..., object]) -> Callable[..., object]:
+        recorded = self._recorded.get(module, [])
 
         def forward(*args: Any, **kwargs: Any) -> object:
-            turn = self._count[module]
+            run = self._count[module]
             self._count[module] += 1
-            if module is self._layer and turn == self._runs:
-                return replaced(self._returned, self._grid.unfold(self._given, self._original).clone())
-            return tree_map(self._spread, known[turn]) if turn < len(known) else compute(*args, **kwargs)
+            if module is self._layer and run == self._runs:
+                return replaced(self._returned, self._grid.unfold(self._activations, self._original).clone())
+            return tree_map(self._expand, recorded[run]) if run < len(recorded) else compute(*args, **kwargs)
 
         return forward
 
-    def _spread(self, value: object) -> object:
-        """A recorded value for the whole batch."""
+    def _expand(self, value: object) -> object:
+        """A recorded value expanded to the batch."""
         if not isinstance(value, Tensor) or value.ndim == 0 or len(value) != 1:
             return value.clone() if isinstance(value, Tensor) else value
-        wide = value.expand(len(self._given), *value.shape[1:])
-        return wide if self._shared and len(self._given) > 1 else wide.clone()
+        wide = value.expand(len(self._activations), *value.shape[1:])
+        return wide if self._expanded and len(self._activations) > 1 else wide.clone()
 
 
-def _copied(output: object) -> object:
-    """The output as it is now: what follows may write into it."""
+def _copy(output: object) -> object:
+    """A copy of an output, because later modules may write to it in place."""
     return tree_map(lambda value: value.clone() if isinstance(value, Tensor) else value, output)

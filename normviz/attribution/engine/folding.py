@@ -1,6 +1,6 @@
-"""Batch norms folded into the convolutions before them, found by watching one forward pass.
+"""Batch norm folding: merges batch norms into the preceding convolutions, found by observing one forward pass.
 
-Nothing is traced symbolically: that would patch `nn.Module` for all threads. Watching is local to the thread.
+Symbolic tracing is not used, because it patches `nn.Module` for all threads; the observation is local to the thread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from normviz.attribution.targets import logits_of
 
 
 class _Uses(TorchFunctionMode):
-    """Counts how often each tensor enters a function that returns tensors."""
+    """Counts how often each tensor is passed to a function that returns tensors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -37,35 +37,35 @@ class _Uses(TorchFunctionMode):
 
 
 def folded_copy(model: nn.Module, image: Tensor) -> tuple[nn.Module, str]:
-    """A private copy of the network with its batch norms folded, and in words what was done.
+    """A copy of the network with folded batch norms, and a description of what was done.
 
-    A batch norm is folded when it alone reads a convolution that runs once, and the copy is kept only if
-    it gives the same output.
+    A batch norm is folded if it is the only consumer of a convolution that runs once. The copy is only kept if its
+    output is unchanged.
 
     Args:
         model: the network; it is not changed.
         image: (1, C, H, W).
 
     Raises:
-        ValueError: the network cannot be copied, or cannot read the image.
+        ValueError: the network cannot be copied, or cannot process the image.
     """
     net = structural_copy(model)
     pairs, before = _pairs(net, image)
     if not pairs:
         return net, "no batch norm to fold"
     for conv, norm in pairs:
-        assert norm.running_mean is not None and norm.running_var is not None  # _pairs() takes no other
+        assert norm.running_mean is not None and norm.running_var is not None  # ensured by _pairs()
         conv.weight, conv.bias = fuse_conv_bn_weights(
             conv.weight, conv.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )  # (K, C, h, w), (K,)
         norm.forward = nn.Identity().forward  # type: ignore[method-assign]
-    if not _same(_tensors(read_output(net, image.clone())), before):
-        return structural_copy(model), "batch norms not folded, as that would change the output"
+    if not _agree(_tensors(read_output(net, image.clone())), before):
+        return structural_copy(model), "batch norms not folded, because that would change the output"
     return net, f"batch norms folded: {len(pairs)}"
 
 
-def _same(after: list[Tensor], before: list[Tensor]) -> bool:
-    """Whether two outputs are equal but for rounding; nothing is not enough to tell."""
+def _agree(after: list[Tensor], before: list[Tensor]) -> bool:
+    """Whether two outputs agree up to rounding; False if there is nothing to compare."""
     if not before or len(after) != len(before):
         return False
     return all(
@@ -75,14 +75,14 @@ def _same(after: list[Tensor], before: list[Tensor]) -> bool:
 
 
 def _tensors(output: object) -> list[Tensor]:
-    """The floating-point tensors in what a network returned."""
+    """The floating-point tensors in a network's output."""
     leaves = tree_leaves(logits_of(output))
     return [leaf for leaf in leaves if isinstance(leaf, Tensor) and leaf.is_floating_point() and leaf.numel()]
 
 
 def _pairs(net: nn.Module, image: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.BatchNorm2d]], list[Tensor]]:
-    """Convolutions and the batch norms that alone read them, each of which runs once; also the network's output."""
-    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by the output's id, which is kept alive
+    """Pairs of convolution and batch norm to fold, each of which runs once; also the network's output."""
+    outputs: dict[int, tuple[nn.Conv2d, Tensor]] = {}  # by id of the output, which is kept alive
     read: list[tuple[nn.BatchNorm2d, int]] = []
     uses = _Uses()
     runs: Counter[nn.Module] = Counter()
@@ -91,12 +91,12 @@ def _pairs(net: nn.Module, image: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.Batc
         assert isinstance(module, nn.Conv2d)  # hooked on these only
         runs[module] += 1
         outputs[id(output)] = (module, output)
-        uses.count[id(output)] = 0  # a tensor that is gone may have had this id
+        uses.count[id(output)] = 0  # a freed tensor may have had the same id
 
     def before(module: nn.Module, args: tuple[Tensor, ...]) -> None:
         assert isinstance(module, nn.BatchNorm2d)  # hooked on these only
         runs[module] += 1
-        if args and id(args[0]) in outputs:  # which is alive, so nothing else has its id
+        if args and id(args[0]) in outputs:  # the tensor is alive, so its id is unique
             read.append((module, id(args[0])))
 
     convs = [m for m in net.modules() if type(m) is nn.Conv2d]
@@ -109,5 +109,5 @@ def _pairs(net: nn.Module, image: Tensor) -> tuple[list[tuple[nn.Conv2d, nn.Batc
     finally:
         for hook in hooks:
             hook.remove()
-    found = [(outputs[key][0], norm) for norm, key in read if uses.count[key] == 1]
-    return [(conv, norm) for conv, norm in found if runs[conv] == runs[norm] == 1], output
+    pairs = [(outputs[key][0], norm) for norm, key in read if uses.count[key] == 1]
+    return [(conv, norm) for conv, norm in pairs if runs[conv] == runs[norm] == 1], output

@@ -1,4 +1,4 @@
-"""One forward pass through a network, cut at the layers that are read; probes of the same images share it."""
+"""A forward pass that is cut at the layers to read; probes of the same images share it."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from normviz.attribution.engine.downstream import Tail
+from normviz.attribution.engine.downstream import Downstream
 from normviz.attribution.engine.grid import Grid, first_tensor, replaced
-from normviz.attribution.engine.model_copy import private_copy
+from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.engine.network import (
     as_logits,
-    in_words,
+    describe_value,
     layer_name,
     read_logits,
     read_output,
@@ -26,19 +26,19 @@ from normviz.attribution.targets import Score
 
 
 class Forward:
-    """A network's pass over images; its lock is its own, the model has none.
+    """A forward pass of a network over images, run on demand; thread-safe.
 
     Args:
-        model: the network; it is never changed.
+        model: the network; it is not changed.
         images: (N, C, H, W).
-        layers: the layers to read, as dotted names or modules; None: the default one.
+        layers: the layers to read, as dotted names or modules; None: the default layer.
 
     Attributes:
-        layers: their names; empty where the network has no layer with feature maps.
+        layers: their names; empty if the network has no layer with feature maps.
     """
 
     def __init__(self, model: nn.Module, images: Tensor, layers: Sequence[str | nn.Module] | None) -> None:
-        self.model: nn.Module = getattr(model, "_orig_mod", model)  # what torch.compile wrapped
+        self.model: nn.Module = getattr(model, "_orig_mod", model)  # unwrap torch.compile
         self.images = checked_images(self.model, images)
         self.scan, self._net = scan(self.model, self.images)
         self.layers: tuple[str, ...] = (self.scan.default,) if self.scan.default else ()
@@ -46,20 +46,20 @@ class Forward:
             self.layers = tuple(layer_name(self.model, self.scan, layer) for layer in layers)
         self._lock = threading.RLock()
         self._logits: Tensor | None = None
-        self._output: object = None  # of the pass that remembers how it follows from the layers
-        self._read: dict[str, Tensor] = {}  # by layer: what the module returned, the leaf or a node of that graph
-        self._tails: dict[tuple[str, int], Tail] = {}
+        self._output: object = None  # of the pass with the autograd graph from the layers on
+        self._read: dict[str, Tensor] = {}  # outputs by layer: leaves or nodes of that graph
+        self._downstream: dict[tuple[str, int], Downstream] = {}
 
     def net(self) -> AbstractContextManager[nn.Module]:
-        """Borrow a private copy, if possible the one that was scanned: the network as it is when a probe is made."""
-        return private_copy(self.model, self._net)
+        """Borrow a copy of the network as it was when the probe was created, preferably the one that was scanned."""
+        return borrow_copy(self.model, self._net)
 
     def grid(self, layer: str) -> Grid:
-        """How the layer's output is read."""
+        """The conversion between the layer's output and feature maps."""
         return self.scan.grids[layer]
 
     def logits(self) -> Tensor:
-        """The logits (N, classes), outside of any graph."""
+        """The logits (N, classes), detached."""
         with self._lock:
             if self._logits is None:
                 if self.scan.refusal is not None:
@@ -72,13 +72,13 @@ class Forward:
             assert self._logits is not None  # the pass sets it
             return self._logits
 
-    def offer(self, logits: Tensor) -> None:
-        """Keep the logits of another pass over the same images, if none are known yet."""
+    def store_logits(self, logits: Tensor) -> None:
+        """Store the logits of another pass over the same images, unless they are known already."""
         with self._lock:
             self._logits = logits if self._logits is None else self._logits
 
     def run(self) -> None:
-        """Run the network, once, cut at the layers: before the first of them no graph is kept."""
+        """Run the network once, cut at the layers; no graph is kept before the first of them."""
         with self._lock:
             if self._output is not None:
                 return
@@ -93,11 +93,11 @@ class Forward:
                     for hook in hooks:
                         hook.remove()
                 if self.scan.refusal is None:
-                    self.offer(as_logits(output, self.images).detach())
+                    self.store_logits(as_logits(output, self.images).detach())
             self._output = output
 
     def _cut(self, name: str) -> Any:
-        """A hook that keeps what a layer returns; what follows may write into its input, so it gets a copy."""
+        """A hook that stores a layer's output and passes on a copy, because later modules may write to it in place."""
         grid, alone = self.grid(name), len(set(self.layers)) == 1
 
         def cut(module: nn.Module, args: Any, output: object) -> object:
@@ -113,12 +113,12 @@ class Forward:
         return cut
 
     def activations(self, layer: str) -> Tensor:
-        """The layer's output (N, K, h, w), outside of any graph."""
+        """The layer's output (N, K, h, w), detached."""
         self.run()
         return self.grid(layer).fold(self._read[layer].detach())  # (N, K, h, w)
 
     def scores(self, target: Tensor | Score) -> Tensor:
-        """The target's scalar (N,) of each image, outside of any graph."""
+        """The score (N,) of each image, detached."""
         if isinstance(target, Tensor):
             return self.logits().gather(1, target[:, None])[:, 0]  # (N,)
         if not self.layers:
@@ -129,44 +129,44 @@ class Forward:
             return checked_score(target, self._output, len(self.images)).detach()  # (N,)
 
     def gradients(self, target: Tensor | Score) -> dict[str, Tensor]:
-        """By layer, the gradient (N, K, h, w) of the target's scalar; only what follows is differentiated."""
+        """The gradient (N, K, h, w) of the score by layer; only the part after the layers is differentiated."""
         self.run()
         with self._lock, recording():
             scores = score_of(target, self._output, self.images)  # (N,)
-            found = gradients_of(scores, [self._read[name] for name in self.layers], f"layer {self.layers[0]!r}")
+            gradients = gradients_of(scores, [self._read[name] for name in self.layers], f"layer {self.layers[0]!r}")
         return {
-            name: self.grid(name).fold(gradient) for name, gradient in zip(self.layers, found, strict=True)
+            name: self.grid(name).fold(gradient) for name, gradient in zip(self.layers, gradients, strict=True)
         }  # (N, K, h, w) each
 
     def class_gradients(self, targets: Sequence[Tensor]) -> dict[str, Tensor]:
-        """By layer, the gradients (T, N, K, h, w) of T targets (N,), by one batched backward pass."""
+        """The gradients (T, N, K, h, w) of T targets (N,) by layer, from one batched backward pass."""
         self.run()
         with self._lock, recording():
             logits = as_logits(self._output, self.images)  # (N, classes)
             chosen = torch.stack([torch.zeros_like(logits).scatter(1, t[:, None], 1.0) for t in targets])  # (T, N, C)
             sources = [self._read[name] for name in self.layers]
-            found = gradients_of(logits, sources, f"layer {self.layers[0]!r}", chosen)
+            gradients = gradients_of(logits, sources, f"layer {self.layers[0]!r}", chosen)
         return {
             name: torch.stack([self.grid(name).fold(one) for one in gradient])
-            for name, gradient in zip(self.layers, found, strict=True)
+            for name, gradient in zip(self.layers, gradients, strict=True)
         }  # (T, N, K, h, w) each
 
-    def tail(self, layer: str, index: int) -> Tail:
-        """What follows a layer, for image `index`; the last one that was asked for is kept."""
+    def downstream(self, layer: str, index: int) -> Downstream:
+        """The part after a layer for image `index`; only the last one requested is cached."""
         self.run()
         with self._lock:
-            if (layer, index) not in self._tails:
+            if (layer, index) not in self._downstream:
                 image = self.images[index : index + 1]  # (1, C, H, W)
-                self._tails = {(layer, index): Tail(self.model, image, layer, self.grid(layer))}
-            return self._tails[layer, index]
+                self._downstream = {(layer, index): Downstream(self.model, image, layer, self.grid(layer))}
+            return self._downstream[layer, index]
 
 
 def score_of(target: Tensor | Score, output: object, images: Tensor) -> Tensor:
-    """The target's scalar (N,) in what the model returned for N images.
+    """The score (N,) computed from the model's output for N images.
 
     Args:
-        target: (N,) the class of each image, or a function of the output.
-        output: what the model returned.
+        target: (N,), the class of each image, or a function of the output.
+        output: the model's output.
         images: (N, C, H, W).
     """
     if isinstance(target, Tensor):
@@ -175,23 +175,23 @@ def score_of(target: Tensor | Score, output: object, images: Tensor) -> Tensor:
 
 
 def checked_score(target: Score, output: object, count: int) -> Tensor:
-    """What a target makes of an output: one finite number for each of `count` images."""
+    """The score that a target computes from an output, checked: one finite number for each of `count` images."""
     score = target(output)
     if not isinstance(score, Tensor) or score.shape != (count,) or not score.is_floating_point():
-        raise ValueError(f"a target must give one number for each image, ({count},); it gave {in_words(score)}")
+        raise ValueError(f"a target must return one number per image, ({count},); it returned {describe_value(score)}")
     if not torch.isfinite(score).all():
-        raise ValueError("the target's score is not finite: the model's weights or its output hold NaN or infinity")
+        raise ValueError("the score is not finite: the model's weights or its output contain NaN or infinity")
     return score  # (N,)
 
 
-def gradients_of(scores: Tensor, sources: Sequence[Tensor], called: str, weights: Tensor | None = None) -> list[Tensor]:
-    """The gradients of the sum of scores at each source.
+def gradients_of(scores: Tensor, sources: Sequence[Tensor], name: str, weights: Tensor | None = None) -> list[Tensor]:
+    """The gradients of the sum of scores with respect to each source.
 
     Args:
-        scores: (N,), or anything that `weights` (T, *scores.shape) say how to add up, T times.
-        sources: what is differentiated by.
-        called: the first source's name for the error.
-        weights: makes the gradients have T in front.
+        scores: (N,), or any shape if `weights` are given.
+        sources: tensors to differentiate with respect to.
+        name: name of the first source, for the error message.
+        weights: (T, *scores.shape), weights of T weighted sums of the scores; the gradients get T as first dimension.
 
     Raises:
         ValueError: the scores do not depend on the sources.
@@ -206,8 +206,8 @@ def gradients_of(scores: Tensor, sources: Sequence[Tensor], called: str, weights
             )
     if all(gradient is None for gradient in found):
         raise ValueError(
-            f"no gradient flows from the logits to {called}: the logits do not depend on it, "
-            "or the model's forward switches gradients off"
+            f"no gradient flows from the logits to {name}: the logits do not depend on it, "
+            "or the model's forward method disables gradients"
         )
     count = () if weights is None else (len(weights),)
     return [
@@ -217,15 +217,17 @@ def gradients_of(scores: Tensor, sources: Sequence[Tensor], called: str, weights
 
 
 def checked_images(model: nn.Module, images: Tensor) -> Tensor:
-    """A copy of the images, outside of any graph.
+    """A detached copy of the images, checked.
 
     Raises:
-        ValueError: the model is none, or the images are not what it can read.
+        ValueError: the model is not a module, or the images have an unsupported shape, type or device.
     """
     if not isinstance(model, nn.Module):
         raise ValueError(f"the model must be a torch.nn.Module; received {type(model).__name__}")
     if not isinstance(images, Tensor) or images.ndim != 4 or images.numel() == 0:
-        raise ValueError(f"images must have shape (N, C, H, W) with every size at least 1; received {in_words(images)}")
+        raise ValueError(
+            f"images must have shape (N, C, H, W) with every size at least 1; received {describe_value(images)}"
+        )
     if not images.is_floating_point():
         raise ValueError(f"images must be floating point, normalized as the model expects; received {images.dtype}")
     if not torch.isfinite(images).all():
@@ -233,7 +235,7 @@ def checked_images(model: nn.Module, images: Tensor) -> Tensor:
     weight = next((p for p in model.parameters() if p.is_floating_point()), None)
     if weight is not None and (weight.device, weight.dtype) != (images.device, images.dtype):
         raise ValueError(
-            f"images must lie where the model's weights lie, in their precision ({weight.dtype} on {weight.device}); "
+            f"images must have the dtype and device of the model's weights ({weight.dtype} on {weight.device}); "
             f"received {images.dtype} on {images.device}"
         )
     with torch.inference_mode(False):

@@ -1,4 +1,4 @@
-"""How a module's output is read as feature maps (N, K, h, w): as it is, channels last, or tokens folded to a grid."""
+"""Conversion of a module's output to feature maps (N, K, h, w): channels first, channels last, or tokens."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor, nn
 
 Kind = Literal["maps", "channels last", "tokens"]
-EXTRA = 16  # at most so many class and register tokens stand before those of the picture
+EXTRA = 16  # maximum number of class and register tokens before the patch tokens
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The way from a module's output to feature maps and back.
+    """The conversion between a module's output and feature maps.
 
     Attributes:
         kind: "maps": (N, K, h, w); "channels last": (N, h, w, K); "tokens": (N, extra + h w, K).
         shape: (K, h, w).
-        extra: tokens before those of the picture: class, distillation and register tokens.
+        extra: number of tokens before the patch tokens: class, distillation and register tokens.
     """
 
     kind: Kind
@@ -28,7 +28,7 @@ class Grid:
     extra: int = 0
 
     def reads(self, output: object) -> bool:
-        """Whether an output is of the kind and size that this grid was made for."""
+        """Whether an output has the kind and size of this grid."""
         tensor = first_tensor(output)
         if tensor is None or tensor.ndim != (3 if self.kind == "tokens" else 4):
             return False
@@ -49,7 +49,7 @@ class Grid:
         return tensor[:, self.extra :].transpose(1, 2).reshape(len(tensor), *self.shape)  # (N, K, h, w)
 
     def unfold(self, maps: Tensor, like: Tensor) -> Tensor:
-        """The output with these feature maps (b, K, h, w), and the extra tokens of `like` (1, extra + h w, K)."""
+        """The output for feature maps (b, K, h, w), with the extra tokens of `like` (1, extra + h w, K)."""
         if self.kind == "maps":
             return maps
         if self.kind == "channels last":
@@ -59,30 +59,32 @@ class Grid:
 
 
 def first_tensor(output: object) -> Tensor | None:
-    """What a module returns, or the first entry of a tuple of it, where that is a floating-point tensor."""
+    """The output, or the first entry of an output tuple, if it is a floating-point tensor."""
     if isinstance(output, tuple) and output:
         output = output[0]
     return output if isinstance(output, Tensor) and output.is_floating_point() else None
 
 
 def replaced(output: object, tensor: Tensor) -> object:
-    """The same output with another tensor in the place of its first."""
+    """The output with its first tensor replaced."""
     return (tensor, *output[1:]) if isinstance(output, tuple) else tensor
 
 
 def find_grid(module: nn.Module, output: object, images: Tensor) -> Grid | None:
-    """How the output of a module is read as feature maps of images (N, C, H, W); None where it has none.
+    """The conversion from the output of a module to feature maps of images (N, C, H, W); None if it has none.
 
-    Tokens are a grid when their number, less a few that stand before, is that of a grid of the images' proportions.
+    Tokens form a grid if their number, minus a few extra tokens, is that of a grid with the proportions of the images.
     """
     tensor = first_tensor(output)
     if tensor is None or len(tensor) != len(images):
         return None
     height, width = images.shape[-2:]
     if tensor.ndim == 4:
-        turned = getattr(module, "data_format", "channels_last") != "channels_last"  # a layer norm of maps
-        last = (isinstance(module, nn.Linear | nn.LayerNorm) and not turned) or (
-            not alike(tensor.shape[2:], (height, width)) and alike(tensor.shape[1:3], (height, width))
+        channels_first = (
+            getattr(module, "data_format", "channels_last") != "channels_last"
+        )  # a layer norm of channels-first maps
+        last = (isinstance(module, nn.Linear | nn.LayerNorm) and not channels_first) or (
+            not square_cells(tensor.shape[2:], (height, width)) and square_cells(tensor.shape[1:3], (height, width))
         )
         shape = tensor.movedim(-1, 1).shape if last else tensor.shape
         return Grid("channels last" if last else "maps", (shape[1], shape[2], shape[3]))
@@ -92,12 +94,17 @@ def find_grid(module: nn.Module, output: object, images: Tensor) -> Grid | None:
     for extra in range(min(EXTRA, tokens - 4) + 1):
         count = tokens - extra
         rows = round(math.sqrt(count * height / width))
-        if rows > 1 and count % rows == 0 and count // rows > 1 and alike((rows, count // rows), (height, width)):
+        if (
+            rows > 1
+            and count % rows == 0
+            and count // rows > 1
+            and square_cells((rows, count // rows), (height, width))
+        ):
             return Grid("tokens", (channels, rows, count // rows), extra)
     return None
 
 
-def alike(cells: tuple[int, ...], pixels: tuple[int, ...]) -> bool:
-    """Whether rows and columns of cells divide a picture into cells that are nearly square."""
+def square_cells(cells: tuple[int, ...], pixels: tuple[int, ...]) -> bool:
+    """Whether a grid of (rows, columns) divides an image of (height, width) pixels into nearly square cells."""
     (rows, columns), (height, width) = cells, pixels
     return abs(rows * width - columns * height) < max(height, width)

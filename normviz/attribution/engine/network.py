@@ -1,4 +1,4 @@
-"""What a network tells before anything is explained: its logits, and the layers that have feature maps."""
+"""Inspection of a network: its output, its logits, and its layers with feature maps."""
 
 from __future__ import annotations
 
@@ -13,24 +13,26 @@ import torch
 from torch import Tensor, nn
 
 from normviz.attribution.engine.grid import Grid, find_grid, first_tensor, replaced
-from normviz.attribution.engine.model_copy import private_copy
+from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.targets import logits_of
 
 Shape = tuple[int, ...]
-_UNREADABLE = (RuntimeError, TypeError, IndexError, KeyError, AttributeError, AssertionError)  # of a foreign forward
-_PLAIN = (nn.Linear, nn.Dropout, nn.Identity)  # of tokens, these are no layer that one would look at by default
+_UNREADABLE = (
+    RuntimeError, TypeError, IndexError, KeyError, AttributeError, AssertionError,
+)  # fmt: skip  # raised by a forward method on unsuitable input
+_PLAIN = (nn.Linear, nn.Dropout, nn.Identity)  # not chosen as the default layer of a transformer
 
 
 @dataclass(frozen=True)
 class Scan:
-    """What one image tells of a network.
+    """The structure of a network, observed with one image.
 
     Attributes:
-        outputs: every module that ran, in the order they finish: what it returns, in words.
-        grids: those with feature maps: how they are read.
-        default: the layer that is read if none is named.
-        classes: the number of classes; 0 where the output is no logits.
-        refusal: the error that says why the output is no logits.
+        outputs: a description of the output of every module that ran, in the order in which they finish.
+        grids: the conversion to feature maps, for modules that have them.
+        default: the default layer.
+        classes: the number of classes; 0 if the output is not logits.
+        refusal: the error that explains why the output is not logits.
     """
 
     outputs: dict[str, str]
@@ -41,34 +43,34 @@ class Scan:
 
     @property
     def maps(self) -> dict[str, Shape]:
-        """The layers with feature maps, and their shapes (K, h, w)."""
+        """The shapes (K, h, w) of the layers with feature maps."""
         return {name: grid.shape for name, grid in self.grids.items()}
 
 
-_SCANS: WeakKeyDictionary[nn.Module, dict[object, Scan]] = WeakKeyDictionary()  # by private copy, then by input
+_SCANS: WeakKeyDictionary[nn.Module, dict[object, Scan]] = WeakKeyDictionary()  # by copy, then by input
 
 
 @contextmanager
 def recording() -> Iterator[None]:
-    """Record gradients, whatever the caller has switched off."""
+    """Enable gradients, even inside `no_grad` or `inference_mode`."""
     with torch.inference_mode(False), torch.enable_grad():
         yield
 
 
 def read_logits(net: nn.Module, images: Tensor) -> Tensor:
-    """The logits (N, classes) that a network returns, checked.
+    """Run the network and return its logits (N, classes), checked.
 
     Raises:
-        ValueError: the network cannot read the images, returns something else, or returns NaN or infinity.
+        ValueError: the network cannot process the images, returns something else, or returns NaN or infinity.
     """
     return as_logits(read_output(net, images), images)
 
 
 def read_output(net: nn.Module, images: Tensor) -> object:
-    """What a network returns for images, whatever that is.
+    """Run the network and return its output, of any type.
 
     Raises:
-        ValueError: the network cannot read the images, or needs something besides.
+        ValueError: the network cannot process the images, or requires other inputs.
     """
     try:
         return net(images)
@@ -78,16 +80,17 @@ def read_output(net: nn.Module, images: Tensor) -> object:
         reason = str(error).split("\n")[0] or type(error).__name__
         if isinstance(error, TypeError) and "required positional argument" in reason:
             raise ValueError(
-                f"the model needs more than images ({reason}): give a module that binds the other inputs"
+                f"the model requires inputs besides images ({reason}): wrap it in a module that fixes the other "
+                "inputs, such as normviz.models.fixed_inputs.FixedInputs"
             ) from error
-        raise ValueError(f"the model cannot read images of shape {tuple(images.shape)}: {reason}") from error
+        raise ValueError(f"the model cannot process images of shape {tuple(images.shape)}: {reason}") from error
 
 
 def as_logits(output: object, images: Tensor) -> Tensor:
-    """The logits (N, classes) in what a network returned, checked.
+    """The logits (N, classes) in a network's output, checked.
 
     Raises:
-        ValueError: there are none, or they hold NaN or infinity.
+        ValueError: the output contains no logits, or they contain NaN or infinity.
     """
     logits = logits_of(output)
     if (
@@ -98,51 +101,55 @@ def as_logits(output: object, images: Tensor) -> Tensor:
     ):
         raise ValueError(
             f"the model must return logits of shape ({len(images)}, classes), or an object with .logits; "
-            f"it returned {in_words(output)}"
+            f"it returned {describe_value(output)}"
         )
     if not (finite := torch.isfinite(logits)).all():
         image, index = (~finite).nonzero()[0].tolist()
         raise ValueError(
             f"the model's logits are not finite (image {image}, class {index}: {logits[image, index].item()}): "
-            "its weights hold NaN, or the images are out of the range that it was trained on"
+            "its weights contain NaN, or the images are outside the range of the training data"
         )
     return logits
 
 
-def layer_name(model: nn.Module, found: Scan, layer: str | nn.Module) -> str:
-    """The name of the layer, if it ran and returned feature maps."""
+def layer_name(model: nn.Module, structure: Scan, layer: str | nn.Module) -> str:
+    """The name of a layer, checked: it must run and return feature maps."""
     try:
         module = model.get_submodule(layer) if isinstance(layer, str) else layer
         name: str = next(name for name, other in model.named_modules() if other is module and name)
     except (AttributeError, StopIteration):
         if not isinstance(layer, str):
-            raise ValueError(f"the layer {type(layer).__name__} given as a module is no part of this model") from None
-        raise ValueError(f"the model has no layer {layer!r}; {_offer(found, layer)}") from None
-    if name not in found.outputs:
-        raise ValueError(f"layer {name!r} does not run on these images; {_offer(found, name)}")
-    if name not in found.grids:
+            raise ValueError(
+                f"the module {type(layer).__name__} given as the layer is not part of this model"
+            ) from None
+        raise ValueError(f"the model has no layer {layer!r}; {_suggest(structure, layer)}") from None
+    if name not in structure.outputs:
+        raise ValueError(f"layer {name!r} does not run on these images; {_suggest(structure, name)}")
+    if name not in structure.grids:
         raise ValueError(
-            f"layer {name!r} has no feature maps (N, K, h, w), it returns {found.outputs[name]}; {_offer(found, name)}"
+            f"layer {name!r} has no feature maps (N, K, h, w); it returns {structure.outputs[name]}; "
+            f"{_suggest(structure, name)}"
         )
     return name
 
 
-def _offer(found: Scan, asked: str) -> str:
-    names = list(found.grids)
+def _suggest(structure: Scan, requested: str) -> str:
+    """The layers to choose from; if there are many, those with the most similar names."""
+    names = list(structure.grids)
     if len(names) > 12:
-        names = difflib.get_close_matches(asked, names, n=6, cutoff=0.0)
-        return f"the closest of its {len(found.grids)} layers with feature maps: {', '.join(names)}"
+        names = difflib.get_close_matches(requested, names, n=6, cutoff=0.0)
+        return f"the closest of its {len(structure.grids)} layers with feature maps: {', '.join(names)}"
     return f"choose one of {', '.join(names)}" if names else "none of its layers has feature maps"
 
 
 def scan(model: nn.Module, images: Tensor) -> tuple[Scan, nn.Module]:
-    """Run the first image and note what each module returns; also the private copy that was used, which keeps it."""
-    with private_copy(model) as net:
-        known = _SCANS.setdefault(net, {})
+    """Observe the first image's pass; return the structure and the copy that was used, to which it is attached."""
+    with borrow_copy(model) as net:
+        scans = _SCANS.setdefault(net, {})
         key = (images.shape[1:], images.dtype, images.device)
-        if key not in known:
-            known[key] = _observe(net, images[:1])
-        return known[key], net
+        if key not in scans:
+            scans[key] = _observe(net, images[:1])
+        return scans[key], net
 
 
 def _observe(net: nn.Module, image: Tensor) -> Scan:
@@ -153,13 +160,13 @@ def _observe(net: nn.Module, image: Tensor) -> Scan:
         if not name:
             continue
 
-        def note(module: nn.Module, args: Any, output: object, name: str = name) -> None:
-            outputs[name] = in_words(output)
+        def observe(module: nn.Module, args: Any, output: object, name: str = name) -> None:
+            outputs[name] = describe_value(output)
             if (grid := find_grid(module, output, image)) is not None:
                 grids.pop(name, None)  # a module that runs again finishes later
                 grids[name] = grid
 
-        hooks.append(module.register_forward_hook(note))
+        hooks.append(module.register_forward_hook(observe))
     try:
         with torch.inference_mode(False), torch.no_grad():
             output = read_output(net, image.clone())
@@ -174,7 +181,7 @@ def _observe(net: nn.Module, image: Tensor) -> Scan:
 
 
 def _default(net: nn.Module, image: Tensor, grids: dict[str, Grid]) -> str | None:
-    """The last layer with more than one cell; of tokens, the last whose cells still reach the output."""
+    """The last layer with more than one cell; in a transformer, the last whose cells influence the output."""
     wide = [name for name, grid in grids.items() if grid.shape[1] * grid.shape[2] > 1]
     if not wide or not any(grids[name].extra for name in wide):
         return wide[-1] if wide else None
@@ -192,7 +199,7 @@ def _default(net: nn.Module, image: Tensor, grids: dict[str, Grid]) -> str | Non
         hooks.append(net.get_submodule(name).register_forward_hook(shift))
     try:
         with recording():
-            tensor = first_tensor(_largest(read_output(net, image.clone())))
+            tensor = first_tensor(_main_tensor(read_output(net, image.clone())))
     finally:
         for hook in hooks:
             hook.remove()
@@ -208,16 +215,16 @@ def _default(net: nn.Module, image: Tensor, grids: dict[str, Grid]) -> str | Non
     return (fitting or wide)[-1]
 
 
-def _largest(output: object) -> object:
-    """The tensor of an output that stands for it: its logits, its pooled features, or the first one."""
+def _main_tensor(output: object) -> object:
+    """The main tensor of an output: its logits, its pooled features, or the first entry."""
     for name in ("logits", "pooler_output", "last_hidden_state"):
         if isinstance(found := getattr(output, name, None), Tensor):
             return found
     return next(iter(output.values()), None) if isinstance(output, dict) else output
 
 
-def in_words(value: object) -> str:
-    """What a value is, for an error sentence."""
+def describe_value(value: object) -> str:
+    """A description of a value, for error messages."""
     if isinstance(value, Tensor):
         return f"a {str(value.dtype).removeprefix('torch.')} tensor of shape {tuple(value.shape)}"
     return f"{value!r}" if isinstance(value, int | float | str | None) else f"a {type(value).__name__}"

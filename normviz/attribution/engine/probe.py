@@ -1,4 +1,4 @@
-"""One forward pass through a network, and everything that a method of attribution reads from it."""
+"""The probe: a network, images, a target and a layer, and the values that attribution methods need from them."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from normviz.attribution.engine.forward import Forward, checked_images, gradients_of, score_of
-from normviz.attribution.engine.network import Shape, as_logits, in_words, read_output, recording, scan
+from normviz.attribution.engine.network import Shape, as_logits, describe_value, read_output, recording, scan
 from normviz.attribution.engine.relu_rules import ReluRule, Rule
-from normviz.attribution.targets import Score
+from normviz.attribution.targets import Score, check_class
 
 
 class Head(NamedTuple):
-    """The linear layer of a network of convolutions, global average pooling and one linear layer."""
+    """The linear layer at the end of a network of convolutions, global average pooling and one linear layer."""
 
     name: str
     weight: Tensor  # (classes, K)
@@ -25,23 +25,23 @@ class Head(NamedTuple):
 
 
 class Probe:
-    """A network, images, a class and a layer; logits, activations and gradients, each computed once and kept.
+    """A network, images, a target and a layer; logits, activations and gradients are computed on demand and cached.
 
-    The network is never changed: the work is done on a private copy that shares its weights. It is read in
-    inference mode, frozen or not, on the device it is on. What a probe returns is shared: read, do not write.
+    The network is not changed: a copy that shares its weights is run in inference mode, on the device of the network.
+    Tensors returned by a probe are shared and must not be modified.
 
     Args:
-        model: maps images (N, C, H, W) to logits (N, classes), or to an object or dictionary with `logits`; for
-            a target that is a function of the output, to anything.
-        images: (N, C, H, W), floating point, as the model expects them.
-        target: the class to explain, for all images or (N,) one for each; None: each image's top class; or a
-            function of the model's output that gives one number for each image (see `targets`).
-        layer: the dotted name of a layer, or the module itself; None: the last one with feature maps of more
-            than one cell. A layer that runs several times is read at its last run on feature maps; the tokens of
-            a transformer are folded to a grid.
+        model: maps images (N, C, H, W) to logits (N, classes), or to an object or dictionary with `logits`; to anything
+            if the target is a function of the output.
+        images: (N, C, H, W), floating point, the model's input.
+        target: the class to explain, for all images or (N,) one per image; None: the top class of each image; or a
+            function of the model's output that returns one number per image (see `targets`).
+        layer: the dotted name of a layer, or the module itself; None: the last layer with feature maps of more than
+            one cell. A layer that runs several times is read at its last run on feature maps; the tokens of a
+            transformer are arranged as a grid.
 
     Raises:
-        ValueError: images, class or layer that the model does not have, or a model that cannot be read.
+        ValueError: images, class or layer do not fit the model, or the model cannot be copied or run.
     """
 
     def __init__(
@@ -53,32 +53,34 @@ class Probe:
     ) -> None:
         self._pass = Forward(model, images, None if layer is None else [layer])
         self._layer = self._pass.layers[0] if self._pass.layers else None
-        self._asked = _Asked(self._pass, target)
+        self._objective = _Objective(self._pass, target)
 
-    def _like(self, asked: _Asked, layer: str | None) -> Probe:
+    def _like(self, objective: _Objective, layer: str | None) -> Probe:
         other = Probe.__new__(Probe)
-        other._pass, other._asked, other._layer = self._pass, asked, layer
+        other._pass, other._objective, other._layer = self._pass, objective, layer
         return other
 
     def for_target(self, target: int | Tensor | Score | None) -> Probe:
-        """A probe of another class or target that shares this one's forward pass."""
-        return self._like(_Asked(self._pass, target), self._layer)
+        """A probe with another target that shares this probe's forward pass."""
+        return self._like(_Objective(self._pass, target), self._layer)
 
     def for_classes(self, classes: Sequence[int]) -> tuple[Probe, ...]:
-        """Probes of several classes, whose gradients at the layer come from one batched backward pass.
+        """Probes of several classes, with gradients at the layer from one batched backward pass.
 
         Args:
-            classes: the classes, each for all images.
+            classes: indices of the classes, each applied to all images.
         """
-        asked = [_Asked(self._pass, index) for index in classes]
-        found = self._pass.class_gradients([one.target for one in asked])  # (T, N, K, h, w) by layer
-        for index, one in enumerate(asked):
-            one.gradients = {layer: gradient[index] for layer, gradient in found.items()}
-        return tuple(self._like(one, self._layer) for one in asked)
+        objectives = [_Objective(self._pass, index) for index in classes]
+        gradients = self._pass.class_gradients(
+            [objective.target for objective in objectives]
+        )  # (T, N, K, h, w) by layer
+        for index, objective in enumerate(objectives):
+            objective.gradients = {layer: gradient[index] for layer, gradient in gradients.items()}
+        return tuple(self._like(objective, self._layer) for objective in objectives)
 
     @property
     def model(self) -> nn.Module:
-        """The network as it was given."""
+        """The original network."""
         return self._pass.model
 
     @property
@@ -99,7 +101,7 @@ class Probe:
 
     @property
     def layer(self) -> str:
-        """The dotted name of the layer that is read."""
+        """The dotted name of the layer."""
         if self._layer is None:
             raise ValueError("no layer of this model has feature maps of more than one cell: choose saliency instead")
         return self._layer
@@ -114,19 +116,19 @@ class Probe:
         """The class of each image: (N,), int64.
 
         Raises:
-            ValueError: something else than a class is explained.
+            ValueError: the target is not a class.
         """
-        return self._asked.target
+        return self._objective.target
 
     @property
-    def asked(self) -> Tensor | Score:
-        """What is explained: the class of each image (N,), or a function of the model's output."""
-        return self._asked.what
+    def objective(self) -> Tensor | Score:
+        """The target: the class of each image (N,), or a function of the model's output."""
+        return self._objective.value
 
     @property
     def score(self) -> Tensor:
-        """What is explained, a scalar for each image (N,): the logit of its class, or what the target gives."""
-        return self._asked.score
+        """The explained score of each image (N,): the logit of its class, or the value of the target function."""
+        return self._objective.score
 
     @property
     def activations(self) -> Tensor:
@@ -137,7 +139,7 @@ class Probe:
     def gradients(self) -> Tensor:
         """dS_c / dA, the gradient of each image's score: (N, K, h, w), in logits per unit of A."""
         layer = self.layer
-        return self._asked.gradients[layer]
+        return self._objective.gradients[layer]
 
     @cached_property
     def input_gradient(self) -> Tensor:
@@ -145,13 +147,14 @@ class Probe:
         return self._input_gradient(None)
 
     def backprop(self, rule: Rule) -> Tensor:
-        """What arrives at the input (N, C, H, W) when the ReLUs propagate by a rule.
+        """The gradient at the input (N, C, H, W) with a modified backward rule for ReLUs.
 
         Args:
-            rule: "deconvnet" (relu of what arrives) or "guided" (the same, where the ReLU was open too).
+            rule: "deconvnet": relu of the incoming gradient; "guided": the same, where the ReLU was active in the
+                forward pass.
 
         Raises:
-            ValueError: no ReLU lies on the way.
+            ValueError: there is no ReLU between the images and the logits.
         """
         return self._deconvnet if rule == "deconvnet" else self._guided
 
@@ -169,71 +172,71 @@ class Probe:
             leaf = self.images.clone().requires_grad_()  # (N, C, H, W)
             with mode or nullcontext():
                 output = read_output(net, leaf.clone())
-            if mode and not mode.seen:
-                uses = f"; it uses {', '.join(sorted(mode.others))}, for which the rule is not defined"
+            if mode and not mode.found:
+                others = f"; it uses {', '.join(sorted(mode.others))}, for which the rule is not defined"
                 raise ValueError(
-                    f"{rule} needs a network with ReLUs, and none was seen between the images and the logits"
-                    f"{uses if mode.others else ''}: choose saliency instead"
+                    f"{rule} requires a network with ReLUs, and none was found between the images and the logits"
+                    f"{others if mode.others else ''}: choose saliency instead"
                 )
-            if self._asked.given is None:  # the top class is that of this very pass
-                self._pass.offer(as_logits(output, self.images).detach())
-            scores = score_of(self._asked.what, output, self.images)  # (N,)
+            if self._objective.given is None:  # the top class comes from this pass
+                self._pass.store_logits(as_logits(output, self.images).detach())
+            scores = score_of(self._objective.value, output, self.images)  # (N,)
             return gradients_of(scores, [leaf], "the images")[0]  # (N, C, H, W)
 
-    def ask(self, images: Tensor, index: int = 0, probability: bool = False) -> Tensor:
-        """What the network says of other pictures, without gradients.
+    def score_at(self, images: Tensor, index: int = 0, probability: bool = False) -> Tensor:
+        """The score of other images, without gradients.
 
         Args:
             images: (b, C, H, W), as the model expects them.
-            index: the image of this probe whose target is asked for.
-            probability: the class's softmax probability instead of its logit.
+            index: index of the image of this probe whose target is used.
+            probability: return the softmax probability of the class instead of its logit.
 
         Returns:
-            (b,), the target's scalar of each.
+            (b,), the score of each.
 
         Raises:
-            ValueError: a probability of something that is no class.
+            ValueError: a probability was requested, but the target is not a class.
         """
         with self._pass.net() as net, torch.inference_mode():
             output = read_output(net, images.clone())
-            return self._asked.of(output, images, index, probability).clone()  # (b,)
+            return self._objective.of(output, images, index, probability).clone()  # (b,)
 
-    def tail(self, activations: Tensor, index: int = 0) -> Tensor:
-        """What the network says when the layer's output is replaced; only what follows the layer is computed.
+    def score_from_layer(self, activations: Tensor, index: int = 0) -> Tensor:
+        """The score for other outputs of the layer; only the part of the network after the layer is computed.
 
         Args:
             activations: (b, K, h, w).
-            index: the image of this probe.
+            index: index of the image of this probe.
 
         Returns:
-            (b,), the target's scalar of each.
+            (b,), the score of each.
         """
-        tail = self._pass.tail(self.layer, index)
-        return self._asked.of(tail.run(activations), activations, index, False)  # (b,)
+        downstream = self._pass.downstream(self.layer, index)
+        return self._objective.of(downstream.run(activations), activations, index, False)  # (b,)
 
     def gradient_at(self, images: Tensor, index: int = 0) -> Tensor:
-        """The gradient (b, C, H, W) of the target's scalar at other pictures (b, C, H, W)."""
-        return self._elsewhere(images, index).input_gradient  # (b, C, H, W)
+        """The gradient (b, C, H, W) of the score at other images (b, C, H, W)."""
+        return self._at(images, index).input_gradient  # (b, C, H, W)
 
     def layer_at(self, images: Tensor, index: int = 0) -> tuple[Tensor, Tensor]:
-        """Activations and gradients, both (b, K, h, w), at the layer for other pictures (b, C, H, W)."""
-        other = self._elsewhere(images, index)
+        """Activations and gradients, both (b, K, h, w), at the layer for other images (b, C, H, W)."""
+        other = self._at(images, index)
         return other.activations, other.gradients
 
-    def _elsewhere(self, images: Tensor, index: int) -> Probe:
-        what = self._asked.what
-        target = what[index].expand(len(images)).clone() if isinstance(what, Tensor) else what
+    def _at(self, images: Tensor, index: int) -> Probe:
+        objective = self.objective
+        target = objective[index].expand(len(images)).clone() if isinstance(objective, Tensor) else objective
         return Probe(self.model, images, target, self._layer)
 
     @cached_property
     def head(self) -> Head:
-        """The linear layer that reads the pooled activations: logits = W mean(A) + b, which is checked.
+        """The linear layer applied to the pooled activations, verified: logits = W mean(A) + b.
 
         Raises:
             ValueError: the network does not end in global average pooling and one linear layer.
         """
         channels = self.activations.shape[1]
-        rule = "CAM needs a network of convolutions, global average pooling and one linear layer"
+        rule = "CAM requires a network of convolutions, global average pooling and one linear layer"
         with self._pass.net() as net, torch.inference_mode(False), torch.no_grad():
             pooled = self.activations.mean(dim=(2, 3))  # (N, K)
             linear = [(n, m) for n, m in net.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
@@ -242,23 +245,23 @@ class Probe:
             for name, module in reversed(fitting):
                 weight = module.weight.detach().flatten(1).clone()  # (classes, K)
                 bias = weight.new_zeros(self.classes) if module.bias is None else module.bias.detach().clone()
-                off = (pooled @ weight.T + bias - self.logits).abs().max()
-                if off <= min(10 * torch.finfo(off.dtype).eps ** 0.5, 0.05) * self.logits.abs().max():
+                error = (pooled @ weight.T + bias - self.logits).abs().max()
+                if error <= min(10 * torch.finfo(error.dtype).eps ** 0.5, 0.05) * self.logits.abs().max():
                     return Head(name, weight, bias)
         if not fitting:
-            found = f"its last one is {tuple(linear[-1][1].weight.shape)}" if linear else "it has none"
+            last = f"its last one is {tuple(linear[-1][1].weight.shape)}" if linear else "it has none"
             raise ValueError(
                 f"{rule}: no linear layer here maps the {channels} channels of layer {self.layer!r} "
-                f"to {self.classes} classes ({found}); choose Grad-CAM instead"
+                f"to {self.classes} classes ({last}); choose Grad-CAM instead"
             )
         raise ValueError(
-            f"{rule}: {fitting[-1][0]!r} applied to the pooled channels of layer {self.layer!r} does not give "
+            f"{rule}: {fitting[-1][0]!r} applied to the pooled channels of layer {self.layer!r} does not return "
             "the logits; choose the layer that is pooled, or Grad-CAM"
         )
 
 
-class _Asked:
-    """What is asked of a pass: a class for each image, or a function of the output; its score and gradients."""
+class _Objective:
+    """The target of a probe: a class for each image, or a function of the output; with its score and gradients."""
 
     def __init__(self, forward: Forward, target: int | Tensor | Score | None) -> None:
         self._pass = forward
@@ -270,7 +273,7 @@ class _Asked:
         self.given = _checked_target(target, len(forward.images), forward.scan.classes, forward.images.device)
 
     @cached_property
-    def what(self) -> Tensor | Score:
+    def value(self) -> Tensor | Score:
         """The class of each image (N,), or the function."""
         if self.given is not None:
             return self.given
@@ -279,61 +282,61 @@ class _Asked:
 
     @property
     def target(self) -> Tensor:
-        if not isinstance(self.what, Tensor):
-            raise ValueError(f"this explains no class but {self.what}: choose a method that needs no class")
-        return self.what
+        if not isinstance(self.value, Tensor):
+            raise ValueError(f"the target is {self.value}, not a class: choose a method that does not require a class")
+        return self.value
 
     @cached_property
     def score(self) -> Tensor:
-        return self._pass.scores(self.what)  # (N,)
+        return self._pass.scores(self.value)  # (N,)
 
     @cached_property
     def gradients(self) -> dict[str, Tensor]:
-        return self._pass.gradients(self.what)  # (N, K, h, w) by layer
+        return self._pass.gradients(self.value)  # (N, K, h, w) by layer
 
     def of(self, output: object, images: Tensor, index: int, probability: bool) -> Tensor:
-        """The scalars (b,) in the output for b other images, of what is asked of image `index`."""
-        what = self.target if probability else self.what
-        if not isinstance(what, Tensor):
-            return score_of(what, output, images)  # (b,)
+        """The scores (b,) in the output for b other images, with the target of image `index`."""
+        objective = self.target if probability else self.value
+        if not isinstance(objective, Tensor):
+            return score_of(objective, output, images)  # (b,)
         logits = as_logits(output, images)  # (b, classes)
-        return (logits.softmax(dim=1) if probability else logits)[:, what[index]]  # (b,)
+        return (logits.softmax(dim=1) if probability else logits)[:, objective[index]]  # (b,)
 
 
 def probes(
     model: nn.Module, images: Tensor, target: int | Tensor | Score | None, layers: Sequence[str | nn.Module]
 ) -> tuple[Probe, ...]:
-    """A probe for each of several layers; all share one forward and one backward pass.
+    """Probes of several layers, which share one forward and one backward pass.
 
     Args:
         model: as for `Probe`.
         images: (N, C, H, W), as for `Probe`.
         target: as for `Probe`.
-        layers: at least one.
+        layers: one or more layers, as for `Probe`.
 
     Raises:
-        ValueError: no layer, or what `Probe` refuses.
+        ValueError: no layers, or arguments that `Probe` rejects.
     """
     if not layers:
-        raise ValueError("name at least one layer")
+        raise ValueError("probes requires at least one layer; received none")
     first = Probe.__new__(Probe)
     first._pass = Forward(model, images, layers)
-    first._layer, first._asked = first._pass.layers[0], _Asked(first._pass, target)
-    return tuple(first._like(first._asked, name) for name in first._pass.layers)
+    first._layer, first._objective = first._pass.layers[0], _Objective(first._pass, target)
+    return tuple(first._like(first._objective, name) for name in first._pass.layers)
 
 
 def layers(model: nn.Module, images: Tensor) -> list[tuple[str, Shape]]:
-    """The layers with feature maps for these images, in the order in which they finish, as (name, (K, h, w)).
+    """The layers with feature maps for these images, as (name, (K, h, w)), in the order in which they finish.
 
     Raises:
-        ValueError: images that the model cannot read, or a model that cannot be copied.
+        ValueError: the model cannot process the images, or cannot be copied.
     """
     model = getattr(model, "_orig_mod", model)
     return list(scan(model, checked_images(model, images))[0].maps.items())
 
 
 def _checked_target(target: object, count: int, classes: int, device: torch.device) -> Tensor | None:
-    """One class per image: (N,), int64."""
+    """The target as one class per image (N,), int64."""
     if target is None:
         return None
     if isinstance(target, int) and not isinstance(target, bool):
@@ -341,11 +344,10 @@ def _checked_target(target: object, count: int, classes: int, device: torch.devi
     whole = isinstance(target, Tensor) and not target.is_floating_point() and target.dtype != torch.bool
     if not isinstance(target, Tensor) or not whole or target.shape != (count,):
         raise ValueError(
-            f"target must be one class, or whole numbers of shape ({count},), one for each image; "
-            f"received {in_words(target)}"
+            f"target must be one class, or integers of shape ({count},), one per image; "
+            f"received {describe_value(target)}"
         )
     for index in target.tolist():
-        if not 0 <= index < classes:
-            raise ValueError(f"there is no class {index}: this model's classes are 0 to {classes - 1}")
+        check_class(index, classes)
     with torch.inference_mode(False):
         return target.detach().to(device, torch.int64, copy=True)  # (N,)

@@ -1,4 +1,4 @@
-"""Backward rules for ReLUs, put on every kind of ReLU alike for the length of one forward pass."""
+"""Modified backward rules for ReLUs, applied to all kinds of ReLU during one forward pass."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ _SMOOTH = {
 
 
 class ReluRule(TorchFunctionMode):
-    """While active, ReLUs of this thread propagate gradients by a rule of their own.
+    """While active, ReLUs in this thread propagate gradients by a modified rule.
 
-    `F.relu`, `torch.relu`, `x.relu_()`, `nn.ReLU`, ReLU6 and clamps at 0 are all seen, in-place or not.
+    `F.relu`, `torch.relu`, `x.relu_()`, `nn.ReLU`, ReLU6 and clamps at 0 are recognized, in-place or not.
 
     Attributes:
-        seen: how many ReLUs on the way from the input were met.
-        others: the names of activation functions that are no ReLU, to which no rule applies.
+        found: number of ReLUs that depend on the input.
+        others: names of other activation functions, for which the rule is not defined.
     """
 
     def __init__(self, rule: Rule) -> None:
         super().__init__()
         self.rule = rule
-        self.seen = 0
+        self.found = 0
         self.others: set[str] = set()
 
     def __torch_function__(
@@ -49,13 +49,13 @@ class ReluRule(TorchFunctionMode):
         x = args[0] if args else kwargs.get("input")
         if ceiling is None or not isinstance(x, Tensor) or not x.requires_grad:
             return func(*args, **kwargs)
-        self.seen += 1
+        self.found += 1
         inplace = func.__name__.endswith("_") or kwargs.get("inplace", False)
         return _RuledRelu.apply(x, self.rule == "guided", ceiling, inplace)  # type: ignore[no-untyped-call]
 
 
 def _ceiling(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> float | None:
-    """Where the ReLU that this call is saturates (infinity for a plain one); None for any other call."""
+    """The value at which the ReLU of this call saturates (infinity for a plain one); None for any other call."""
     if func in _RELU:
         return math.inf
     if func in _RELU6:
@@ -72,7 +72,7 @@ def _ceiling(func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[st
 
 
 class _RuledRelu(torch.autograd.Function):
-    """min(max(x, 0), ceiling); backward relu(R) for the deconvnet, relu(R) 1[0 < x < ceiling] for guided."""
+    """min(max(x, 0), ceiling), with backward relu(R) for deconvnet and relu(R) 1[0 < x < ceiling] for guided."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, guided: bool, ceiling: float, inplace: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""What methods that ask the network many times share: a copy made for many forward passes, and the count of them."""
+"""Scores of many perturbed images, with a copy of the network optimized for inference, and progress reports."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from normviz.attribution.engine.probe import Probe
 
 Precision = Literal["full", "auto", "bfloat16"]
 Read = Literal["logit", "probability"]
-TRIAL = 8  # pictures on which precisions are tried, three times
-LARGEST_MOVE = 0.1  # of these pictures' scores, relative; a map, which sums many, moves by about a tenth of that
+TRIAL = 8  # number of images for timing each precision
+MAX_ERROR = 0.1  # relative error of the scores in bfloat16 that is accepted; the error of the map is about a tenth
 
 
 def check_choice(method: str, given: str, offered: object) -> None:
-    """Refuse a value that is none of a Literal's.
+    """Check that an option is one of the values of a Literal.
 
     Raises:
-        ValueError: that.
+        ValueError: it is not.
     """
     names = get_args(offered)
     if given not in names:
-        raise ValueError(f"{method} offers {', '.join(names)}; received {given!r}")
+        raise ValueError(f"{method} supports {', '.join(names)}; received {given!r}")
 
 
 class Steps:
-    """Counts the chunks that are done.
+    """Progress over chunks of images.
 
     Args:
-        chunk: pictures in one chunk.
-        counts: how many pictures each part of the work has; no chunk reaches from one part into the next.
-        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
+        chunk: number of images in one chunk.
+        counts: number of images of each part of the work; a chunk contains images of one part only.
+        progress: called after each chunk with the finished fraction, 0 to 1; may raise to cancel.
 
     Raises:
         ValueError: chunk below 1.
@@ -52,28 +52,28 @@ class Steps:
         self._progress = progress
 
     def advance(self) -> None:
-        """One chunk more is done."""
+        """Report one more chunk as finished."""
         self._done += 1
         if self._progress:
             self._progress(min(1.0, self._done / self._all))
 
 
 class Scorer:
-    """The target's score of many pictures, by a private copy of the network made for many forward passes.
+    """The scores of many images, computed by a copy of the network that is optimized for inference.
 
-    Its batch norms are folded, its weights lie channels last, perhaps in bfloat16.
+    Batch norms are folded, and weights are stored channels-last, optionally in bfloat16.
 
     Args:
         probe: network, images and target.
-        read: "logit", or the class's softmax "probability"; a target that is no class has one score of its own.
-        precision: as for `score_cam`; "auto" is in the network's own until `choose` is called.
+        read: "logit", or the class's softmax "probability"; ignored if the target is not a class.
+        precision: as for `score_cam`; "auto" uses the network's precision until `choose` is called.
 
     Raises:
-        ValueError: a network that cannot be copied, or that cannot run in bfloat16 if that is asked for.
+        ValueError: the network cannot be copied, or cannot run in bfloat16 if that is requested.
     """
 
     def __init__(self, probe: Probe, read: Read = "logit", precision: Precision = "full") -> None:
-        self._asked, self._read = probe.asked, read
+        self._objective, self._read = probe.objective, read
         self._type = probe.images.dtype
         self._speed = ""
         with torch.inference_mode():
@@ -83,48 +83,48 @@ class Scorer:
                 self._reduce()
 
     def scores(self, pictures: Tensor, index: int) -> Tensor:
-        """The score (b,) of each picture (b, C, H, W), for what is asked of image `index`."""
+        """The score (b,) of each image (b, C, H, W), with the target of image `index` of the probe."""
         with torch.inference_mode():
-            given = pictures.to(self._type).contiguous(memory_format=torch.channels_last)  # (b, C, H, W)
-            output = read_output(self._net, given)
-            if not isinstance(self._asked, Tensor):
-                scores = score_of(self._asked, output, pictures).to(pictures.dtype)  # (b,)
+            inputs = pictures.to(self._type).contiguous(memory_format=torch.channels_last)  # (b, C, H, W)
+            output = read_output(self._net, inputs)
+            if not isinstance(self._objective, Tensor):
+                scores = score_of(self._objective, output, pictures).to(pictures.dtype)  # (b,)
             else:
                 logits = as_logits(output, pictures).to(pictures.dtype)  # (b, classes)
                 logits = logits.softmax(dim=1) if self._read == "probability" else logits
-                scores = logits[:, self._asked[index]]  # (b,)
+                scores = logits[:, self._objective[index]]  # (b,)
         return scores.clone()
 
     def choose(self, pictures: Tensor, count: int) -> None:
-        """Take bfloat16 if these few pictures (b, C, H, W) of all are scored faster in it, and nearly the same.
+        """Switch to bfloat16 if a trial on a few images (b, C, H, W) is faster in it, with nearly the same scores.
 
         Args:
-            pictures: of the first image.
-            count: how many pictures there are in all.
+            pictures: perturbed versions of the first image.
+            count: total number of images to score.
         """
         if self._type != torch.float32 or count < 8 * len(pictures):
-            self._speed = "bfloat16 not tried, as there is too little to gain"
+            self._speed = "bfloat16 not tried, because few images are scored"
             return
         own = self._net, self._type
         before, exact = self._timed(pictures)
         try:
             self._reduce()
-            self._timed(pictures)  # the first run in a new precision prepares kernels
+            self._timed(pictures)  # warm-up of kernels in the new precision
         except ValueError as error:
             self._net, self._type = own
-            self._speed = f"bfloat16 is not possible ({error})"
+            self._speed = f"bfloat16 is not supported ({error})"
             return
         after, rounded = self._timed(pictures)
-        off = float((rounded - exact).norm() / exact.norm())
+        error_share = float((rounded - exact).norm() / exact.norm())
         self._speed = (
             f"{len(pictures)} channels took {1000 * before:.0f} ms in float32, {1000 * after:.0f} ms in bfloat16, "
-            f"which moves their weights by {off:.1%}"
+            f"with a relative error of {error_share:.1%} in their weights"
         )
-        if after > 0.9 * before or not off <= LARGEST_MOVE:
+        if after > 0.9 * before or not error_share <= MAX_ERROR:
             self._net, self._type = own
 
     def sentence(self) -> str:
-        """How the scores were computed."""
+        """A description of how the scores were computed."""
         name = str(self._type).removeprefix("torch.")
         return "; ".join(filter(None, (f"Scores computed in {name}", self._speed, self._folding))) + "."
 
@@ -133,8 +133,8 @@ class Scorer:
             self._net, self._type = deepcopy(self._net).to(torch.bfloat16), torch.bfloat16
 
     def _timed(self, pictures: Tensor) -> tuple[float, Tensor]:
-        """Seconds, and the weights (b,) of these pictures among themselves."""
+        """The time in seconds, and the normalized weights (b,) of these images."""
         start = time.perf_counter()
-        scores = self.scores(pictures, 0).cpu()  # (b,); waits for the device
+        scores = self.scores(pictures, 0).cpu()  # (b,); synchronizes with the device
         taken = time.perf_counter() - start
         return taken, scores.softmax(dim=0) if self._read == "logit" else scores  # (b,)

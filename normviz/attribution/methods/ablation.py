@@ -1,4 +1,4 @@
-"""Attribution by switching channels off inside the network."""
+"""Attribution by ablation: channels of a layer are set to 0 one at a time."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import Steps
-from normviz.registry import register
+from normviz.registry import attribution
+
+__all__ = ["ablation_cam"]
 
 
-@register(
-    title="Ablation-CAM", kind="attribution", cite="desai2020ablation", level="layer", unit="logits × activation",
+@attribution(
+    title="Ablation-CAM", cite="desai2020ablation", level="layer", unit="logits × activation",
     aliases=("AblationCAM",),
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = S_c - S_c(A_k \leftarrow 0)",
 )  # fmt: skip
@@ -25,19 +27,19 @@ def ablation_cam(
     preview: Callable[[Tensor], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Tensor:
-    """Each channel weighted by how far the class's logit falls when the channel is set to 0.
+    """Activations weighted by the decrease of the class's logit when their channel is set to 0.
 
-    The paper divides the fall by the logit. That scales the whole map where the logit is positive, and turns its sign
-    where it is negative, so that evidence against the class would be drawn; here nothing is divided. Only what follows
-    the layer is computed, for many channels at once; channels that are 0 everywhere weigh nothing. With a pooled linear
-    head the fall is g_k times the sum of A_k.
+    The paper divides the decrease by the logit. That rescales the map if the logit is positive, and flips its sign if
+    it is negative, which would highlight evidence against the class; here there is no division. Only the part of the
+    network after the layer is computed, for many channels at once; channels that are 0 everywhere get the weight 0.
+    With a pooled linear head the decrease is g_k times the sum of A_k.
 
     Args:
         probe: network, images, class and layer.
-        chunk: switched-off channels in one pass through what follows the layer; changes speed and memory, not the map.
-        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
-        preview: called with the map of the channels so far, the strongest first, after each chunk.
-        note: called with a sentence that says how the map was computed.
+        chunk: ablated channels per pass through the later layers; changes speed and memory, not the map.
+        progress: called after each chunk with the finished fraction, 0 to 1; may raise to cancel.
+        preview: called after each chunk with the map of the channels so far, in decreasing order of activation.
+        note: called with a sentence on how the map was computed.
 
     Returns:
         (N, h, w), at least 0, in logits times units of the activations.
@@ -59,15 +61,15 @@ def ablation_cam(
     for index, maps in enumerate(activations):
         order = strength[index].argsort(descending=True, stable=True)  # (K,)
         order = order[: int(strength[index].count_nonzero())]  # (K',)
-        whole = probe.tail(maps[None], index)  # (1,)
+        score = probe.score_from_layer(maps[None], index)  # (1,)
         for channels in torch.split(order, chunk) if len(order) else ():
             without = maps.repeat(len(channels), 1, 1, 1)  # (b, K, h, w)
             without[torch.arange(len(channels), device=maps.device), channels] = 0
-            weights[index, channels] = whole - probe.tail(without, index)  # (b,)
+            weights[index, channels] = score - probe.score_from_layer(without, index)  # (b,)
             steps.advance()
             if preview:
                 preview(heatmap())
     if note:
         count = int(strength.count_nonzero())
-        note(f"{count} of {strength.numel()} channels switched off one by one, the others are 0 already.")
+        note(f"{count} of {strength.numel()} channels ablated one at a time; the others are 0 everywhere.")
     return heatmap()

@@ -1,23 +1,25 @@
-"""Attribution at the input: the gradient, and the two rules that change how it passes a ReLU."""
+"""Attribution at the input: the gradient, and two modified backward rules for ReLUs."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import register
+from normviz.registry import attribution
+
+__all__ = ["deconvnet", "guided_backprop", "saliency"]
 
 
-@register(
-    title="Saliency", kind="attribution", cite="simonyan2013deep", level="input", unit="logits per unit of input",
+@attribution(
+    title="Saliency", cite="simonyan2013deep", level="input", unit="logits per unit of input",
     aliases=("gradient", "vanilla gradient", "saliency map"),
     formula=r"M_{ij} = \max_{\mathrm{ch}} \left| \frac{\partial S_c}{\partial x_{\mathrm{ch}\,ij}} \right|",
 )  # fmt: skip
 def saliency(probe: Probe) -> Tensor:
-    """How strongly the class's logit reacts to each pixel.
+    """The magnitude of the gradient of the class's logit at each pixel.
 
     Args:
-        probe: network, images (N, C, H, W) and class; the layer plays no part.
+        probe: network, images (N, C, H, W) and class; the layer has no effect.
 
     Returns:
         (N, H, W), at least 0, in logits per unit of the input.
@@ -28,19 +30,19 @@ def saliency(probe: Probe) -> Tensor:
     return probe.input_gradient.abs().amax(dim=1)  # (N, H, W)
 
 
-@register(
-    title="Deconvnet", kind="attribution", cite="zeiler2014visualizing", level="input",
+@attribution(
+    title="Deconvnet", cite="zeiler2014visualizing", level="input",
     unit="logits per unit of input", aliases=("deconv", "deconvolution", "deconvolutional network"), needs=("relu",),
     formula=r"R^{l} = \mathrm{ReLU}(R^{l+1}) \text{ at each ReLU, from } R = \frac{\partial S_c}{\partial S} "
     r"\text{ down to } R^{0}",
 )  # fmt: skip
 def deconvnet(probe: Probe) -> Tensor:
-    """What the class's logit sends back to the input when each ReLU passes on what is positive.
+    """The gradient of the class's logit when each ReLU passes only positive gradients.
 
-    Max-pooling switches are those of this image; ReLUs do not know whether they were open.
+    Max-pooling uses the positions of this image's maxima; ReLUs pass gradients whether they were active or not.
 
     Args:
-        probe: network with ReLUs, images (N, C, H, W) and class; the layer plays no part.
+        probe: network with ReLUs, images (N, C, H, W) and class; the layer has no effect.
 
     Returns:
         (N, C, H, W), signed, in logits per unit of the input.
@@ -54,17 +56,17 @@ def deconvnet(probe: Probe) -> Tensor:
     return probe.backprop("deconvnet")  # (N, C, H, W)
 
 
-@register(
-    title="Guided backpropagation", kind="attribution", cite="springenberg2015striving", level="input",
+@attribution(
+    title="Guided backpropagation", cite="springenberg2015striving", level="input",
     unit="logits per unit of input", aliases=("guided backprop", "guided BP", "GBP"), needs=("relu",),
     formula=r"R^{l} = R^{l+1}\,\mathbf{1}[x^{l} > 0]\,\mathbf{1}[R^{l+1} > 0] \text{ at each ReLU, from } "
     r"R = \frac{\partial S_c}{\partial S} \text{ down to } R^{0}",
 )  # fmt: skip
 def guided_backprop(probe: Probe) -> Tensor:
-    """What the class's logit sends back when each ReLU that was open passes on what is positive.
+    """The gradient of the class's logit when each active ReLU passes only positive gradients.
 
     Args:
-        probe: network with ReLUs, images (N, C, H, W) and class; the layer plays no part.
+        probe: network with ReLUs, images (N, C, H, W) and class; the layer has no effect.
 
     Returns:
         (N, C, H, W), signed, in logits per unit of the input.

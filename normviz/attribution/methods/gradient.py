@@ -7,11 +7,22 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import register
+from normviz.registry import attribution
+
+__all__ = [
+    "cam",
+    "element_wise_grad_cam",
+    "grad_cam",
+    "grad_cam_pp",
+    "guided_grad_cam",
+    "hires_cam",
+    "layer_cam",
+    "xgrad_cam",
+]
 
 
 def _cam_weights(probe: Probe) -> Tensor:
-    """The last linear layer's weights of the class: (N, K, 1, 1)."""
+    """The weights of the class in the last linear layer: (N, K, 1, 1)."""
     return probe.head.weight[probe.target][:, :, None, None]  # (N, K, 1, 1)
 
 
@@ -21,10 +32,10 @@ def _grad_cam_weights(probe: Probe) -> Tensor:
 
 
 def _grad_cam_pp_weights(probe: Probe) -> Tensor:
-    """The sum of each channel's positive gradients, each divided by how much the channel answers: (N, K, 1, 1)."""
+    """The sum of each channel's positive gradients, each scaled by alpha: (N, K, 1, 1)."""
     g = probe.gradients  # (N, K, h, w)
-    answer = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    alpha = 1 / (2 + answer * g).clamp(min=1e-6)  # (N, K, h, w), used where g > 0
+    total = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    alpha = 1 / (2 + total * g).clamp(min=1e-6)  # (N, K, h, w), used where g > 0
     return (alpha * g.relu()).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
 
 
@@ -36,33 +47,33 @@ def _layer_cam_weights(probe: Probe) -> Tensor:
 def _xgrad_cam_weights(probe: Probe) -> Tensor:
     """The mean of each channel's gradient, weighted by its activations: (N, K, 1, 1)."""
     evidence = (probe.activations * probe.gradients).sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    answer = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
-    return torch.where(answer == 0, 0, evidence / torch.where(answer == 0, 1, answer))  # (N, K, 1, 1)
+    total = probe.activations.sum(dim=(2, 3), keepdim=True)  # (N, K, 1, 1)
+    return torch.where(total == 0, 0, evidence / torch.where(total == 0, 1, total))  # (N, K, 1, 1)
 
 
 def _hires_cam_weights(probe: Probe) -> Tensor:
-    """Each gradient: (N, K, h, w)."""
+    """The gradient itself: (N, K, h, w)."""
     return probe.gradients  # (N, K, h, w)
 
 
 def _element_wise_grad_cam_weights(probe: Probe) -> Tensor:
-    """Each gradient, where its product with the activation is positive: (N, K, h, w)."""
+    """The gradient where its product with the activation is positive, else 0: (N, K, h, w)."""
     return torch.where(probe.activations * probe.gradients > 0, probe.gradients, 0)  # (N, K, h, w)
 
 
-@register(
-    title="CAM", kind="attribution", cite="zhou2016learning", level="layer", unit="logits", weights=_cam_weights,
+@attribution(
+    title="CAM", cite="zhou2016learning", level="layer", unit="logits", weights=_cam_weights,
     aliases=("class activation map", "class activation mapping"), needs=("pooled head",),
     formula=r"M_{ij} = \sum_k w_k^c A_{kij}",
 )  # fmt: skip
 def cam(probe: Probe, relu: bool = False) -> Tensor:
-    """The evidence for the class in each cell: the last linear layer's weights applied to it.
+    """The evidence for the class in each cell: the activations weighted by the last linear layer.
 
-    The map's mean plus the class's bias is its logit.
+    The mean of the map plus the bias of the class equals its logit.
 
     Args:
         probe: network of convolutions, global average pooling and one linear layer; images and class.
-        relu: keep only evidence for the class, and set evidence against it to 0 (the paper keeps both).
+        relu: keep only evidence for the class and set the rest to 0; the paper keeps both.
 
     Returns:
         (N, h, w), signed unless `relu`, in logits.
@@ -77,14 +88,14 @@ def cam(probe: Probe, relu: bool = False) -> Tensor:
     return evidence.relu() if relu else evidence
 
 
-@register(
-    title="Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="layer", unit="logits",
+@attribution(
+    title="Grad-CAM", cite="selvaraju2017grad", level="layer", unit="logits",
     weights=_grad_cam_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \alpha_k A_{kij}\Big), \quad "
     r"\alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial S_c}{\partial A_{kij}}",
 )  # fmt: skip
 def grad_cam(probe: Probe) -> Tensor:
-    """Each channel weighted by the mean of its gradient; what speaks for the class remains.
+    """Activations weighted by the mean gradient of their channel, summed over channels, followed by a ReLU.
 
     Args:
         probe: network, images, class and layer.
@@ -98,8 +109,8 @@ def grad_cam(probe: Probe) -> Tensor:
     return (_grad_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
-@register(
-    title="Guided Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="input",
+@attribution(
+    title="Guided Grad-CAM", cite="selvaraju2017grad", level="input",
     unit="logits² per unit of input", factors=("grad_cam", "guided_backprop"), needs=("relu",),
     formula=r"M = R_{\text{guided}} \odot \mathrm{up}\big(M_{\text{Grad-CAM}}\big)",
 )  # fmt: skip
@@ -123,19 +134,18 @@ def guided_grad_cam(probe: Probe) -> Tensor:
     return probe.backprop("guided") * coarse  # (N, C, H, W)
 
 
-@register(
-    title="Grad-CAM++", kind="attribution", cite="chattopadhay2018grad", level="layer", unit="logits",
+@attribution(
+    title="Grad-CAM++", cite="chattopadhay2018grad", level="layer", unit="logits",
     weights=_grad_cam_pp_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = \sum_{ij} \alpha_{kij}\,"
     r"\mathrm{ReLU}(g_{kij}), \quad \alpha_{kij} = \frac{g_{kij}^2}{2 g_{kij}^2 + g_{kij}^3 \sum_{ab} A_{kab}}",
 )  # fmt: skip
 def grad_cam_pp(probe: Probe) -> Tensor:
-    """Grad-CAM whose weights sum the positive gradients, each divided by how much its channel answers.
+    """Grad-CAM with weights that sum the positive gradients, each scaled by its channel's total activation.
 
-    The paper's derivatives are those of exp(S_c), which on a piecewise linear network are powers of
-    g = dS_c/dA times exp(S_c); that factor is left out, as it scales the whole map. For g > 0 the square
-    cancels, alpha = 1 / (2 + g sum A), so no constant is added. Where A is negative the denominator can
-    cross 0; it is kept at 1e-6 or above.
+    The paper differentiates exp(S_c), which in a piecewise linear network gives powers of g = dS_c/dA times exp(S_c);
+    that factor only scales the map and is omitted. For g > 0 the square cancels, alpha = 1 / (2 + g sum A), so no
+    stabilizing constant is added. If A is negative, the denominator can cross 0; it is clamped to at least 1e-6.
 
     Args:
         probe: network, images, class and layer.
@@ -149,13 +159,13 @@ def grad_cam_pp(probe: Probe) -> Tensor:
     return (_grad_cam_pp_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
-@register(
-    title="LayerCAM", kind="attribution", cite="jiang2021layercam", level="layer", unit="logits",
+@attribution(
+    title="LayerCAM", cite="jiang2021layercam", level="layer", unit="logits",
     weights=_layer_cam_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(g_{kij})\,A_{kij}\Big)",
 )  # fmt: skip
 def layer_cam(probe: Probe) -> Tensor:
-    """Each activation weighted by its own positive gradient, which keeps detail at early layers.
+    """Activations weighted elementwise by their positive gradients, which keeps detail at early layers.
 
     Args:
         probe: network, images, class and layer.
@@ -169,16 +179,16 @@ def layer_cam(probe: Probe) -> Tensor:
     return (_layer_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
-@register(
-    title="XGrad-CAM", kind="attribution", cite="fu2020axiom", level="layer", unit="logits",
+@attribution(
+    title="XGrad-CAM", cite="fu2020axiom", level="layer", unit="logits",
     weights=_xgrad_cam_weights, aliases=("axiom-based Grad-CAM",),
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad "
     r"w_k = \sum_{ij} \frac{A_{kij}}{\sum_{ab} A_{kab}}\,g_{kij}",
 )  # fmt: skip
 def xgrad_cam(probe: Probe) -> Tensor:
-    """Grad-CAM whose mean of a channel's gradient counts each cell by the share of the channel's activation there.
+    """Grad-CAM with a mean gradient per channel that is weighted by the activations of the channel.
 
-    A channel whose activations add up to 0 gets the weight 0.
+    Channels with activations that sum to 0 get the weight 0.
 
     Args:
         probe: network, images, class and layer.
@@ -192,17 +202,17 @@ def xgrad_cam(probe: Probe) -> Tensor:
     return (_xgrad_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
-@register(
-    title="HiResCAM", kind="attribution", cite="draelos2020hirescam", level="layer", unit="logits",
+@attribution(
+    title="HiResCAM", cite="draelos2020hirescam", level="layer", unit="logits",
     weights=_hires_cam_weights,
     formula=r"M_{ij} = \sum_k g_{kij}\,A_{kij}",
 )  # fmt: skip
 def hires_cam(probe: Probe, relu: bool = False) -> Tensor:
-    """Each activation times its own gradient: on a pooled linear head, exactly what the cell adds to the logit.
+    """Activation times gradient; with a pooled linear head, exactly the contribution of each cell to the logit.
 
     Args:
         probe: network, images, class and layer.
-        relu: keep only evidence for the class, and set evidence against it to 0.
+        relu: keep only evidence for the class and set the rest to 0.
 
     Returns:
         (N, h, w), signed unless `relu`, in logits.
@@ -214,13 +224,13 @@ def hires_cam(probe: Probe, relu: bool = False) -> Tensor:
     return evidence.relu() if relu else evidence
 
 
-@register(
-    title="Element-wise Grad-CAM", kind="attribution", cite="gildenblat2021library", level="layer", unit="logits",
+@attribution(
+    title="Element-wise Grad-CAM", cite="gildenblat2021library", level="layer", unit="logits",
     weights=_element_wise_grad_cam_weights, aliases=("GradCAMElementWise",),
     formula=r"M_{ij} = \sum_k \mathrm{ReLU}\left(g_{kij}\,A_{kij}\right)",
 )  # fmt: skip
 def element_wise_grad_cam(probe: Probe) -> Tensor:
-    """HiResCAM without the evidence against the class, which is left out channel by channel.
+    """HiResCAM with a ReLU per channel, which removes all evidence against the class.
 
     Args:
         probe: network, images, class and layer.

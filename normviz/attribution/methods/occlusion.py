@@ -1,4 +1,4 @@
-"""Attribution by covering parts of the image, with no look inside the network: occlusion and RISE."""
+"""Attribution by hiding parts of the image, independent of the network's structure: occlusion and RISE."""
 
 from __future__ import annotations
 
@@ -11,17 +11,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normviz.attribution.engine.blur import blurred
+from normviz.attribution.engine.blur import gaussian_blur
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import Read, Scorer, Steps, check_choice
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["occlusion", "rise"]
 
 Fill = Literal["zero", "mean", "blur"]
 Report = Callable[[Tensor], None]
 
 
-@register(
-    title="Occlusion", kind="attribution", cite="zeiler2014visualizing", level="input", unit="score",
+@attribution(
+    title="Occlusion", cite="zeiler2014visualizing", level="input", unit="score",
     aliases=("occlusion sensitivity", "sliding window"),
     formula=r"M_{ij} = \underset{q \,\ni\, (i,j)}{\mathrm{mean}} \big(S_c(x) - S_c(x \text{ with } q \text{ covered})"
     r"\big), \quad q \text{: squares with sides } w, \text{ in steps of } d",
@@ -38,29 +40,29 @@ def occlusion(
     preview: Report | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Tensor:
-    """How far the class's score drops when a square of the image is covered, for squares that slide over it.
+    """The decrease of the class's score when a square of the image is replaced, for squares on a sliding grid.
 
-    A pixel gets the mean drop of the squares that cover it. The last square of a row or column is moved inwards until
-    it ends with the image, so all have the same size. Memory grows with `chunk`, not with the number of squares. The
-    paper draws the class's probability itself, lowest where the covered part matters most, for a gray square.
+    Each pixel gets the mean decrease over the squares that contain it. The last square of a row or column is aligned
+    with the border, so all have the same size. Memory grows with `chunk`, not with the number of squares. The paper
+    instead shows the probability of the class, for gray squares.
 
     Args:
-        probe: network, images (N, C, H, W) and class; the layer plays no part.
-        window: side of the square, as a share of the image's shorter side.
-        stride: from one square to the next, as the same share; at most one window, so that no pixel is left out.
-        fill: what covers: "zero" (the gray or mean color of images that are normalized to mean 0), the image's own
-            "mean" color, or a "blur" of the image as wide as half a square.
-        score: the class's "logit" or its "probability"; a target that is no class has one score of its own.
-        chunk: covered images in one forward pass; changes speed and memory, not the map.
-        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
-        preview: called with the map of the squares so far, in scattered order, after each chunk; 0 where none was.
-        note: called with a sentence that says how the map was computed.
+        probe: network, images (N, C, H, W) and class; the layer has no effect.
+        window: side of the square, as a fraction of the image's shorter side.
+        stride: distance between squares, as the same fraction; limited to one window, so that every pixel is included.
+        fill: replacement values: "zero" (the mean color of standardized images), the image's own "mean" color, or a
+            "blur" of the image with a standard deviation of half a square.
+        score: the class's "logit" or "probability"; ignored if the target is not a class.
+        chunk: modified images per forward pass; changes speed and memory, not the map.
+        progress: called after each chunk with the finished fraction, 0 to 1; may raise to cancel.
+        preview: called after each chunk with the map of the squares so far, in random order; 0 where there were none.
+        note: called with a sentence on how the map was computed.
 
     Returns:
-        (N, H, W), signed: positive where covering lowers the score; in logits or probability.
+        (N, H, W), signed: positive where hiding lowers the score; in logits or probability.
 
     Raises:
-        ValueError: chunk below 1, a window or stride that is not positive, or an unknown fill or score.
+        ValueError: chunk below 1, window or stride not positive, or an unknown fill or score.
 
     Source:
         Zeiler & Fergus 2014, section 4.2 (occlusion sensitivity).
@@ -76,30 +78,30 @@ def occlusion(
     order = torch.randperm(len(corners), generator=torch.Generator().manual_seed(0)).tolist()
     steps = Steps(chunk, [len(corners)] * count, progress)
     scorer = Scorer(probe, score)
-    drops = probe.images.new_zeros(count, height, width)  # (N, H, W), the sum of the squares' drops
-    covered = torch.zeros_like(drops)  # (N, H, W), how many they are
+    drops = probe.images.new_zeros(count, height, width)  # (N, H, W), sum over the squares
+    counts = torch.zeros_like(drops)  # (N, H, W), the number of squares per pixel
     for index, image in enumerate(probe.images):
-        cover = _cover(image, fill, side)  # (C, H, W)
-        whole = scorer.scores(image[None], index)  # (1,)
+        values = _replacement(image, fill, side)  # (C, H, W)
+        original = scorer.scores(image[None], index)  # (1,)
         for part in _parts(order, chunk):
             squares = [(..., slice(corners[k][0], corners[k][0] + side), slice(corners[k][1], corners[k][1] + side))
                        for k in part]  # fmt: skip
             pictures = image.repeat(len(part), 1, 1, 1)  # (b, C, H, W)
             for picture, square in zip(pictures, squares, strict=True):
-                picture[square] = cover[square]
-            for drop, square in zip(whole - scorer.scores(pictures, index), squares, strict=True):
+                picture[square] = values[square]
+            for drop, square in zip(original - scorer.scores(pictures, index), squares, strict=True):
                 drops[index][square] += drop
-                covered[index][square] += 1
+                counts[index][square] += 1
             steps.advance()
             if preview:
-                preview(drops / covered.clamp(min=1))
+                preview(drops / counts.clamp(min=1))
     if note:
         note(f"{len(corners)} squares of {side} x {side} pixels, {step} apart. {scorer.sentence()}")
-    return drops / covered  # (N, H, W)
+    return drops / counts  # (N, H, W)
 
 
-@register(
-    title="RISE", kind="attribution", cite="petsiuk2018rise", level="input", unit="score",
+@attribution(
+    title="RISE", cite="petsiuk2018rise", level="input", unit="score",
     aliases=("randomized input sampling",),
     formula=r"M_{ij} = \frac{1}{n\,p} \sum_{r=1}^{n} f_c(x \odot m_r)\, m_{r,ij}, \quad m_r = \mathrm{up}(b_r), \quad "
     r"b_r \in \{0, 1\}^{g \times g}, \quad P(b = 1) = p, \quad \text{seed } s",
@@ -118,26 +120,26 @@ def rise(
     preview: Report | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Tensor:
-    """The mean score of randomly masked images in which a pixel is seen: a Monte-Carlo estimate.
+    """The mean score of randomly masked images in which a pixel is visible, by Monte Carlo.
 
-    Masks are grids of zeros and ones, enlarged bilinearly by a cell more than the image and cut out at a random place.
-    The estimate divides by E[m] = p, not by the masks that were drawn, as the paper does. Without `shift`, the grid
-    lies on the image exactly; if `masks` are then at least as many as the grids there are, each grid is taken once,
-    with its probability, and the map is exact. Memory grows with `chunk`, not with the number of masks. The authors'
-    code reflects the grid at its border where this one repeats the last cell.
+    Masks are random binary grids, enlarged bilinearly to one cell more than the image and cropped at a random offset.
+    As in the paper, the estimate divides by E[m] = p, not by the sampled masks. Without `shift`, the grid is aligned
+    with the image; if `masks` is at least the number of possible grids, each grid is used once with its probability,
+    and the map is exact. Memory grows with `chunk`, not with the number of masks. The authors' code reflects the grid
+    at its border, where this one repeats the last cell.
 
     Args:
-        probe: network, images (N, C, H, W) and class; the layer plays no part.
-        masks: how many are drawn; the paper takes 4000 to 8000.
-        cells: rows and columns of the grid.
-        p: how likely a cell is seen.
-        shift: whether each mask is moved by a random part of a cell.
-        score: the class's "probability" (the paper) or its "logit"; a target that is no class has one score of its own.
-        seed: of the masks, which are the same for each image.
-        chunk: masked images in one forward pass; changes speed and memory, not the map.
-        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
-        preview: called with the estimate from the masks so far after each chunk.
-        note: called with a sentence that names the standard error.
+        probe: network, images (N, C, H, W) and class; the layer has no effect.
+        masks: number of masks; the paper uses 4000 to 8000.
+        cells: number of rows and columns of the grid.
+        p: probability that a cell is visible.
+        shift: shift each mask by a random fraction of a cell.
+        score: the class's "probability" (as in the paper) or "logit"; ignored if the target is not a class.
+        seed: random seed of the masks, which are the same for each image.
+        chunk: masked images per forward pass; changes speed and memory, not the map.
+        progress: called after each chunk with the finished fraction, 0 to 1; may raise to cancel.
+        preview: called after each chunk with the estimate so far.
+        note: called with a sentence that includes the standard error.
 
     Returns:
         (N, H, W), at least 0 for a probability, in the unit of the score.
@@ -150,7 +152,9 @@ def rise(
     """
     check_choice("rise", score, Read)
     if masks < 1 or cells < 1 or not 0 < p < 1:
-        raise ValueError(f"rise needs masks and cells of at least 1 and 0 < p < 1; received {masks}, {cells} and {p}")
+        raise ValueError(
+            f"rise requires masks and cells of at least 1 and 0 < p < 1; received {masks}, {cells} and {p}"
+        )
     exact = not shift and cells * cells <= math.log2(masks)
     total = 2 ** (cells * cells) if exact else masks
     count, _, height, width = probe.images.shape
@@ -159,17 +163,17 @@ def rise(
     estimate = probe.images.new_zeros(count, height, width)  # (N, H, W)
     errors = torch.zeros_like(estimate)  # (N, H, W), squared standard errors
     for index, image in enumerate(probe.images):
-        weighed, mean, square = 0.0, torch.zeros_like(estimate[0]), torch.zeros_like(estimate[0])  # (H, W) each
+        total_weight, mean, square = 0.0, torch.zeros_like(estimate[0]), torch.zeros_like(estimate[0])  # (H, W) each
         drawn = _every_grid(cells, p, chunk) if exact else _random_grids(cells, p, masks, chunk, seed)
-        for grids, weights, places in drawn:
-            mask = _masks(grids.to(image), places if shift else None, height, width)  # (b, 1, H, W)
+        for grids, weights, offsets in drawn:
+            mask = _masks(grids.to(image), offsets if shift else None, height, width)  # (b, 1, H, W)
             term = scorer.scores(image * mask, index)[:, None, None] * mask[:, 0] / p  # (b, H, W)
             weight = weights.to(image)[:, None, None]  # (b, 1, 1)
-            weighed += float(weights.sum())
+            total_weight += float(weights.sum())
             mean += (weight * term).sum(dim=0)
             square += (weight * term.square()).sum(dim=0)
-            estimate[index] = mean / weighed
-            errors[index] = (square / weighed - estimate[index].square()).clamp(min=0) / weighed
+            estimate[index] = mean / total_weight
+            errors[index] = (square / total_weight - estimate[index].square()).clamp(min=0) / total_weight
             steps.advance()
             if preview:
                 preview(estimate.clone())
@@ -177,41 +181,41 @@ def rise(
         spread = float((estimate.amax(dim=(1, 2)) - estimate.amin(dim=(1, 2))).amin())
         error = float(errors.sqrt().amax())
         how = (
-            f"Exact: all {total} masks, each with its probability."
+            f"Exact: all {total} masks, weighted by their probability."
             if exact
-            else f"A Monte-Carlo estimate from {total} random masks, seed {seed}: its standard error is at most "
-            f"{error:.2g}, the map spans {spread:.2g}."
+            else f"Monte Carlo estimate from {total} random masks, seed {seed}: the standard error is at most "
+            f"{error:.2g}, the map has a range of {spread:.2g}."
         )
         note(f"{how} {scorer.sentence()}")
     return estimate
 
 
 def _pixels(share: float, height: int, width: int) -> int:
-    """A share of the image's shorter side in whole pixels, at least 1."""
+    """A fraction of the image's shorter side in pixels, at least 1."""
     return max(1, min(round(share * min(height, width)), height, width))
 
 
 def _starts(length: int, side: int, step: int) -> list[int]:
-    """Where squares begin along one side of the image; the last one ends with it."""
+    """The offsets of the squares along one side of the image; the last one ends at the border."""
     return [*range(0, length - side, step), length - side]
 
 
-def _cover(image: Tensor, fill: Fill, side: int) -> Tensor:
-    """The image (C, H, W) that is seen where a square covers the original."""
+def _replacement(image: Tensor, fill: Fill, side: int) -> Tensor:
+    """The replacement values (C, H, W)."""
     if fill == "zero":
         return torch.zeros_like(image)
     if fill == "mean":
         return image.mean(dim=(1, 2), keepdim=True).expand_as(image)
-    return blurred(image[None], side / 2)[0]
+    return gaussian_blur(image[None], side / 2)[0]
 
 
 def _parts(order: list[int], chunk: int) -> Iterator[list[int]]:
-    """Numbers in parts of at most `chunk`."""
+    """Indices in chunks of at most `chunk`."""
     return (order[start : start + chunk] for start in range(0, len(order), chunk))
 
 
 def _random_grids(cells: int, p: float, masks: int, chunk: int, seed: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Grids (b, 1, g, g) whose cells are 1 with probability p, weights (b,) of 1, and places (b, 2) in [0, 1)."""
+    """Random grids (b, 1, g, g) with P(1) = p, weights (b,) of 1, and offsets (b, 2) in [0, 1)."""
     generator = torch.Generator().manual_seed(seed)
     for start in range(0, masks, chunk):
         drawn = torch.rand(min(chunk, masks - start), cells * cells + 2, generator=generator)  # (b, g g + 2)
@@ -220,24 +224,24 @@ def _random_grids(cells: int, p: float, masks: int, chunk: int, seed: int) -> It
 
 
 def _every_grid(cells: int, p: float, chunk: int) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-    """Every grid once (b, 1, g, g), with its probability (b,), in scattered order; the places (b, 2) are 0."""
+    """Every grid once (b, 1, g, g), its probability (b,), in random order; the offsets (b, 2) are 0."""
     count = cells * cells
     order = torch.randperm(2**count, generator=torch.Generator().manual_seed(0))
     for codes in torch.split(order, chunk):
         bits = (codes[:, None] >> torch.arange(count)) & 1  # (b, g g)
-        seen = bits.sum(dim=1).double()  # (b,)
-        weights = p**seen * (1 - p) ** (count - seen)  # (b,)
+        visible = bits.sum(dim=1).double()  # (b,)
+        weights = p**visible * (1 - p) ** (count - visible)  # (b,)
         yield bits.bool().reshape(-1, 1, cells, cells), weights, torch.zeros(len(codes), 2)
 
 
-def _masks(grids: Tensor, places: Tensor | None, height: int, width: int) -> Tensor:
-    """Grids (b, 1, g, g) enlarged to masks (b, 1, H, W), moved by places (b, 2) of a cell, or exactly on the image."""
-    if places is None:
+def _masks(grids: Tensor, offsets: Tensor | None, height: int, width: int) -> Tensor:
+    """Grids (b, 1, g, g) enlarged to masks (b, 1, H, W), shifted by offsets (b, 2) in cells; None: not shifted."""
+    if offsets is None:
         return F.interpolate(grids, size=(height, width), mode="bilinear", align_corners=False)
     rows, columns = (-(-length // grids.shape[2]) for length in (height, width))  # pixels of a cell
-    size = ((grids.shape[2] + 1) * rows, (grids.shape[3] + 1) * columns)  # a cell to move in
+    size = ((grids.shape[2] + 1) * rows, (grids.shape[3] + 1) * columns)  # one cell of margin for the shift
     larger = F.interpolate(grids, size=size, mode="bilinear", align_corners=False)  # (b, 1, ...)
-    tops, lefts = (places * torch.tensor([rows, columns])).long().unbind(dim=1)  # (b,) each
+    tops, lefts = (offsets * torch.tensor([rows, columns])).long().unbind(dim=1)  # (b,) each
     cut = [
         one[:, top : top + height, left : left + width]
         for one, top, left in zip(larger, tops.tolist(), lefts.tolist(), strict=True)

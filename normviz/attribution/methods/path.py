@@ -1,4 +1,4 @@
-"""Attribution along a path from a picture that says nothing to the picture itself."""
+"""Attribution along a path from a baseline to the image."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from typing import Annotated, Literal, get_args
 import torch
 from torch import Tensor
 
-from normviz.attribution.engine.averaging import averages
-from normviz.attribution.engine.blur import blurred
+from normviz.attribution.engine.averaging import averaged_map
+from normviz.attribution.engine.blur import gaussian_blur
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["integrated_gradients"]
 
 Baseline = Literal["mean", "black", "blur"]
-BLUR = 1 / 16  # standard deviation of the blur, as a share of the picture's longer side
+BLUR = 1 / 16  # standard deviation of the blur, as a fraction of the image's longer side
 GOLDEN = (5**0.5 - 1) / 2
 
 
-@register(
-    title="Integrated gradients", kind="attribution", cite="sundararajan2017axiomatic", level="input", unit="logits",
+@attribution(
+    title="Integrated gradients", cite="sundararajan2017axiomatic", level="input", unit="logits",
     aliases=("IG",),
     formula=r"M = (x - x') \odot \frac{1}{m} \sum_{s=1}^{m} \frac{\partial S_c}{\partial x} "
     r"\Big(x' + \frac{s - 1/2}{m}\,(x - x')\Big), \quad \sum M \to S_c(x) - S_c(x')",
@@ -34,66 +36,66 @@ def integrated_gradients(
     preview: Callable[[Tensor], None] | None = None,
     note: Callable[[str], None] | None = None,
 ) -> Tensor:
-    """What each value of the picture adds to the class's logit on the straight way from a baseline to the picture.
+    """The contribution of each input value to the change of the logit from a baseline to the image.
 
-    The integral is taken by the midpoint rule; its points are visited spread over the whole way.
+    The integral is computed with the midpoint rule; its points are evaluated in an order that covers the path evenly.
 
     Args:
-        probe: network, images (N, C, H, W) and class; the layer plays no part.
-        baseline: where the way begins. "mean": zeros, which is the mean color of the training photos. "black": each
-            color at the lowest value that it has in the picture. "blur": the picture, blurred.
-        steps: points on the way at which the gradient is taken.
-        chunk: points in one pass; changes speed and memory, not the map.
-        progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
-        preview: called with the map so far after each chunk.
-        note: called with a sentence that says how far the map's sum is from the change of the logit.
+        probe: network, images (N, C, H, W) and class; the layer has no effect.
+        baseline: start of the path. "mean": zeros, the mean color of the training data; "black": the minimum of each
+            color in the image; "blur": the blurred image.
+        steps: number of points at which the gradient is computed.
+        chunk: points per pass; changes speed and memory, not the map.
+        progress: called after each chunk with the finished fraction, 0 to 1; may raise to cancel.
+        preview: called after each chunk with the map so far.
+        note: called with a sentence that compares the sum of the map with the change of the logit.
 
     Returns:
         (N, C, H, W), signed, in logits.
 
     Raises:
-        ValueError: a chunk or steps below 1, or an unknown baseline.
+        ValueError: chunk or steps below 1, or an unknown baseline.
 
     Source:
-        Sundararajan et al. 2017, Eq. 1 and 3; the points of Eq. 3 are moved to the middles of their steps.
+        Sundararajan et al. 2017, Eq. 1 and 3; the points of Eq. 3 are moved to the midpoints of the steps.
     """
     start = baseline_of(probe.images, baseline)  # (N, C, H, W)
-    way = probe.images - start  # (N, C, H, W)
+    path = probe.images - start  # (N, C, H, W)
     order = sorted(range(steps), key=lambda step: step * GOLDEN % 1)
 
-    def part(index: int, some: range) -> Tensor:
-        shares = torch.tensor([(order[s] + 0.5) / steps for s in some]).to(way).view(-1, 1, 1, 1)  # (b, 1, 1, 1)
-        return probe.gradient_at(start[index] + shares * way[index], index).sum(dim=0)  # (C, H, W)
+    def part(index: int, points: range) -> Tensor:
+        shares = torch.tensor([(order[s] + 0.5) / steps for s in points]).to(path).view(-1, 1, 1, 1)  # (b, 1, 1, 1)
+        return probe.gradient_at(start[index] + shares * path[index], index).sum(dim=0)  # (C, H, W)
 
-    heatmap = averages(len(way), steps, chunk, part, lambda gradients: way * gradients, progress, preview)
+    heatmap = averaged_map(len(path), steps, chunk, part, lambda gradients: path * gradients, progress, preview)
     if note:
         note(_completeness(probe, start, heatmap, steps))
     return heatmap
 
 
 def baseline_of(images: Tensor, kind: Baseline) -> Tensor:
-    """The pictures (N, C, H, W) at which the way to `images` (N, C, H, W) begins.
+    """The start (N, C, H, W) of the path to `images` (N, C, H, W).
 
     Raises:
-        ValueError: a baseline that is not offered.
+        ValueError: an unknown baseline.
     """
     if kind == "mean":
         return torch.zeros_like(images)  # (N, C, H, W)
     if kind == "black":
         return images.amin(dim=(2, 3), keepdim=True).expand_as(images)  # (N, C, H, W)
     if kind == "blur":
-        return blurred(images, BLUR * max(images.shape[2:]))  # (N, C, H, W)
-    raise ValueError(f"integrated_gradients offers the baselines {', '.join(get_args(Baseline))}; received {kind!r}")
+        return gaussian_blur(images, BLUR * max(images.shape[2:]))  # (N, C, H, W)
+    raise ValueError(f"integrated_gradients supports the baselines {', '.join(get_args(Baseline))}; received {kind!r}")
 
 
 def _completeness(probe: Probe, start: Tensor, heatmap: Tensor, steps: int) -> str:
-    """How far the map's sum is from the change of the score, for the image where it is furthest."""
+    """A sentence that compares the map's sum with the change of the score, for the image with the largest error."""
     sums = heatmap.sum(dim=(1, 2, 3))  # (N,)
-    ends = [probe.ask(torch.stack([probe.images[i], start[i]]), i) for i in range(len(start))]  # N of (2,)
+    ends = [probe.score_at(torch.stack([probe.images[i], start[i]]), i) for i in range(len(start))]  # N of (2,)
     changes = torch.stack([end[0] - end[1] for end in ends])  # (N,)
     worst = int((sums - changes).abs().argmax())
     total, change = float(sums[worst]), float(changes[worst])
     return (
-        f"Taken at {steps} points, so an approximation: the map adds up to {total:.4g}, the score changes by "
-        f"{change:.4g} on the way from the baseline; {abs(total - change):.2g} is unaccounted for."
+        f"Approximated with {steps} points: the map sums to {total:.4g}, and the score changes by {change:.4g} from "
+        f"the baseline to the image; the error is {abs(total - change):.2g}."
     )

@@ -1,9 +1,17 @@
-"""Targets: what a map can explain, as a scalar computed from the model's output."""
+"""Targets: scalar functions of a model's output that a map can explain."""
 
-from normviz.attribution.targets.image import Difference, Region, Score, Similarity, embedding_of, logits_of
-from normviz.attribution.targets.sequence import BoxScore, TokenLogProbability, strongest_box
+from normviz.attribution.targets.image_output import (
+    Difference,
+    Region,
+    Score,
+    Similarity,
+    check_class,
+    embedding_of,
+    logits_of,
+)
+from normviz.attribution.targets.sequence_output import BoxScore, TokenLogProbability, strongest_box
 
 __all__ = [
-    "BoxScore", "Difference", "Region", "Score", "Similarity", "TokenLogProbability", "embedding_of", "logits_of",
-    "strongest_box",
+    "BoxScore", "Difference", "Region", "Score", "Similarity", "TokenLogProbability", "check_class", "embedding_of",
+    "logits_of", "strongest_box",
 ]  # fmt: skip

@@ -199,7 +199,7 @@ def _curve(
     places = ranks(at_pixels(heatmap, (image.shape[1], image.shape[2])), seed)  # (H, W)
     several = counts(places.numel(), steps)  # (P,)
     scores = in_chunks(
-        lambda part: probe.ask(changed(before, after, places, part), index, probability), several, chunk, progress
+        lambda part: probe.score_at(changed(before, after, places, part), index, probability), several, chunk, progress
     )  # (P,)
     return Curve(several.double().numpy() / places.numel(), scores)
 
@@ -267,5 +267,5 @@ def kept_confidence(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int =
     """
     image = probe.images[index]  # (C, H, W)
     pair = torch.stack([image, seen_through(image, heatmap, dark)])  # (2, C, H, W)
-    before, after = probe.ask(pair, index, True).double().tolist()
+    before, after = probe.score_at(pair, index, True).double().tolist()
     return ConfidenceChange(before, after)

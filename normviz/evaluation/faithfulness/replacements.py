@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal, get_args
 
-import torch
 from torch import Tensor
+
+from normviz.attribution.engine.blur import gaussian_blur
 
 Fill = Literal["mean", "blur", "black"]
 FILLS: dict[Fill, str] = {"mean": "the photo's mean color", "blur": "the photo, blurred", "black": "black"}
@@ -54,13 +55,4 @@ def blurred(image: Tensor, share: float = BLUR) -> Tensor:
     Returns:
         (C, H, W).
     """
-    deviation = share * max(image.shape[1:])
-    rows, columns = (_gauss(size, deviation).to(image) for size in image.shape[1:])  # (H, H), (W, W)
-    return rows @ image @ columns.T  # (C, H, W)
-
-
-def _gauss(size: int, deviation: float) -> Tensor:
-    """The matrix (size, size) that blurs a row of pixels; each line of it adds up to 1."""
-    places = torch.arange(size, dtype=torch.float64)
-    weights = (-(places[:, None] - places[None]).square() / (2 * deviation**2)).exp()  # (size, size)
-    return weights / weights.sum(dim=1, keepdim=True)
+    return gaussian_blur(image, share * max(image.shape[1:]), edges="renormalize")  # (C, H, W)

@@ -90,7 +90,7 @@ def road(
 
     def ask(part: Tensor) -> Tensor:
         pictures = torch.stack([impute(image, hole, noise, seed) for hole in part])  # (b, C, H, W)
-        return probe.ask(pictures, index, probability)  # (b,)
+        return probe.score_at(pictures, index, probability)  # (b,)
 
     most, least = np.split(in_chunks(ask, holes, chunk, progress), 2)  # (P,), (P,)
     return Road(np.array(several) / places.numel(), most, least)

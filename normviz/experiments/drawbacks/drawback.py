@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -135,13 +134,13 @@ def stages(setting: Setting) -> list[tuple[str, tuple[int, ...]]]:
 
 def tile(found: Map, title: str, caption: str = "") -> Tile:
     """A map as a tile, or the sentence with which its method refuses."""
-    return Tile(title, found.drawn, get(found.method).unit, caption, found.refused)
+    return Tile(title, found.drawn, get(found.method, "attribution").unit, caption, found.refused)
 
 
 def maps_at(setting: Setting, method: str, names: Sequence[str]) -> list[Map]:
     """The maps of one method at several layers, from one forward and one backward pass."""
     model, images = setting.classifier.model, setting.images
-    return [make_map(get(method), probe) for probe in probes(model, images, setting.target, names)]
+    return [make_map(get(method, "attribution"), probe) for probe in probes(model, images, setting.target, names)]
 
 
 def alike(first: Map, second: Map, size: tuple[int, int]) -> tuple[float, float]:
@@ -158,7 +157,4 @@ def lit(values: NDArray[np.floating], size: tuple[int, int]) -> float:
 
 def seen(classifier: Classifier, images: Tensor) -> list[NDArray[np.uint8]]:
     """Network inputs (b, 3, h, w) as pictures (h, w, 3) of uint8; what no picture can hold is cut off."""
-    mean = torch.tensor(classifier.mean, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
-    std = torch.tensor(classifier.std, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
-    levels = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)  # (b, 3, h, w)
-    return list(levels.permute(0, 2, 3, 1).cpu().numpy())
+    return list(classifier.pixels(images).permute(0, 2, 3, 1).cpu().numpy())

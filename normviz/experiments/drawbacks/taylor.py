@@ -66,7 +66,8 @@ def along(probe: Probe, direction: Tensor, steps: int = STEPS) -> Path:
     if steps < 1:
         raise ValueError(f"a path needs at least one step; received {steps}")
     t = torch.linspace(0, 1, steps + 1, dtype=image.dtype, device=image.device)  # (P,)
-    exact = torch.cat([probe.ask(image + part[:, None, None, None] * direction) for part in torch.split(t, 16)])  # (P,)
+    parts = torch.split(t, 16)
+    exact = torch.cat([probe.score_at(image + part[:, None, None, None] * direction) for part in parts])  # (P,)
     slope = (probe.input_gradient[:1].double() * direction.double()).sum()  # ()
     linear = probe.score[0].double() + t.double() * slope  # (P,)
     return Path(array(t), array(exact), array(linear))
@@ -88,7 +89,7 @@ def directions(probe: Probe) -> dict[str, Tensor]:
 def first_order(setting: Setting, progress: Progress) -> DrawbackResult:
     """How the score really moves beside what the gradient at the photo predicts."""
     probe = setting.probe()
-    pictures, facts, tiles = [], [], [tile(make_map(get("saliency"), probe), "Saliency at the photo")]
+    pictures, facts, tiles = [], [], [tile(make_map(get("saliency", "attribution"), probe), "Saliency at the photo")]
     ways = directions(probe)
     for number, (name, direction) in enumerate(ways.items()):
         path = along(probe, direction)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from normviz.attribution.engine.network import recording
-from normviz.images import to_batch
+from normviz.images import to_batch, to_uint8
 from normviz.models.catalog import Classifier
 from normviz.normalization.methods.conditional import adaptive_instance_norm
 
@@ -215,7 +215,7 @@ class _Canvas:
     def pixels(self) -> NDArray[np.uint8]:
         """The picture as levels (size, size, 3) from 0 to 255."""
         with torch.no_grad():
-            levels = (self.picture()[0] * 255).round().to(torch.uint8)  # (3, size, size)
+            levels = to_uint8(self.picture()[0])  # (3, size, size)
         return levels.permute(1, 2, 0).cpu().numpy()
 
 

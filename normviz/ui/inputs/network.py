@@ -103,7 +103,7 @@ def _of_the_hub(name: str, prefix: str) -> Classifier | None:
             with st.spinner(f"Reading {name}"):
                 return load_classifier(f"hub:{name}")
         job = download.running(name)
-        if job and not job.over:
+        if job and not job.finished:
             _progress(name, prefix)
         else:
             _offer(name, prefix, job)
@@ -123,7 +123,7 @@ def _offer(name: str, prefix: str, before: download.Job | None) -> None:
         _say(before.error, name)
     tries: Hashable = st.session_state.get(f"{prefix}hub-tries", 0)
 
-    def ask() -> download.Offer | str:
+    def ask() -> download.Download | str:
         try:
             with st.spinner("Asking the hub how large it is"):
                 return download.look_up(name)
@@ -150,11 +150,11 @@ def _offer(name: str, prefix: str, before: download.Job | None) -> None:
 def _progress(name: str, prefix: str) -> None:
     """How far the download is; when it is over, the page is drawn again with the network."""
     job = download.running(name)
-    if job is None or job.over:
+    if job is None or job.finished:
         st.rerun()
     left = job.seconds_left
     eta = "" if left is None else f", about {left:.0f} s left" if left < 90 else f", about {left / 60:.0f} min left"
-    done, all_of_it = _megabytes(job.done), _megabytes(job.offer.bytes)
+    done, all_of_it = _megabytes(job.done), _megabytes(job.plan.bytes)
     st.progress(job.share, f"Downloading {name}: {done} of {all_of_it} MB{eta}")
     st.button("Stop the download", on_click=job.stop, key=f"{prefix}hub-stop")
 

@@ -25,8 +25,9 @@ def configure() -> None:
 
 def header(name: str) -> None:
     """Draw a page's title and its question, as the list of pages has them."""
-    entry = page_registry.page(name)
-    st.html(f'<header class="nv-page"><h1>{escape(entry.title)}</h1><p>{escape(entry.question)}</p></header>')
+    page = page_registry.page(name)
+    title = escape(page.heading or page.title)
+    st.html(f'<header class="nv-page"><h1>{title}</h1><p>{escape(page.question)}</p></header>')
 
 
 def columns() -> tuple[st.delta_generator.DeltaGenerator, st.delta_generator.DeltaGenerator]:

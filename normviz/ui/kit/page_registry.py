@@ -13,11 +13,13 @@ class Page:
         name: names its script in `pages/`, its module in `normviz/ui/pages/` and, with hyphens, its address.
         title: its topic, as shown in the navigation and above the page.
         question: what it answers, shown below the title and on the home page.
+        heading: the title above the page, where it differs from the one in the navigation.
     """
 
     name: str
     title: str
     question: str = ""
+    heading: str = ""
 
     @property
     def file(self) -> str:
@@ -31,7 +33,7 @@ class Page:
 
 
 PAGES: dict[str, tuple[Page, ...]] = {
-    "": (Page("home", "Home", "Where does a network look, and what does normalization change?"),),
+    "": (Page("home", "Home", "Where does a network look, and what does normalization change?", "NormViz"),),
     "Photos": (
         Page("cam", "Class activation maps", "Which pixels made the network say “cat”?"),
         Page("compare_maps", "Compare maps", "How do maps differ between methods, classes, layers and networks?"),

@@ -1,17 +1,17 @@
-"""What the question mark beside a choice says, in words for a student; several pages offer the same choices."""
+"""Help texts for inputs that several pages share."""
 
 METHOD = (
-    "How the map is made. Grad-CAM is a good one to begin with: it weighs each feature map by how strongly the class's "
-    "score depends on it. What takes long asks the network many times."
+    "How the map is computed. Start with Grad-CAM: it weights each feature map by how strongly the class score depends "
+    "on it. Slow methods run the network many times."
 )
-CLASS = "The map shows what speaks for this class, whether or not the network chose it."
+CLASS = "The map shows the evidence for this class, whether or not the network predicts it."
 LAYER = (
-    "Where in the network the map is read. The list begins at the end of the network, where maps are coarse and "
-    "nearest to the answer, and goes back towards the photo."
+    "The layer at which the map is computed. The list starts at the end of the network, where maps are coarse and "
+    "closest to the prediction, and goes back toward the photo."
 )
 SIZED_LAYER = LAYER + " 384 × 8 × 8 means 384 feature maps of 8 × 8 cells each."
 COLORS = (
-    "From no evidence to the most. A map that holds evidence against the class, too, always goes from blue (against) "
-    "over white (none) to orange (for)."
+    "From no evidence to the strongest. A map with evidence against the class always goes from blue (against) over "
+    "white (none) to orange (for)."
 )
-OPACITY = "How much the map covers the photo: 0 is the photo alone, 1 the map alone."
+OPACITY = "How much the map covers the photo: 0 shows only the photo, 1 only the map."

@@ -15,9 +15,10 @@ from normviz.attribution import Probe, empty_reason, layers
 from normviz.attribution.diagnosis.preflight import obstacle
 from normviz.attribution.diagnosis.terms import Terms, terms
 from normviz.attribution.targets import Difference, Similarity, embedding_of
+from normviz.images import sum_channels
 from normviz.models.catalog import Classifier
 from normviz.models.features import without_head
-from normviz.registry import Method, Value
+from normviz.registry import Attribution, Value
 from normviz.ui.inputs.photo import Photo, kept, kept_slowly
 from normviz.ui.kit import cache
 
@@ -43,7 +44,7 @@ class MapRequest:
 
     photo: Photo
     classifier: Classifier
-    method: Method
+    method: Attribution
     target: int
     layer: str
     settings: dict[str, Value]
@@ -163,7 +164,7 @@ class Explained:
     @property
     def drawn(self) -> NDArray[np.float32]:
         """The map as it is drawn (h, w): the three colors of a map at the input are added up."""
-        return self.raw if self.raw.ndim == 2 else self.raw.sum(axis=0)
+        return sum_channels(self.raw)
 
     @property
     def signed(self) -> bool:
@@ -171,7 +172,7 @@ class Explained:
         return bool((self.drawn < 0).any())
 
 
-def reads_layer(method: Method) -> bool:
+def reads_layer(method: Attribution) -> bool:
     """Whether the choice of one layer changes the map."""
     return method.reads_layer and not method.takes("layers")
 
@@ -252,7 +253,7 @@ def explain(
 def _explained(question: MapRequest, probe: Probe, raw: Tensor, note: str) -> Explained:
     method = question.method
     reason = empty_reason(raw, probe, method.name, question.name)
-    drawn = raw[0] if raw.ndim == 3 else raw[0].sum(dim=0)  # (h, w)
+    drawn = sum_channels(raw[0])  # (h, w)
     cell = divmod(int(drawn.argmax()), drawn.shape[1])
     apart = None
     if method.weights is not None and method.level == "layer":

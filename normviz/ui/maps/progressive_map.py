@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from normviz.figures import maps, style
+from normviz.images import sum_channels
 from normviz.ui.kit.jobs import Preview
 from normviz.ui.maps.map_request import Explained, MapRequest, explain
 
@@ -35,7 +36,7 @@ def answer(asked: MapRequest, opacity: float, colors: style.ColorMap) -> Explain
     preview = Preview("map", identity, asked.method.title, picture, "Keeps what is there so far.")
     if preview.stopped():
         raw, share = preview.so_far(f"{asked.method.title} was stopped before there was a map")
-        cell = divmod(int(_drawn(raw).argmax()), raw.shape[-1])
+        cell = divmod(int(sum_channels(raw).argmax()), raw.shape[-1])
         return Explained(raw, None, f"Stopped at {share:.0%}: this is an approximation of the finished map.", cell)
     seen = explain(asked, preview.show, preview.keep)
     preview.done()
@@ -44,15 +45,10 @@ def answer(asked: MapRequest, opacity: float, colors: style.ColorMap) -> Explain
 
 def _picture(asked: MapRequest, raw: NDArray[np.float32], share: float, opacity: float, colors: style.ColorMap) -> str:
     """The map so far over the photo."""
-    drawn = _drawn(raw)  # (h, w)
+    drawn = sum_channels(raw)  # (h, w)
     lit = maps.blend(asked.pixels, drawn, opacity, colors, bool((drawn < 0).any()))
     text = f"{asked.method.title} of {asked.name} after {share:.0%}: an approximation, which gets better"
     return (
         f'<figure style="margin:0;max-width:30rem"><img src="{maps.data_uri(lit)}" alt="{escape(text)}" '
         f'style="width:100%;border-radius:6px"><figcaption>{escape(text)}</figcaption></figure>'
     )
-
-
-def _drawn(raw: NDArray[np.float32]) -> NDArray[np.float32]:
-    """A map (h, w), of one at the input (3, H, W) the sum of its colors."""
-    return raw if raw.ndim == 2 else raw.sum(axis=0)

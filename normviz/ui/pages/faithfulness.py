@@ -66,7 +66,7 @@ def pictures(
         several = torch.cat(
             [changed(there, goal, places[name], round(share * image[0].numel())) for name, share in wanted]
         )  # (b, C, H, W)
-        answers = probe.ask(several, 0, True).tolist()
+        answers = probe.score_at(several, 0, True).tolist()
         levels = [_levels(picture, asked.classifier) for picture in several]
         return tuple(
             Shown(name, share, picture, answer)
@@ -157,8 +157,8 @@ def panels(found: dict[str, Judged], title: str, score: str, share: int, said: s
         said: the verdict, for those who cannot see the charts.
     """
     ends = (0.0, 1.0) if score == "probability" else None
-    gone = figures.along({name: one.deletion for name, one in found.items()}, score, "removed", share, ends)
-    back = figures.along({name: one.insertion for name, one in found.items()}, score, "put back", share, ends)
+    gone = figures.score_curves({name: one.deletion for name, one in found.items()}, score, "removed", share, ends)
+    back = figures.score_curves({name: one.insertion for name, one in found.items()}, score, "put back", share, ends)
     judged = found[MAP].road
     return [
         Panel("deletion", "Deletion: a fast fall is good", gone, alt=said),
@@ -181,9 +181,7 @@ def _black(classifier: Classifier) -> tuple[float, ...]:
 
 def _levels(picture: Tensor, classifier: Classifier) -> NDArray[np.uint8]:
     """A network's input (C, H, W) as levels (H, W, 3)."""
-    mean, std = (picture.new_tensor(values)[:, None, None] for values in (classifier.mean, classifier.std))
-    pixels = (255 * (picture * std + mean)).round().clamp(0, 255).to(torch.uint8)  # (C, H, W)
-    levels: NDArray[np.uint8] = pixels.permute(1, 2, 0).cpu().contiguous().numpy()  # (H, W, 3)
+    levels: NDArray[np.uint8] = classifier.pixels(picture).permute(1, 2, 0).cpu().contiguous().numpy()  # (H, W, 3)
     return levels
 
 

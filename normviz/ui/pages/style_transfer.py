@@ -19,6 +19,8 @@ from normviz.figures import curves, maps, style
 from normviz.figures.experiments import style_transfer
 from normviz.figures.experiments.style_transfer import Cloud
 from normviz.figures.normalization import tensors
+from normviz.formatting import percent
+from normviz.images import to_uint8
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.ui.components.board import Panel
 from normviz.ui.inputs.photo import Photo, kept, kept_slowly
@@ -116,7 +118,7 @@ def pictures(pair: Pair, result: NDArray[np.uint8] | None = None) -> str:
 
 def _levels(picture: Tensor) -> NDArray[np.uint8]:
     """A picture (1, 3, H, W) in [0, 1] as levels (H, W, 3)."""
-    return (picture[0] * 255).round().byte().permute(1, 2, 0).numpy()
+    return to_uint8(picture[0]).permute(1, 2, 0).numpy()
 
 
 def panels(pair: Pair, seen: Exchange, channel: int) -> list[Panel]:
@@ -199,7 +201,7 @@ def numbers(seen: Exchange, found: Painting) -> str:
             "|---|---|---|---|",
             "| off the style's means, on average | " + " | ".join(f"{value:.3f}" for value in means) + " |",
             "| off its standard deviations | " + " | ".join(f"{value:.3f}" for value in deviations) + " |",
-            f"| off the exchanged maps (variance) | {100 * before:.0f} % | 0 % | {100 * found.map_error:.0f} % |",
+            f"| off the exchanged maps (variance) | {percent(before)} | 0% | {percent(found.map_error)} |",
         )
     )
 

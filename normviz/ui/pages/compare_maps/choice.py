@@ -7,7 +7,7 @@ from collections.abc import Callable
 import streamlit as st
 
 from normviz.experiments.drawbacks.drawback import Setting
-from normviz.models.catalog import Classifier, alike, load_classifier
+from normviz.models.catalog import Classifier, load_classifier, norm_variants
 from normviz.registry import get, methods
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import tooltips, url_widgets
@@ -44,12 +44,14 @@ def choose(photo: Photo, classifier: Classifier) -> ComparisonRequest:
     else:
         layers = [_layer(shapes)]
     indices = tuple(classifier.index(name) for name in targets)
-    return ComparisonRequest(photo, networks, tuple(map(get, chosen)), across, indices, tuple(layers))
+    return ComparisonRequest(
+        photo, networks, tuple(get(name, "attribution") for name in chosen), across, indices, tuple(layers)
+    )
 
 
 def _alike(classifier: Classifier) -> tuple[Classifier, ...]:
     """The networks that were trained like this one, one for each normalization; where it is none of them, say so."""
-    found = alike(classifier.name)
+    found = norm_variants(classifier.name)
     if classifier.name not in {entry.name for entry in found}:
         st.caption(f"{classifier.title}, was trained longer; beside each other stand its {len(found)} twins.")
     return tuple(load_classifier(entry.name, classifier.size) for entry in found)
@@ -100,5 +102,5 @@ def _several(
 
 def _titled(name: str) -> str:
     """A method's title, and whether it takes long."""
-    method = get(name)
+    method = get(name, "attribution")
     return f"{method.title} (takes long)" if method.slow else method.title

@@ -9,7 +9,7 @@ import streamlit as st
 from numpy.typing import NDArray
 
 from normviz.attribution.compare import Correlation, Map, correlation
-from normviz.attribution.diagnosis.terms import weighs_channels, why_none
+from normviz.attribution.diagnosis.terms import has_channel_weights, no_terms_reason
 from normviz.figures import style
 from normviz.html import map_tables
 from normviz.prints.map_sheet import Scale
@@ -35,8 +35,8 @@ def cell(asked: ComparisonRequest, found: Sequence[Sequence[Map]], place: Place,
         f"of {values.shape[0]} × {values.shape[1]}",
         anchor=False,
     )
-    if not weighs_channels(method):
-        page_layout.sentence(f"{comparison.plain(value)} {method.unit}. {why_none(method)}.", "hint")
+    if not has_channel_weights(method):
+        page_layout.sentence(f"{comparison.plain(value)} {method.unit}. {no_terms_reason(method)}.", "hint")
         return
     apart = comparison.take_apart(asked, place)
     left, right = st.columns([3, 1], gap="medium")
@@ -56,7 +56,7 @@ def sureness(asked: ComparisonRequest) -> None:
         (title, float(map_request.probabilities(one, asked.photo)[target]), one.accuracy)
         for title, one in zip(asked.titles, asked.networks, strict=True)
     ]
-    st.html(map_tables.sureness(asked.classifier.classes[target], networks))
+    st.html(map_tables.confidence(asked.classifier.classes[target], networks))
     st.caption(
         "These networks were trained alike, on the same pictures in the same order; only the normalization differs. "
         "Training one of them again from another seed would change its maps, too: read small differences as chance."
@@ -76,7 +76,7 @@ def alike(asked: ComparisonRequest, found: Sequence[Sequence[Map]], place: Place
     for title, names, maps in pairs:
         if len(maps) > 1:
             st.markdown(f"**{title}**")
-            st.html(map_tables.alike(names, correlation(maps, size, kind)))
+            st.html(map_tables.similarity(names, correlation(maps, size, kind)))
     how = "Pearson's correlation of the values" if kind == "pearson" else "Spearman's correlation of the ranks"
     st.caption(
         f"{how}, over {size[0]} × {size[1]} pixels: every map is enlarged (bilinear) to the network's input. "

@@ -1,4 +1,4 @@
-"""A scene with its map, the object's outline and the map's highest point: where a map points, and where it should."""
+"""A scene with a map over it, the outline of the object, and the maximum of the map."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from torch import Tensor
 
 from normviz.colors import overlay
 
-LONGEST = 256  # pixels of a tile
+LONGEST = 256  # largest side of a tile in pixels
 
 
 def tile(image: Tensor, heatmap: Tensor, mask: Tensor, opacity: float = 0.6) -> NDArray[np.uint8]:
-    """The scene with the map over it, the object outlined in white, a cross at the map's highest point.
+    """Draws the scene with the map over it, the object outlined in white, and a cross at the maximum of the map.
 
     Args:
         image: uint8 (3, H, W).
-        heatmap: (H, W), at the picture's pixels.
-        mask: bool (H, W), the object's pixels.
-        opacity: the map's share, from 0 to 1.
+        heatmap: (H, W), at the resolution of the image.
+        mask: bool (H, W), true for pixels of the object.
+        opacity: opacity of the map, from 0 to 1.
 
     Returns:
         uint8 (h, w, 3), enlarged.
@@ -43,7 +43,7 @@ def tile(image: Tensor, heatmap: Tensor, mask: Tensor, opacity: float = 0.6) -> 
 
 
 def outline(mask: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
-    """The sides of pixels, x0, y0, x1, y1, that separate a region from what is outside of it."""
+    """Returns the pixel edges (x0, y0, x1, y1) along the boundary of a region."""
     padded = np.pad(mask, 1)
     rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
     lines = [(x, y, x + 1, y) for y, x in zip(rows.tolist(), columns.tolist(), strict=True)]

@@ -1,4 +1,4 @@
-"""What can be explained of networks that answer with boxes or with words."""
+"""Targets for models that return a sequence of logits: detectors (boxes) and language models (tokens)."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from normviz.attribution.targets.image import logits_of
+from normviz.attribution.targets.image_output import logits_of
 
 
 def _rows(output: object, what: str) -> Tensor:
-    """The logits (N, rows, columns) in what a model returned."""
+    """The logits (N, rows, columns) in a model's output."""
     logits = logits_of(output)
     if not isinstance(logits, Tensor) or logits.ndim != 3:
-        found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
-        raise ValueError(f"this target needs logits (N, {what}); the model returned {found}")
+        received = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+        raise ValueError(f"this target requires logits (N, {what}); the model returned {received}")
     return logits
 
 
 def _row(logits: Tensor, index: int, what: str) -> Tensor:
-    """One row (N, columns)."""
+    """The logits (N, columns) of one row."""
     count = logits.shape[1]
     if not -count <= index < count:
         raise ValueError(f"there is no {what} {index}: the model returned {count}, 0 to {count - 1}")
@@ -34,13 +34,13 @@ def _check_column(logits: Tensor, index: int, last: int, what: str) -> None:
 
 @dataclass(frozen=True)
 class BoxScore:
-    """Why a detector sees a thing in a box: the probability of a class in one of its boxes.
+    """The probability of a class in one of a detector's boxes.
 
-    For detectors as DETR (Carion et al. 2020, 2005.12872): each query gives a box and logits (classes + 1) for the
-    softmax, the last of them for "nothing here".
+    For detectors such as DETR (Carion et al. 2020, 2005.12872): each query returns a box and logits (classes + 1) for a
+    softmax, where the last class means "no object".
 
     Attributes:
-        box: the number of the query.
+        box: index of the query.
         class_index: the class.
     """
 
@@ -58,34 +58,34 @@ class BoxScore:
 
 @dataclass(frozen=True)
 class TokenLogProbability:
-    """Why a network says a word: the log-probability of a token, given the picture and the tokens before it.
+    """The log-probability of a token, given the image and the previous tokens.
 
     Attributes:
-        token: the id of the token.
-        position: the place in the output whose logits predict it, as a rule that of the token before; -1: the last.
+        token: id of the token.
+        position: output position whose logits predict it, usually that of the previous token; -1: the last.
     """
 
     token: int
     position: int = -1
 
     def __call__(self, output: object) -> Tensor:
-        logits = _rows(output, "places, tokens")  # (N, T, V)
+        logits = _rows(output, "positions, tokens")  # (N, T, V)
         _check_column(logits, self.token, logits.shape[2] - 1, "token")
-        return _row(logits, self.position, "place").log_softmax(dim=1)[:, self.token]  # (N,)
+        return _row(logits, self.position, "position").log_softmax(dim=1)[:, self.token]  # (N,)
 
     def __str__(self) -> str:
-        return f"token {self.token} " + ("next" if self.position == -1 else f"after place {self.position}")
+        return f"token {self.token} " + ("next" if self.position == -1 else f"at position {self.position}")
 
 
 @torch.no_grad()
 def strongest_box(output: object) -> BoxScore:
-    """The box and class of the highest score in the first image of a detector's output.
+    """The box and class with the highest score in the first image of a detector's output.
 
     Args:
-        output: with logits (N, Q, classes + 1).
+        output: contains logits (N, Q, classes + 1).
 
     Raises:
-        ValueError: the output holds no such logits.
+        ValueError: the output contains no such logits.
     """
     scores = _rows(output, "boxes, classes + 1")[0].softmax(dim=1)[:, :-1]  # (Q, classes)
     return BoxScore(*divmod(int(scores.argmax()), scores.shape[1]))

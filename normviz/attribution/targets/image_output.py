@@ -1,7 +1,7 @@
-"""What can be explained besides a class: any scalar that is computed from the model's output.
+"""Targets for models with one output per image: logits, segmentation maps or embeddings.
 
-A target is a callable: it takes what the model returns for b images and gives b numbers. The classes here are
-frozen, so that a target can be a key, and say in words what they ask.
+A target is a callable that maps a model's output for b images to b numbers. The classes here are frozen dataclasses,
+so that they can serve as keys, and their string describes the target.
 """
 
 from __future__ import annotations
@@ -17,25 +17,35 @@ Score = Callable[[Any], Tensor]
 
 
 def logits_of(output: object) -> object:
-    """What a model's output holds as `logits`, or the output itself."""
+    """The attribute or entry `logits` of a model's output, or the output itself."""
     return output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", output)
+
+
+def check_class(index: int, count: int) -> None:
+    """Check that a model with `count` classes has a class of this index.
+
+    Raises:
+        ValueError: it has not.
+    """
+    if not 0 <= index < count:
+        raise ValueError(f"there is no class {index}: this model's classes are 0 to {count - 1}")
 
 
 def _tensor(output: object, ndim: int, shape: str) -> Tensor:
     logits = logits_of(output)
     if not isinstance(logits, Tensor) or logits.ndim != ndim:
-        found = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(f"this target needs an output of shape {shape}; the model returned {found}")
+        received = tuple(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
+        raise ValueError(f"this target requires an output of shape {shape}; the model returned {received}")
     return logits
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Why one class and not another: the difference of two logits.
+    """The difference of two logits: why one class and not the other?
 
     Attributes:
         a: the class that is explained.
-        b: the class that it is told from.
+        b: the class to compare with.
     """
 
     a: int
@@ -44,8 +54,7 @@ class Difference:
     def __call__(self, output: object) -> Tensor:
         logits = _tensor(output, 2, "(N, classes)")
         for index in (self.a, self.b):
-            if not 0 <= index < logits.shape[1]:
-                raise ValueError(f"there is no class {index}: this model's classes are 0 to {logits.shape[1] - 1}")
+            check_class(index, logits.shape[1])
         return logits[:, self.a] - logits[:, self.b]  # (N,)
 
     def __str__(self) -> str:
@@ -54,12 +63,12 @@ class Difference:
 
 @dataclass(frozen=True, eq=False)
 class Region:
-    """A class in a segmentation: the sum of its logit over pixels (Seg-Grad-CAM, Vinogradova et al. 2020, Eq. 2).
+    """The logit of a class summed over pixels of a segmentation (Seg-Grad-CAM, Vinogradova et al. 2020, Eq. 2).
 
     Attributes:
         class_index: the class.
-        mask: (h, w), bool, in the size of the output: the pixels that count; None: those where the class is the
-            strongest.
+        mask: (h, w), bool, at the resolution of the output: the pixels to sum over; None: those where the class has the
+            highest logit.
     """
 
     class_index: int
@@ -67,10 +76,7 @@ class Region:
 
     def __call__(self, output: object) -> Tensor:
         logits = _tensor(output, 4, "(N, classes, h, w)")
-        if not 0 <= self.class_index < logits.shape[1]:
-            raise ValueError(
-                f"there is no class {self.class_index}: this model's classes are 0 to {logits.shape[1] - 1}"
-            )
+        check_class(self.class_index, logits.shape[1])
         if self.mask is not None and self.mask.shape != logits.shape[2:]:
             raise ValueError(
                 f"the mask must have the size of the output, {tuple(logits.shape[2:])}; "
@@ -85,35 +91,35 @@ class Region:
 
 @dataclass(frozen=True, eq=False)
 class Similarity:
-    """Why two pictures look alike to the network: the cosine of its output with that of another picture.
+    """The cosine similarity between the embeddings of an image and another image.
 
     Attributes:
-        embedding: (D,), the other picture's output.
+        embedding: (D,), the other image's embedding.
     """
 
     embedding: Tensor
 
     def __call__(self, output: object) -> Tensor:
-        found = embedding_of(output)  # (N, D)
-        if found.shape[1:] != self.embedding.shape:
+        embeddings = embedding_of(output)  # (N, D)
+        if embeddings.shape[1:] != self.embedding.shape:
             raise ValueError(
-                f"the embedding must have {found.shape[1]} numbers, as the model's; "
+                f"the embedding must have {embeddings.shape[1]} numbers, like the model's output; "
                 f"received {tuple(self.embedding.shape)}"
             )
-        return F.cosine_similarity(found, self.embedding[None].to(found), dim=1)  # (N,)
+        return F.cosine_similarity(embeddings, self.embedding[None].to(embeddings), dim=1)  # (N,)
 
     def __str__(self) -> str:
-        return "similarity to the other picture"
+        return "similarity to the other image"
 
 
 def embedding_of(output: object) -> Tensor:
-    """What a model says of each image as one vector (N, D): its pooled features, or its output where that is flat.
+    """The embedding (N, D) of each image in a model's output: its pooled features, or the output itself if (N, D).
 
     Raises:
-        ValueError: the output holds neither.
+        ValueError: the output contains neither.
     """
     for name in ("image_embeds", "pooler_output"):
-        held = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
-        if isinstance(held, Tensor):
-            return held.flatten(1)  # (N, D)
+        value = output.get(name) if isinstance(output, Mapping) else getattr(output, name, None)
+        if isinstance(value, Tensor):
+            return value.flatten(1)  # (N, D)
     return _tensor(output, 2, "(N, D), or an object with pooler_output")
