@@ -11,7 +11,7 @@ from tests.browser.conftest import Open, settled
 
 def told(page: Page) -> float:
     """The painted share of the photo, in percent, as the page says it."""
-    found = re.search(r"([\d.]+) % of the photo is painted", page.locator(".told").inner_text())
+    found = re.search(r"([\d.]+)% of the photo is painted", page.locator(".status").inner_text())
     return float(found[1]) if found else 0.0
 
 
@@ -28,7 +28,7 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
 
 def test_painting_with_the_mouse_and_the_keyboard(open_page: Open) -> None:
     page = open_page("photo-edit")
-    expect(page.locator(".told")).to_contain_text("30%")  # what the map marks
+    expect(page.locator(".status")).to_contain_text("30%")  # what the map marks
     canvas = page.locator("canvas.stage")
     canvas.evaluate("canvas => { canvas.mine = true; }")
     page.get_by_role("button", name="Clear").click()
@@ -48,11 +48,11 @@ def test_painting_with_the_mouse_and_the_keyboard(open_page: Open) -> None:
     canvas.focus()
     for key in ("+", "+", "ArrowUp", "Space"):
         page.keyboard.press(key)
-    expect(page.locator(".told")).to_contain_text("Square at row")
+    expect(page.locator(".status")).to_contain_text("Square at row")
     page.keyboard.press("z")
     assert told(page) == both
     page.wait_for_timeout(1500)
     settled(page)
     assert canvas.evaluate("canvas => canvas.mine")  # the element was kept all the time
     again = open_page(page.url.split("/", 3)[3])
-    expect(again.locator(".told")).to_contain_text(f"{both:.0f} %")
+    expect(again.locator(".status")).to_contain_text(f"{both:.0f}%")

@@ -45,7 +45,7 @@ def test_regions_are_short_and_read_row_by_row() -> None:
 
 @pytest.mark.parametrize("text", ["2,3", "A", ".", "1.", "-1.2", "zzzzz", "é"])
 def test_what_is_no_region_is_refused(text: str) -> None:
-    with pytest.raises(ValueError, match=r"run lengths with points, as 2\.3; received"):
+    with pytest.raises(ValueError, match=r"separated by dots, such as 2\.3; received"):
         paint.cells(text, (3, 4))
 
 

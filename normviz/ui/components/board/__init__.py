@@ -32,7 +32,7 @@ from normviz.figures.normalization import cube
 from normviz.ui.components import FOLDER, register
 from normviz.ui.kit import cache
 
-COLUMNS = 3  # of the grid on a wide screen
+COLUMNS = 3  # grid columns on a wide screen
 PLAIN = "NORMVIZ_PLAIN_CHARTS"  # environment variable: 1 draws with st.plotly_chart
 
 
@@ -41,13 +41,13 @@ class Panel:
     """One chart of a board.
 
     Attributes:
-        id: names the panel; the same name keeps the same element on the page.
-        title: a short line above the chart.
+        id: identifies the panel; a panel with the same id keeps its element on the page.
+        title: a short heading above the chart.
         figure: the chart.
-        span: how many columns of the grid it takes.
-        alt: what the chart shows, in words, for those who cannot see it.
-        caption: a line below the chart.
-        height: of the chart in pixels.
+        span: number of grid columns.
+        alt: a description of the chart for screen readers; by default the title.
+        caption: text below the chart.
+        height: largest height of the chart in pixels.
     """
 
     id: str
@@ -100,7 +100,7 @@ _component = register("board", "loader.js", isolate_styles=False)
 def payload(
     panels: Sequence[Panel], readout: Readout | None = None, columns: int = COLUMNS, clicks: bool = False
 ) -> dict[str, Any]:
-    """What the board sends to the browser: plain JSON values; `clicks` asks it to report cells that are clicked."""
+    """The data for the browser as plain JSON values; with `clicks`, the browser reports cells that are clicked."""
     return {
         "columns": columns,
         "clicks": clicks,
@@ -118,7 +118,7 @@ def payload(
 
 
 def packed(data: dict[str, Any]) -> bytes:
-    """JSON, deflated: a third to a half of its size in half a millisecond."""
+    """Deflated JSON: a third to a half of its size, in half a millisecond."""
     return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), level=3)
 
 
@@ -129,19 +129,19 @@ def board(
     on_click: Callable[[str], None] | None = None,
     columns: int = COLUMNS,
 ) -> str | None:
-    """Draw linked panels and, below them, the readout.
+    """Draw linked panels and a readout below them.
 
     Args:
         panels: the charts, in reading order.
-        key: names the board; the same key keeps the elements on the page.
-        readout: the formula with its numbers and the table of statistics, or the value of a map.
-        on_click: called with what was clicked, before the script runs again: the name of a row (figures with choices),
-            "slice:ROW,COLUMN" for a cell of a slice that was pinned, "cube:N,C,P" for one of the block that a cube
-            shows, "slice:" where the pin was released. Without it cells are pinned in the browser alone.
-        columns: of the grid on a wide screen.
+        key: identifies the board; a board with the same key keeps its elements on the page.
+        readout: the formula with its numbers and a table of statistics, or the value of a map.
+        on_click: called before the script reruns, with the name of a clicked row (figures with choices),
+            "slice:ROW,COLUMN" for a cell pinned in a slice, "cube:N,C,P" for a cell pinned in a cube, or "slice:" when
+            the pin is released. Without it, cells are pinned in the browser only.
+        columns: number of grid columns on a wide screen.
 
     Returns:
-        What was clicked just now, or None.
+        What was clicked since the last run, or None.
     """
     if _plain_charts():
         return _plain(panels, key, readout, on_click, columns)
@@ -154,12 +154,12 @@ def kept_board(
     values: Hashable,
     on_click: Callable[[str], None] | None = None,
 ) -> None:
-    """Draw a board whose panels follow from `values` alone; what is sent is kept for all visitors.
+    """Draw a board whose panels depend only on `values`; its data is cached for all visitors.
 
     Args:
-        draw: makes the panels and the readout, if nothing is kept for these values.
-        key: names the board; the same key keeps the elements on the page.
-        values: everything that the panels follow from; nothing that comes from an uploaded picture.
+        draw: creates the panels and the readout; called if these values are not cached.
+        key: identifies the board; a board with the same key keeps its elements on the page.
+        values: everything that the panels depend on; never data from an upload.
         on_click: as in `board`.
     """
     if _plain_charts():
@@ -180,7 +180,7 @@ def _plain_charts() -> bool:
 
 
 def _send(data: bytes, key: str, on_click: Callable[[str], None] | None) -> str | None:
-    """Give the element its data; what was clicked just now, or None."""
+    """Send data to the element; returns what was clicked since the last run, or None."""
 
     def clicked() -> None:
         value = st.session_state[key].get("clicked")
@@ -198,7 +198,7 @@ def _plain(
     on_click: Callable[[str], None] | None,
     columns: int,
 ) -> str | None:
-    """The same figures by `st.plotly_chart`, without links between them."""
+    """Draw the same figures with `st.plotly_chart`, without links between them."""
     value: str | None = None
     row, used = [], columns
     for panel in panels:
@@ -243,5 +243,5 @@ def _plain(
 
 
 def size_of(panels: Sequence[Panel], readout: Readout | None = None) -> int:
-    """The bytes that one change of these panels sends."""
+    """The number of bytes that one change of these panels sends."""
     return len(packed(payload(panels, readout)))

@@ -1,7 +1,8 @@
-// The board: Plotly charts that keep their elements, are redrawn by Plotly.react, and light up together.
-// A figure's layout.meta.link says what its cells mean (normviz/figures/link.py). Small modules: this one loads, lays
-// out and knows what is lit; board_layout.js adapts a figure to the page; board_cube.js turns a block; board_pointer.js
-// listens; board_paint.js draws the highlight; board_readout.js writes formula and table; board_numbers.js decodes.
+// The board: linked Plotly charts that keep their elements, update with Plotly.react, and highlight the same cells.
+// A figure's layout.meta.link describes its cells (normviz/figures/link.py). This module loads the scripts, arranges
+// the panels and holds the highlighted position; board_layout.js adapts figures to the page; board_cube.js draws a
+// block in 3-D; board_pointer.js handles input; board_paint.js draws the highlight; board_readout.js fills formula and
+// table; board_numbers.js decodes and formats numbers.
 
 import { Cube } from "./board_cube.js";
 import { config, fit, readTheme, themed } from "./board_layout.js";
@@ -9,7 +10,7 @@ import { paint } from "./board_paint.js";
 import { again, listen, listenBeyond, placeAt } from "./board_pointer.js";
 import { make, Readout } from "./board_readout.js";
 
-const REPORTED = ["before", "after", "cube", "map", "photo", "overlay"]; // roles whose cells the server may ask for
+const REPORTED = ["before", "after", "cube", "map", "photo", "overlay"]; // roles whose clicks are reported
 
 // ---- 1. Loading, once per page ------------------------------------------------------------------------------------
 
@@ -36,12 +37,12 @@ class Board {
     this.spoken = make("div", "nv-spoken", parent);
     this.spoken.setAttribute("aria-live", "polite");
     this.panels = new Map();
-    this.zooms = new Map(); // space or panel -> ranges that a person chose
-    this.hover = null; // the place under the pointer, see board_pointer.js
-    this.pin = null; // the place that was clicked: it stays lit
-    this.cell = null; // the last cell of a slice or map that was pointed at
-    this.asked = []; // clicks that the server has not answered yet
-    this.told = "slice:"; // the cell that the server pinned last
+    this.zooms = new Map(); // space or panel -> axis ranges set by the user
+    this.hover = null; // the position under the pointer, see board_pointer.js
+    this.pin = null; // the clicked position, which stays highlighted
+    this.cell = null; // the last cell of a slice or map under the pointer
+    this.pending = []; // reported clicks that the server has not confirmed yet
+    this.confirmed = "slice:"; // the last cell pinned by the server
     this.readout = new Readout(this);
     this.observer = new ResizeObserver(() => this.soon("redraw", () => this.draw()));
     this.observer.observe(this.root);
@@ -55,7 +56,7 @@ class Board {
     for (const panel of this.panels.values()) window.Plotly?.purge(panel.chart);
   }
 
-  /** Run at most once a frame. */
+  /** Run `work` in the next frame, once however often it is requested. */
   soon(name, work) {
     this.waiting ??= {};
     if (this.waiting[name]) return;
@@ -88,7 +89,7 @@ class Board {
     if (!this.ending.signal.aborted && this.data === data) this.draw();
   }
 
-  /** Give a panel its figure and its words; an element is made for a new one. */
+  /** Update a panel's figure and texts; creates the element of a new panel. */
   show(spec, index) {
     const panel = this.panels.get(spec.id) ?? this.addPanel(spec.id);
     panel.spec = spec;
@@ -126,7 +127,7 @@ class Board {
     return panel;
   }
 
-  /** Redraw what changed: the figure, the theme or the width. */
+  /** Redraw panels whose figure, theme or width has changed. */
   draw() {
     if (!window.Plotly || !this.data) return;
     this.theme = readTheme(this.root);
@@ -166,7 +167,7 @@ class Board {
     panel.chart.on("plotly_relayout", (change) => this.zoomed(panel, change));
   }
 
-  /** A zoom in one panel of a space is a zoom in all of them. */
+  /** Apply a zoom to all panels of the same space. */
   zoomed(panel, change) {
     const space = panel.link.space;
     if (!space || !Object.keys(change).some((name) => /axis\.(range|autorange)/.test(name))) return;
@@ -174,7 +175,7 @@ class Board {
     const zoom = { x: [...xaxis.range], y: [...yaxis.range], revision: panel.spec.figure.layout.uirevision };
     const near = (a, b) => a.every((value, k) => Math.abs(value - b[k]) < 1e-6);
     const known = this.zooms.get(space);
-    if (known && near(known.x, zoom.x) && near(known.y, zoom.y)) return; // the echo of a sibling's change
+    if (known && near(known.x, zoom.x) && near(known.y, zoom.y)) return; // caused by our own relayout of another panel
     this.zooms.set(space, zoom);
     for (const other of this.panels.values()) {
       if (other === panel || other.link.space !== space) continue;
@@ -182,7 +183,7 @@ class Board {
     }
   }
 
-  /** A cube was turned: paint it anew, and its highlight. */
+  /** Rotate a cube, then repaint it and its highlight. */
   turned(panel, work) {
     work();
     this.soon("turn", () => {
@@ -191,7 +192,7 @@ class Board {
     });
   }
 
-  /** Turn a 3-D scene about its vertical by angles to the right and up. */
+  /** Rotate the camera of a 3-D scene to the right and up, in radians. */
   turnScene(panel, right, up) {
     const { x, y, z } = panel.eye ?? panel.scene.camera.eye, radius = Math.hypot(x, y, z);
     const azimuth = Math.atan2(y, x) - right, elevation = Math.min(Math.max(Math.asin(z / radius) - up, -1.5), 1.5);
@@ -200,37 +201,37 @@ class Board {
     this.soon("scene", () => window.Plotly.relayout(panel.chart, { "scene.camera.eye": panel.eye }));
   }
 
-  // ---- 3. What is lit: the place under the pointer, else the pinned one ----------------------------------------------
+  // ---- 3. The highlight: the position under the pointer, otherwise the pinned one ----------------------------------
 
   get active() {
     return this.hover ?? this.pin;
   }
 
-  /** The group that is lit; a cell that belongs to none leaves the pinned one lit, padding nothing. */
+  /** The highlighted group: that of the cell under the pointer, otherwise the pinned one; none on padding. */
   get group() {
     return this.hover?.padded ? null : (this.hover?.group ?? this.pin?.group ?? null);
   }
 
-  /** The panel that plays a role, as "before". */
+  /** The panel with a role, for example "before". */
   find(role) {
     return [...this.panels.values()].find((panel) => panel.link.role === role);
   }
 
-  point(hover, spoken = false) {
+  point(hover, announce = false) {
     const names = ["panel", "side", "row", "column", "group", "role"];
     if (names.every((name) => hover?.[name] === this.hover?.[name])) return;
     this.hover = hover;
     if (hover?.space) this.cell = { row: hover.row, column: hover.column };
-    this.changed(spoken);
+    this.changed(announce);
   }
 
-  changed(spoken = false) {
+  changed(announce = false) {
     this.soon("paint", () => paint(this));
     this.readout.fill();
-    if (spoken) this.spoken.textContent = this.readout.line?.textContent ?? "";
+    if (announce) this.spoken.textContent = this.readout.line?.textContent ?? "";
   }
 
-  /** Whether a place is the pinned one, or the cell of the cube that was clicked to pin it. */
+  /** Whether a position is the pinned one, or the cell of the cube that was clicked to pin it. */
   holds(place) {
     const spot = ({ role, space, cell, panel, group, row, column }) =>
       [space ?? panel?.id ?? role, ...(cell ?? (panel ? [row, column] : [group]))].join();
@@ -239,40 +240,40 @@ class Board {
     return marked || spot(this.pin) === spot(place);
   }
 
-  /** Pin a place and report it, or release it if it is the pinned one. */
-  toggle(place, spoken = false) {
-    if (this.holds(place)) return this.release(spoken);
+  /** Pin a position and report it, or release it if it is already pinned. */
+  toggle(place, announce = false) {
+    if (this.holds(place)) return this.release(announce);
     this.pin = place;
     if (place.space) this.cell = { row: place.row, column: place.column };
     this.report(place, place.role === "cube" ? `cube:${place.cell}` : `slice:${place.row},${place.column}`);
-    return this.changed(spoken);
+    return this.changed(announce);
   }
 
-  release(spoken = false) {
+  release(announce = false) {
     if (!this.pin) return;
     this.report(this.pin, "slice:");
     this.pin = null;
-    this.changed(spoken);
+    this.changed(announce);
   }
 
-  /** Tell the server about a cell of a slice or a cube, where it wants to know. */
+  /** Report a clicked cell to the server, if it requested clicks. */
   report({ role }, text) {
     if (!this.data.clicks || !REPORTED.includes(role)) return;
-    this.asked = [...this.asked.slice(-9), text];
+    this.pending = [...this.pending.slice(-9), text];
     this.send("clicked", text);
   }
 
-  /** Keep the pin over new figures, and move it where the server says so: not for the echo of a click made here. */
+  /** Keep the pin in the new figures and move it to the server's cell, unless that confirms a click made here. */
   follow(cell) {
-    const told = `slice:${cell ?? ""}`, here = this.asked.indexOf(told), old = this.pin;
+    const sent = `slice:${cell ?? ""}`, here = this.pending.indexOf(sent), old = this.pin;
     const before = this.find("before"), slice = before?.spec.figure.data[0].z.bdata;
-    const cube = cell && this.asked.some((text) => text.startsWith("cube"));
+    const cube = cell && this.pending.some((text) => text.startsWith("cube"));
     this.pin = again(this, old);
     if (this.pin && old.mark?.slice === slice) this.pin.mark = old.mark;
-    if (told === this.told && !cube) return;
-    this.told = told;
-    this.asked = here < 0 ? [] : this.asked.slice(here + 1);
-    if (here >= 0 || (cube && !old)) return; // an echo, or released in the meantime
+    if (sent === this.confirmed && !cube) return;
+    this.confirmed = sent;
+    this.pending = here < 0 ? [] : this.pending.slice(here + 1);
+    if (here >= 0 || (cube && !old)) return; // confirms a click made here, or the pin was released since
     const face = cell && before?.faces[0], inside = face && cell[0] < face.rows && cell[1] < face.columns;
     this.pin = inside ? placeAt(this, before, face, ...cell) : null;
     if (inside) this.cell = { row: cell[0], column: cell[1] };
@@ -280,11 +281,11 @@ class Board {
   }
 }
 
-// ---- 4. Streamlit calls this at every change of data or theme ------------------------------------------------------
+// ---- 4. The entry point, called by Streamlit on every change of data or theme ------------------------------------
 
 const boards = new WeakMap();
 
-/** Show the data unless a later change has overtaken them; returns what to do when the page lets the board go. */
+/** Show the data unless it is outdated; returns the cleanup function. */
 export default function (component, current) {
   const parent = component.parentElement;
   loadStyle(component.data.style);

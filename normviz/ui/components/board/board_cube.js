@@ -1,14 +1,14 @@
-// A block of cells that can be turned: an orthographic projection in which every side is a parallelogram, so that
-// pointing and highlighting need no more than its origin and its two edges. Painted on a canvas, no WebGL.
+// A block of cells that can be rotated, drawn on a 2-D canvas without WebGL. In the orthographic projection every side
+// is a parallelogram, so its origin and two edges are all that pointing and highlighting need.
 
 import { brushOf, isTouch } from "./board_layout.js";
 import { decode, groupAt } from "./board_numbers.js";
 
-const AXES = [[0, 1, 0], [1, 0, 0], [0, 0, -1]]; // in space: N goes back, C to the right, the positions down
-const GRID = [[2, 1], [2, 0], [0, 1]]; // the axes along the rows and the columns of the two sides across each axis
+const AXES = [[0, 1, 0], [1, 0, 0], [0, 0, -1]]; // directions in space: N back, C right, positions down
+const GRID = [[2, 1], [2, 0], [0, 1]]; // row and column axes of the two sides normal to each axis
 const START = { azimuth: Math.PI / 4, elevation: Math.atan(Math.SQRT1_2) }; // isometric
-const SHADE = [0.06, 0.2, 0]; // how dark the sides across each axis are
-const MARGIN = 24; // pixels kept for the names of the axes
+const SHADE = [0.06, 0.2, 0]; // darkness of the sides normal to each axis
+const MARGIN = 24; // pixels around the block, for the axis labels
 const LINE = "rgba(29,39,51,0.55)";
 
 const dot = (a, b) => a.reduce((sum, value, k) => sum + value * b[k], 0);
@@ -19,13 +19,13 @@ export class Cube {
     this.plot = plot;
     this.view = { ...START };
     this.canvas = add("canvas", "nv-block", "");
-    this.hint = add("span", "nv-turn", isTouch() ? "swipe to turn" : "drag to turn");
+    this.hint = add("span", "nv-turn", isTouch() ? "swipe to rotate" : "drag to rotate");
     this.button = add("button", "nv-turn", "reset view");
     this.button.type = "button";
     plot.prepend(this.canvas);
     plot.append(this.hint, this.button);
     plot.classList.add("nv-turns", "nv-ready");
-    const keys = "Arrow keys move the cell, Shift and arrow keys turn the block, Enter pins the cell.";
+    const keys = "Arrow keys move the cell, Shift and arrow keys rotate the block, Enter pins the cell.";
     plot.setAttribute("aria-description", keys);
   }
 
@@ -35,7 +35,7 @@ export class Cube {
     this.plot.removeAttribute("aria-description");
   }
 
-  /** Take the sides of a block; the view stays as it is. */
+  /** Show another block from the current view. */
   show({ block, ids, colors }, palette) {
     const chosen = decode(colors);
     this.block = block;
@@ -47,7 +47,7 @@ export class Cube {
     this.project();
   }
 
-  /** Use this width; returns the height, at most the one given. The block is as large in every view. */
+  /** Fit the block to a width and a largest height; returns the height. The scale is the same in every view. */
   size(width, most) {
     const [n, c, p] = this.block.sizes;
     const scale = Math.min((width - 2 * MARGIN) / Math.hypot(n, c), (most - 2 * MARGIN) / Math.hypot(n, c, p));
@@ -61,7 +61,7 @@ export class Cube {
     return height;
   }
 
-  /** Turn as if the block were dragged, by angles to the right and up. */
+  /** Rotate the block to the right and up, in radians. */
   turn(right, up) {
     this.view.azimuth -= right;
     this.view.elevation = Math.min(Math.max(this.view.elevation - up, -Math.PI / 2), Math.PI / 2);
@@ -73,7 +73,7 @@ export class Cube {
     this.project();
   }
 
-  /** Place the sides in the plane as they are seen now; those that are turned away are hidden. */
+  /** Project the sides to the plane and hide those that face away. */
   project() {
     const { azimuth, elevation } = this.view, { sizes } = this.block;
     const [sa, ca, se, ce] = [Math.sin(azimuth), Math.cos(azimuth), Math.sin(elevation), Math.cos(elevation)];
@@ -93,7 +93,7 @@ export class Cube {
     this.button.hidden = !turned;
   }
 
-  // ---- Cells: the block's own (n, c, p), and where they lie on a side ----------------------------------------------
+  // ---- Cells as (n, c, p), and their positions on a side -----------------------------------------------------------
 
   cell({ axis, end }, row, column) {
     const cell = [0, 0, 0], [rows, columns] = GRID[axis];
@@ -101,12 +101,12 @@ export class Cube {
     return cell;
   }
 
-  /** Row and column of a cell on a side, or null where it does not touch it. */
+  /** Row and column of a cell on a side, or null if the cell does not touch that side. */
   on({ axis, end }, cell) {
     return cell[axis] === (end ? this.block.sizes[axis] - 1 : 0) ? GRID[axis].map((k) => cell[k]) : null;
   }
 
-  /** The next cell, seen from one on a side, in a direction on the screen; over an edge it goes on round the corner. */
+  /** The neighbor of a cell in a direction on the screen, continuing on the adjacent side at an edge. */
   next(face, cell, [below, right]) {
     const visible = this.faces.filter((other) => !other.hidden);
     const seen = visible.includes(face) ? face : cell && visible.find((other) => this.on(other, cell));
@@ -163,7 +163,7 @@ export class Cube {
     brush.stroke(lines);
   }
 
-  /** Write an axis's name along one of its edges on the outline: the lowest, or for the positions the leftmost. */
+  /** Label an axis along one of its edges on the outline: the lowest edge, or for the positions the leftmost. */
   paintName(brush, axis) {
     const { sizes, names, labels } = this.block, others = [0, 1, 2].filter((k) => k !== axis);
     const seen = (k, end) => !this.faces[2 * k + end].hidden;
@@ -182,7 +182,7 @@ export class Cube {
     const [x, y] = [(ax + bx) / 2, (ay + by) / 2], [nx, ny] = [(by - ay) / long, (ax - bx) / long];
     const away = Math.sign(nx * (x - this.frame.width / 2) + ny * (y - this.frame.height / 2)) || 1;
     let angle = Math.atan2(by - ay, bx - ax);
-    if (angle >= Math.PI / 2 - 0.01) angle -= Math.PI; // never upside down; upright ones read from below
+    if (angle >= Math.PI / 2 - 0.01) angle -= Math.PI; // never upside down; vertical labels read upwards
     if (angle < -Math.PI / 2 - 0.01) angle += Math.PI;
     brush.save();
     brush.translate(x + 14 * away * nx, y + 14 * away * ny);

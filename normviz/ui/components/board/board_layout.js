@@ -1,4 +1,4 @@
-// What the page makes of a neutral figure: its colors, its size, what a hand may do in it; and where its plane lies.
+// Adapts a figure to the page: theme, size and interaction; converts between pixels and the figure's plane.
 
 export function readTheme(element) {
   const style = getComputedStyle(element);
@@ -11,7 +11,7 @@ export function readTheme(element) {
   };
 }
 
-/** A finger scrolls the page, it does not zoom a chart. */
+/** Whether the pointer is a finger, which scrolls the page rather than zooming a chart. */
 export const isTouch = () => window.matchMedia("(pointer: coarse)").matches;
 
 const isScene = (layout, data) =>
@@ -37,7 +37,7 @@ export function themed(layout, data, theme) {
   return { uirevision: "keep", ...layout, template: { layout: template }, dragmode };
 }
 
-/** What Plotly offers: its reset button where something can be zoomed or turned; the wheel scrolls the page. */
+/** Plotly's configuration: a reset button where the chart can be zoomed or rotated; the wheel scrolls the page. */
 export function config(layout, data) {
   const scene = isScene(layout, data);
   const still = !scene && (!layout.xaxis || (layout.xaxis.fixedrange && layout.yaxis?.fixedrange));
@@ -49,7 +49,7 @@ export function config(layout, data) {
   };
 }
 
-/** The height that cells of a fixed shape need at this width, at most the one asked for: no empty band on a phone. */
+/** The height that cells of a fixed shape need at this width, at most `most`, to avoid empty space on a phone. */
 export function fit({ xaxis, yaxis, margin }, width, most) {
   if (!yaxis?.scaleanchor || !margin) return most;
   const span = (axis) => Math.abs(axis.range[1] - axis.range[0]);
@@ -57,7 +57,7 @@ export function fit({ xaxis, yaxis, margin }, width, most) {
   return Math.min(most, Math.ceil(plot + margin.t + margin.b));
 }
 
-/** A panel's window on the plane of its figure, in pixels, and the ways between both; null where it has no axes. */
+/** A panel's plotting area in pixels, with conversions to and from the figure's plane; null without axes. */
 export function frame(panel) {
   if (panel.cube) return panel.cube.frame;
   const full = panel.chart._fullLayout;
@@ -71,7 +71,7 @@ export function frame(panel) {
   };
 }
 
-/** The brush of a canvas that covers a window, cleared and in the page's pixels. */
+/** A cleared drawing context in CSS pixels, of a canvas resized to the window. */
 export function brushOf(canvas, { width, height }) {
   const ratio = window.devicePixelRatio || 1, [w, h] = [Math.round(width * ratio), Math.round(height * ratio)];
   if (canvas.width !== w || canvas.height !== h) {

@@ -1,8 +1,8 @@
-// Numbers from the figures, and how they are written.
+// Decoding and formatting of numbers in figures.
 
 const TYPES = { u1: Uint8Array, u2: Uint16Array, u4: Uint32Array, f4: Float32Array };
 
-/** The array behind {dtype, bdata}; with `start` and `step` its numbers are levels. */
+/** Decode {dtype, bdata} to an array; with `start` and `step`, the stored numbers are levels. */
 export function decode(spec) {
   const bytes = Uint8Array.from(atob(spec.bdata), (letter) => letter.charCodeAt(0));
   const array = new TYPES[spec.dtype](bytes.buffer);
@@ -11,7 +11,7 @@ export function decode(spec) {
 
 const SUPERSCRIPT = { "-": "⁻", 0: "⁰", 1: "¹", 2: "²", 3: "³", 4: "⁴", 5: "⁵", 6: "⁶", 7: "⁷", 8: "⁸", 9: "⁹" };
 
-/** Three significant digits, a true minus sign, powers of ten where they are shorter. */
+/** Format with three significant digits and a minus sign, as a power of ten where that is shorter. */
 export function format(value) {
   if (!Number.isFinite(value)) return "–";
   if (value === 0) return "0";
@@ -33,11 +33,11 @@ export function groupAt(face, i, j) {
   return core[rows[i] * groups.core.shape[1] + columns[j]];
 }
 
-/** The number at cell (i, j) of a heatmap, or null where the panel holds none. */
+/** The value at cell (i, j) of a heatmap, or null if the panel is not a heatmap. */
 export function valueAt(panel, i, j) {
   const scale = panel?.link.values;
   if (!scale || panel.link.kind !== "cells") return null;
   panel.values ??= decode(panel.spec.figure.data[0].z);
   const value = scale.start + scale.step * panel.values[i * panel.link.faces[0].columns + j];
-  return Math.abs(value) <= scale.step * 0.51 ? 0 : value; // closer to 0 than the levels can tell
+  return Math.abs(value) <= scale.step * 0.51 ? 0 : value; // 0 within the resolution of the levels
 }

@@ -1,4 +1,4 @@
-// The highlight, painted on a canvas above each chart: veil what does not belong, outline what does.
+// The highlight on a canvas above each chart: fades the cells of other groups and outlines the highlighted one.
 
 import { brushOf, frame } from "./board_layout.js";
 import { decode, format, groupAt, valueAt } from "./board_numbers.js";
@@ -12,7 +12,7 @@ function pixel(panel, face, i, j) {
   return frame(panel).pixel(x, y);
 }
 
-/** Paint what is lit, in all panels or in some. */
+/** Paint the highlight in all panels or in the given ones. */
 export function paint(board, panels = board.panels.values()) {
   for (const panel of panels) {
     const window = frame(panel);
@@ -43,7 +43,7 @@ function paintPanel(board, panel, brush, window) {
   if (middle) paintValue(board, panel, brush, window, board.active, middle);
 }
 
-/** Veil the cells of other groups, outline the cells of this one. */
+/** Fade the cells of other groups and outline the cells of this one. */
 function paintGroup(board, panel, brush, window, group) {
   let found = false, hidden = false;
   const outline = new Path2D(), veil = new Path2D();
@@ -82,7 +82,7 @@ function paintGroup(board, panel, brush, window, group) {
   stroke(board.theme, brush, outline);
 }
 
-/** Mark a place where it lies in this panel; returns the middle of it, or undefined where it is not here. */
+/** Mark a position in this panel; returns its center, or undefined if the panel does not contain it. */
 function paintCell(board, panel, brush, window, place, width) {
   const same = panel.link.space && panel.link.space === place.space, own = place.panel === panel;
   const cell = panel.cube && (own ? place.cell : place.mark?.cell);
@@ -99,7 +99,7 @@ function paintCell(board, panel, brush, window, place, width) {
   if (!marks.length || panel.link.kind !== "cells") return undefined;
   const middle = [0, 1].map((k) => marks[0].reduce((sum, corner) => sum + corner[k], 0) / 4);
   const size = Math.hypot(marks[0][1][0] - marks[0][0][0], marks[0][1][1] - marks[0][0][1]);
-  const grow = cell ? 1 : Math.max(1, 11 / size); // a cell of two pixels is marked by a frame that can be seen
+  const grow = cell ? 1 : Math.max(1, 11 / size); // a minimum size, so that the frame of a tiny cell is visible
   const path = new Path2D();
   for (const corners of marks) {
     corners.forEach((corner, k) => {
@@ -119,7 +119,7 @@ function paintCell(board, panel, brush, window, place, width) {
   return middle;
 }
 
-/** Write a cell's value beside it, or that it is padding. */
+/** Write a cell's value next to it, or that it is padding. */
 function paintValue({ theme }, panel, brush, window, place, [x, y]) {
   const value = place.padded ? null : valueAt(panel, place.row, place.column);
   if (value === null && !place.padded) return;
@@ -137,7 +137,7 @@ function paintValue({ theme }, panel, brush, window, place, [x, y]) {
   brush.fillText(text, left + 6, top + 14);
 }
 
-/** The lit group's own histograms over the faded ones of all values. */
+/** Draw the highlighted group's histograms over the faded ones of all values. */
 function paintBars(board, panel, brush, window, group) {
   const { link } = panel, { left, top, across, down } = window, bottom = top + down;
   if (!link.ids) return;
@@ -167,10 +167,10 @@ function paintBars(board, panel, brush, window, group) {
     brush.strokeStyle = color;
     brush.stroke(path);
   }
-  panel.badge.textContent = `${board.readout.label(group)}, heights on a scale of its own`;
+  panel.badge.textContent = `${board.readout.label(group)}, on its own scale`;
 }
 
-/** A line that can be seen on any color: the ink on a halo of the paper. */
+/** Stroke a line that is visible on any color: text color on a halo of the background color. */
 function stroke(theme, brush, path, width = 2.5) {
   for (const [color, extra] of [[theme.paper, 3], [theme.text, 0]]) {
     brush.strokeStyle = color;

@@ -1,13 +1,13 @@
-// Pointing: from a place on the screen to a cell and its group, by mouse, finger and keyboard. A press that does not
-// move is a click; one that moves turns a cube. A place is {panel, side, row, column, group, role, space, ...}.
+// Input by mouse, touch and keyboard: maps a position on the screen to a cell and its group. A press without movement
+// is a click, a drag rotates a cube. A place is {panel, side, row, column, group, role, space, ...}.
 
 import { frame } from "./board_layout.js";
 import { groupAt } from "./board_numbers.js";
 
 const ARROWS = { ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1] };
-const STILL = 6; // pixels that a click may move
-const TURN = 0.008; // radians a pixel
-const STEP = Math.PI / 18; // radians a key
+const STILL = 6; // pixels that the pointer may move during a click
+const TURN = 0.008; // radians per pixel
+const STEP = Math.PI / 18; // radians per key press
 
 /** The place under the pointer, or null. */
 function locate(board, panel, event) {
@@ -34,7 +34,7 @@ function locate(board, panel, event) {
 const choice = (panel, row) =>
   panel.link.values[row] === undefined ? null : { panel, row, column: 0, choice: panel.link.values[row] };
 
-/** The cell of a face as a place. Its group is null where it has none, is padding or is in no row of a whole table. */
+/** The place of a cell. Its group is null for padding, without groups, or if a complete table does not list it. */
 export function placeAt(board, panel, face, row, column) {
   const { space, role, padding } = panel.link, number = groupAt(face, row, column), side = panel.faces.indexOf(face);
   const padded = number !== null && number === padding;
@@ -43,7 +43,7 @@ export function placeAt(board, panel, face, row, column) {
   return { panel, side, row, column, space, role, cell, padded, group };
 }
 
-/** A place in the figures as they are now, or null where it is gone. */
+/** The same place in the current figures, or null if it no longer exists. */
 export function again(board, place) {
   if (!place?.panel) return place?.label === board.readout.label(place?.group) ? place : null;
   const panel = board.panels.get(place.panel.id), { row, column } = place;
@@ -53,7 +53,7 @@ export function again(board, place) {
   return face && row < face.rows && column < face.columns ? placeAt(board, panel, face, row, column) : null;
 }
 
-/** Listen to a panel. */
+/** Listen to events of a panel. */
 export function listen(board, panel) {
   const { plot } = panel;
   plot.addEventListener("pointerdown", (event) => {
@@ -69,11 +69,11 @@ export function listen(board, panel) {
     else board.point(locate(board, panel, event));
   });
   for (const name of ["touchstart", "touchmove", "touchend"]) {
-    // Plotly's 3-D scenes would keep the page from scrolling.
+    // Plotly's 3-D scenes would prevent the page from scrolling.
     plot.addEventListener(name, (event) => panel.scene && event.stopPropagation(), { capture: true, passive: true });
   }
   plot.addEventListener("pointerleave", (event) => {
-    if (board.press) board.press.left = true; // Plotly lays a sheet over the page while a button is down
+    if (board.press) board.press.left = true; // Plotly covers the page with an element while a button is down
     else if (event.pointerType === "mouse") board.point(null);
   });
   plot.addEventListener("click", (event) => {
@@ -85,7 +85,7 @@ export function listen(board, panel) {
   plot.addEventListener("blur", () => board.point(null));
 }
 
-/** Listen to the whole document, until the signal: a press may end anywhere, and Escape holds everywhere. */
+/** Listen to events of the document until the signal aborts: a press may end anywhere, and Escape works everywhere. */
 export function listenBeyond(board, signal) {
   const finger = (event) => event.pointerType !== "mouse";
   document.addEventListener("pointerdown", (event) => {
@@ -98,7 +98,7 @@ export function listenBeyond(board, signal) {
     if (!board.press) return;
     board.press.panel.plot.classList.remove("nv-turning");
     board.press = null;
-    board.point(null); // the page took the gesture, to scroll
+    board.point(null); // the browser uses the gesture for scrolling
   }, { signal });
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape") return;
@@ -109,7 +109,7 @@ export function listenBeyond(board, signal) {
 
 const moved = ({ from }, event) => Math.hypot(event.clientX - from[0], event.clientY - from[1]) > STILL;
 
-/** Turn the cube, or by finger the 3-D scene, that is dragged; what was lit when the drag began stays lit. */
+/** Rotate the dragged cube or, by touch, 3-D scene; the highlight stays as it was when the drag began. */
 function turn(board, event) {
   const { press } = board, { last, panel } = press;
   const [across, below] = [event.clientX - press.from[0], event.clientY - press.from[1]].map(Math.abs);
@@ -122,7 +122,7 @@ function turn(board, event) {
   press.last = [event.clientX, event.clientY];
 }
 
-/** The end of a press: a click where it did not move. */
+/** Handle the end of a press, which is a click unless the pointer moved. */
 function lift(board, event, finger) {
   const { press } = board;
   if (press?.id !== event.pointerId) return;
@@ -166,7 +166,7 @@ function key(board, panel, event) {
   else board.point(next(board, panel, here, step), true);
 }
 
-/** The place one step on, from the one under the pointer, the pinned one or the last one. */
+/** The place one step from that under the pointer, the pinned one or the last one. */
 function next(board, panel, here, step) {
   if (panel.link.kind === "choices") return choice(panel, clip((here?.row ?? -1) + step[0], panel.link.values.length));
   const pin = board.pin?.panel === panel ? board.pin : null, from = here ?? pin;

@@ -1,4 +1,4 @@
-// The readout below the charts: the numbers of the cell under the pointer, the formula with them, the table.
+// The readout below the charts: the values of the cell under the pointer, the formula with these values, the table.
 
 import { isTouch } from "./board_layout.js";
 import { decode, format, valueAt } from "./board_numbers.js";
@@ -20,18 +20,18 @@ export class Readout {
     this.board = board;
   }
 
-  /** A group's name; empty for what belongs to none. */
+  /** A group's name; empty for cells without a group. */
   label(group) {
     if (group === null || group === undefined) return "";
     return this.table?.labels[this.table.ids.indexOf(group)] ?? `statistic ${group}`;
   }
 
-  /** Whether a group is one of the statistics: where all of them are in the table, it must be among them. */
+  /** Whether a group has a statistic: always, unless a complete table does not list it. */
   counts(group) {
     return !this.table || this.table.ids.length < this.table.total || this.table.ids.includes(group);
   }
 
-  /** Make the elements that are missing and fill the table. */
+  /** Create missing elements and fill the table. */
   build(spec) {
     this.spec = spec;
     if (!spec) {
@@ -74,7 +74,7 @@ export class Readout {
     this.fillTable(spec.statistics);
   }
 
-  /** A group as a place: a row of the table, or a term of the formula. */
+  /** The place of a group: a row of the table or a term of the formula. */
   placeOf(group, role) {
     return { group, role, label: this.label(group), row: -1, column: -1 };
   }
@@ -83,7 +83,7 @@ export class Readout {
     return this.placeOf(Number(row.dataset.group), "table");
   }
 
-  /** Up and down go through the table's rows, Enter pins one. */
+  /** Arrow keys move through the rows of the table, Enter pins one. */
   key(event) {
     const { hover } = this.board, rows = [...this.rows.children], step = { ArrowUp: -1, ArrowDown: 1 }[event.key];
     const at = hover?.role === "table" ? rows.findIndex((row) => Number(row.dataset.group) === hover.group) : -1;
@@ -118,7 +118,7 @@ export class Readout {
       row.children[0].style.setProperty("--nv-color", color);
       ["mean_before", "mean_after", "std_before", "std_after"].forEach((name, column) => {
         const value = this.table[name][k], spread = this.table[name.replace("mean", "std")][k];
-        const rounding = name.startsWith("mean") && value !== 0 && Math.abs(value) < 1e-4 * spread; // what float32 leaves
+        const rounding = name.startsWith("mean") && value !== 0 && Math.abs(value) < 1e-4 * spread; // float32 rounding
         row.children[column + 1].textContent = rounding ? "≈ 0" : format(value);
         row.children[column + 1].title = rounding ? format(value) : "";
       });
@@ -131,10 +131,10 @@ export class Readout {
       const at = decode(link.ids).indexOf(group);
       if (at >= 0) return decode(link.colors)[at];
     }
-    return group % (this.board.data.colors.length - 1); // the last one is that of padding
+    return group % (this.board.data.colors.length - 1); // the last color is that of padding
   }
 
-  /** A term of the formula is pointed at: light it, and the panels it comes from. */
+  /** Highlight a term of the formula and the panels that it comes from. */
   term(element) {
     const name = element?.dataset.term;
     const roles = LIT[name] ?? [];
@@ -156,7 +156,7 @@ export class Readout {
     }
   }
 
-  /** Write the numbers of the cell under the pointer, of the pinned one, or of the last one. */
+  /** Fill in the values of the cell under the pointer, the pinned cell or the last one. */
   fill() {
     const { spec, board } = this;
     if (!spec || !this.section) return;
@@ -200,15 +200,15 @@ export class Readout {
     this.line.textContent = [where, what].filter(Boolean).join(": ");
     if (group === null) this.line.style.removeProperty("--nv-color");
     else this.line.style.setProperty("--nv-color", board.data.colors[this.colorOf(group)]);
-    this.sayPinned();
+    this.notePin();
     for (const row of this.rows?.children ?? []) {
       row.classList.toggle("nv-lit", active !== null && Number(row.dataset.group) === board.group);
     }
     this.light(TERMS[active?.role] ?? []);
   }
 
-  /** Say, after the line, that the place is pinned and how to release it. */
-  sayPinned() {
+  /** Append that the place is pinned and how to release it. */
+  notePin() {
     const how = isTouch() ? "tap it again" : "click it again or press Escape";
     if (this.board.holds(this.board.active)) make("span", "nv-pinned", this.line, `pinned: ${how} to release it`);
   }
@@ -218,13 +218,13 @@ export class Readout {
     const share = total > 0 ? `${((100 * Math.max(value, 0)) / total).toFixed(1)}%` : "none";
     this.line.replaceChildren();
     make("span", "", this.line, `Row ${cell.row + 1} of ${grid.rows}, column ${cell.column + 1} of ${grid.columns}`);
-    const whole = map.link.sum; // of a ledger: what all cells and what has no place add up to
+    const whole = map.link.sum; // for a sum decomposed into cells: the total, including parts without a cell
     if (whole === undefined) {
       make("strong", "", this.line, `${format(value)} ${spec.unit}`.trim());
       make("span", "", this.line, `${share} of all positive evidence`);
     } else {
       make("strong", "", this.line, `${value > 0 ? "+" : ""}${format(value)} of ${format(whole)} ${spec.unit}`.trim());
     }
-    this.sayPinned();
+    this.notePin();
   }
 }

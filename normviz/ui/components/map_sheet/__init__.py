@@ -1,7 +1,7 @@
-"""Rows of small maps over one photo, in one element: pointing at one marks the same place in all, a click picks a cell.
+"""Rows of small maps over a photo: pointing at a map marks the same position in all, and a click selects a cell.
 
-The photo is sent once, each map as a picture with a pixel for each cell; opacity is the browser's work. Every map is a
-button, for the keyboard and for screen readers.
+The photo is sent once and each map as an image with one pixel per cell; the browser blends them. Every map is a button,
+so that keyboards and screen readers can reach it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from normviz.ui.components import register
 
-MOST_VALUES = 256  # cells of a map whose values are sent, for the pointer
+MOST_VALUES = 256  # cells; the browser gets the values of maps up to this size
 
 
 @dataclass(frozen=True)
@@ -25,13 +25,13 @@ class Shown:
     """One map on the sheet.
 
     Attributes:
-        title: a short line above it.
-        picture: the map as an address, laid over the photo; "" shows the photo alone.
+        title: a short heading above the map.
+        picture: URL of the map, drawn over the photo; "" shows the photo alone.
         cells: rows and columns of the map.
-        caption: a line below it.
-        refused: the sentence that stands in its place.
-        values: the map (h, w), if the pointer is to read it.
-        photo: an address of a photo of its own.
+        caption: text below the map.
+        refused: why there is no map; shown in its place.
+        values: the map (h, w), to show the value at the pointer.
+        photo: URL of the photo below this map, if it differs from that of the sheet.
     """
 
     title: str
@@ -45,7 +45,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Row:
-    """Maps side by side under one heading, and what is said of all of them."""
+    """Maps side by side under a heading, with a note on all of them."""
 
     heading: str
     note: str
@@ -54,7 +54,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Place:
-    """A cell of one of the maps: which row of maps, which map in it, and the cell's row and column."""
+    """A cell of a map: the row of maps, the map in this row, and the cell's row and column."""
 
     line: int
     map: int
@@ -68,7 +68,7 @@ _component = register("map_sheet", "map_sheet.html", "map_sheet.css", "map_sheet
 def payload(
     rows: Sequence[Row], photo: str, aspect: float, opacity: float, chosen: Place | None = None, live: bool = False
 ) -> dict[str, Any]:
-    """What is sent to the browser: plain JSON values. Arguments as in `map_sheet`."""
+    """The data for the browser as plain JSON values. Arguments as in `map_sheet`."""
     return {
         "photo": photo, "aspect": round(aspect, 4), "opacity": opacity, "live": live,
         "chosen": [chosen.line, chosen.map, chosen.row, chosen.column] if chosen else None,
@@ -100,27 +100,27 @@ def map_sheet(
 
     Args:
         rows: the maps.
-        photo: the photo under all of them, as an address.
-        aspect: its width over its height.
-        opacity: of the maps over it, 0 to 1.
-        key: names the sheet; the same key keeps it on the page.
-        chosen: the cell that is marked.
-        on_click: called with a cell that is clicked, before the script runs again; from the keyboard, with the
-            strongest one. Without it nothing can be clicked.
+        photo: URL of the photo below the maps.
+        aspect: the photo's width divided by its height.
+        opacity: opacity of the maps, 0 to 1.
+        key: identifies the sheet; a sheet with the same key keeps its element on the page.
+        chosen: the cell to mark.
+        on_click: called with the clicked cell before the script reruns; a click by keyboard selects the cell with the
+            largest value. Without it, the maps are not clickable.
     """
 
     def clicked() -> None:
-        said = st.session_state[key].get("clicked")
-        if said is not None and on_click:
-            on_click(place_of(str(said), rows))
+        position = st.session_state[key].get("clicked")
+        if position is not None and on_click:
+            on_click(place_of(str(position), rows))
 
     data = payload(rows, photo, aspect, opacity, chosen, on_click is not None)
     _component(key=key, data=data, on_clicked_change=clicked)
 
 
-def place_of(said: str, rows: Sequence[Row]) -> Place:
-    """The cell that the browser reports as "line,map,y,x", y and x in shares of the map; below 0: its strongest one."""
-    line, number, y, x = said.split(",")
+def place_of(position: str, rows: Sequence[Row]) -> Place:
+    """The cell at a position "line,map,y,x", with y and x from 0 to 1; a negative y stands for the largest value."""
+    line, number, y, x = position.split(",")
     shown = rows[int(line)].maps[int(number)]
     (height, width), values = shown.cells, shown.values
     if float(y) < 0:

@@ -1,6 +1,6 @@
-"""A table whose cells can be clicked: methods down, changes across, a mark or a number in each cell.
+"""A table with clickable cells that scrolls in its own box, with sticky headings.
 
-It scrolls inside itself, its names stay in sight, and every cell is a button, for the keyboard and for screen readers.
+Every cell is a button, so that keyboards and screen readers can reach it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from normviz.ui.components import register
 
 @dataclass(frozen=True)
 class Mark:
-    """What a cell shows: a short text, the same in words, and whether it is good (green), plain or quiet (gray)."""
+    """Content of a cell: a short text, its description, and its style: "good" (green), "quiet" (gray) or "" (plain)."""
 
     text: str
     words: str
@@ -36,12 +36,12 @@ def matrix(
     """Draw the table.
 
     Args:
-        rows: their names.
-        columns: their names, in words and in symbols.
-        cells: what each cell shows, row by row.
-        chosen: the row and column that are marked.
-        key: names the table; the same key keeps it on the page.
-        on_click: called with the row and column of a clicked cell, before the script runs again.
+        rows: headings of the rows.
+        columns: title and symbol of each column.
+        cells: the cells, row by row.
+        chosen: row and column of the marked cell.
+        key: identifies the table; a table with the same key keeps its element on the page.
+        on_click: called with the row and column of a clicked cell before the script reruns.
     """
 
     def clicked() -> None:

@@ -1,6 +1,6 @@
-"""A photo on which a region is painted: with a brush or a box, by mouse, finger or keyboard.
+"""A photo on which a region can be painted with a brush or a box, by mouse, touch or keyboard.
 
-The element stays on the page while the numbers round it change; it reports when the pointer is released.
+The element keeps its place on the page while other content changes, and reports the region after each stroke.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 from normviz.figures.maps import data_uri
 from normviz.ui.components import register
 
-CELLS = 48  # along the longer side of the photo
+CELLS = 48  # cells along the longer side of the photo
 
 _component = register("paint", "paint.html", "paint.css", "paint.js")
 
@@ -30,14 +30,14 @@ def grid(height: int, width: int) -> tuple[int, int]:
 
 
 def paint(pixels: NDArray[np.uint8], region: str, chosen: bool, key: str, on_paint: Callable[[str], None]) -> None:
-    """Draw the photo with a region that can be painted on.
+    """Draw the photo with a region that can be painted.
 
     Args:
         pixels: the photo, (H, W, 3).
         region: the region to show, as run lengths (see `cells`).
-        chosen: whether the region comes from elsewhere, and not from the strokes on this photo.
-        key: names the element; the same key keeps it on the page. Another photo needs another key.
-        on_paint: called with the new region after each stroke, before the script runs again.
+        chosen: whether the region was set by the page rather than by strokes on this photo.
+        key: identifies the element, which stays on the page as long as the key; use a new key for another photo.
+        on_paint: called with the new region after each stroke, before the script reruns.
     """
     rows, columns = grid(*pixels.shape[:2])
 
@@ -49,30 +49,32 @@ def paint(pixels: NDArray[np.uint8], region: str, chosen: bool, key: str, on_pai
 
 
 def runs(painted: Tensor) -> str:
-    """Painted cells, bool (rows, columns), as run lengths: the inverse of `cells`."""
+    """Encode painted cells, bool (rows, columns), as run lengths; the inverse of `cells`."""
     groups = [(value, len(list(group))) for value, group in itertools.groupby(painted.flatten().tolist())]
     lengths = [0] * bool(groups and groups[0][0]) + [length for _, length in groups]
     if len(lengths) % 2:
-        lengths.pop()  # what is left out at the end is not said
+        lengths.pop()  # a trailing run of unpainted cells is omitted
     return ".".join(np.base_repr(length, 36).lower() for length in lengths)
 
 
 def cells(region: str, size: tuple[int, int]) -> Tensor:
-    """The painted cells of a region as run lengths: of cells left out and of cells in, by turns, in base 36.
+    """Decode painted cells from run lengths in base 36, alternating between unpainted and painted.
 
     Args:
-        region: "2.3" is two cells left out, three in, the rest left out; empty for nothing.
+        region: "2.3" is two unpainted cells, three painted ones, the rest unpainted; "" is no painted cell.
         size: rows and columns.
 
     Returns:
         bool (rows, columns).
 
     Raises:
-        ValueError: a text that is no such region, or one of more cells.
+        ValueError: a malformed region, or one with more cells than `size`.
     """
     count = size[0] * size[1]
     if not re.fullmatch(r"([0-9a-z]{1,4}(\.[0-9a-z]{1,4})*)?", region):
-        raise ValueError(f"a painted region is run lengths with points, as 2.3; received {region[:40]!r}")
+        raise ValueError(
+            f"a painted region is run lengths in base 36 separated by dots, such as 2.3; received {region[:40]!r}"
+        )
     ends = list(itertools.accumulate(int(run, 36) for run in region.split(".") if run))
     if ends and ends[-1] > count:
         raise ValueError(f"the painted region has {ends[-1]} cells; this photo has {size[0]} x {size[1]}")

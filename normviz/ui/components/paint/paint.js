@@ -1,11 +1,11 @@
-// A photo on which a region is painted, cell by cell: with a brush or a box, by mouse, finger or keyboard.
+// A photo on which a region can be painted cell by cell, with a brush or a box, by mouse, touch or keyboard.
 //
-// The element stays while Python draws the page again. A region is a grid of `rows` x `columns` cells, row by row; to
-// Python it goes as run lengths: how many cells are left out, how many are in, and so on, in base 36, with points.
-// Python says which region to show: one that was chosen, or one that was painted here. The echo of a stroke that was
-// reported is ignored, or it would undo a later one.
+// The element stays while Python reruns the page. A region is a grid of `rows` x `columns` cells in row-major order. It
+// is sent to Python as run lengths in base 36, separated by dots, alternating between unpainted and painted cells. Python
+// sends back the region to show: one set by the page, or one painted here. A region that was reported from here is
+// ignored, as applying it would undo later strokes.
 
-const HELP = "Arrow keys move the square, space paints, delete erases, plus and minus change its size, Z undoes.";
+const HELP = "Arrow keys move the square, space paints, Delete erases, plus and minus change its size, Z undoes.";
 
 const encode = (cells) => {
   const runs = [];
@@ -42,7 +42,7 @@ class Painter {
     this.pen = this.canvas.getContext("2d");
     this.reported = new Set();
     this.chosen = null;
-    this.canvas.setAttribute("aria-label", `The photo, to be painted on. ${HELP}`);
+    this.canvas.setAttribute("aria-label", `Photo to paint on. ${HELP}`);
     this.canvas.onpointerdown = (event) => this.start(event);
     this.canvas.onpointermove = (event) => this.drag(event);
     this.canvas.onpointerup = () => this.finish(true);
@@ -67,7 +67,7 @@ class Painter {
     this.undone = [];
     this.cells = decode(data.region, this.rows * this.columns);
     this.draw();
-    this.tell();
+    this.announce();
   }
 
   load(data) {
@@ -84,7 +84,7 @@ class Painter {
     this.photo.src = data.photo;
   }
 
-  // ------------------------------------------------------------------------------------------- what is painted
+  // --------------------------------------------------------------------------------------------------- the cells
   cell(event) {
     const box = this.canvas.getBoundingClientRect();
     const place = (part, count) => Math.max(0, Math.min(count - 1, Math.floor(part * count)));
@@ -94,7 +94,7 @@ class Painter {
     ];
   }
 
-  // The square of the brush's width round a cell, moved into the picture.
+  // The square of the brush's width around a cell, shifted to lie inside the photo.
   square([row, column]) {
     const half = (this.width - 1) >> 1;
     const begin = (at, count) => Math.max(0, Math.min(count - this.width, at - half));
@@ -162,7 +162,7 @@ class Painter {
     }
     event.preventDefault();
     this.draw();
-    this.tell(`Square at row ${this.at[0] + 1}, column ${this.at[1] + 1}. `);
+    this.announce(`Square at row ${this.at[0] + 1}, column ${this.at[1] + 1}. `);
   }
 
   remember() { this.undone = [...this.undone.slice(-49), this.cells.slice()]; }
@@ -173,19 +173,19 @@ class Painter {
     this.changed();
   }
 
-  // ----------------------------------------------------------------------------------------------- what is seen
+  // --------------------------------------------------------------------------------------------------- the output
   changed() {
     this.draw();
-    this.tell();
+    this.announce();
     const region = encode(this.cells);
     this.reported.add(region);
     this.send(region);
   }
 
-  tell(before = "") {
+  announce(before = "") {
     const share = this.cells.reduce((sum, cell) => sum + cell, 0) / this.cells.length;
     const painted = share ? `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}% of the photo is painted.` : "";
-    this.find("told").textContent = before + (painted || "Nothing is painted yet: drag over the photo.");
+    this.find("status").textContent = before + (painted || "Nothing is painted yet: drag over the photo.");
     this.find("undo").disabled = !this.undone.length;
     this.find("clear").disabled = !share;
   }
@@ -201,7 +201,7 @@ class Painter {
     for (let row = 0; row < rows; row++) {
       for (let column = 0; column < columns; column++) {
         if (!inside(row, column)) continue;
-        const [left, top] = [column * wide, row * high].map(Math.round);  // whole pixels: no seams between cells
+        const [left, top] = [column * wide, row * high].map(Math.round);  // whole pixels, to avoid seams between cells
         pen.fillRect(left, top, Math.round((column + 1) * wide) - left, Math.round((row + 1) * high) - top);
       }
     }
@@ -224,7 +224,7 @@ class Painter {
     }
   }
 
-  // White on black, so that it is seen on any photo.
+  // White on black, visible on any photo.
   stroke(dash = []) {
     const unit = this.canvas.width / 448;
     for (const [color, width, pattern] of [["#000", 3, []], ["#fff", 1.5, dash]]) {
