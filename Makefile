@@ -5,10 +5,10 @@ BIN = .venv/bin
 WORKERS ?= auto
 MARKERS = not slow
 
-.PHONY: run test test-all environments bench clean
+.PHONY: run test test-all environments lint-js docs bench clean
 
 run: .venv/app.stamp
-	NORMVIZ_BROWSER=1 $(BIN)/python -m streamlit run app.py --server.port $(PORT)
+	$(BIN)/python -m normviz app --port $(PORT)
 
 test: .venv/dev.stamp
 	$(BIN)/python -m ruff check .
@@ -22,11 +22,17 @@ test-all: test
 environments: .venv/dev.stamp
 	$(BIN)/python -m scripts.check_environments
 
+lint-js: node_modules/.package-lock.json
+	npm run --silent lint
+
+docs: .venv/dev.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+
 bench: .venv/dev.stamp
 	$(BIN)/python -m scripts.benchmark
 
 clean:
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache node_modules site
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/bin/python:
@@ -36,6 +42,9 @@ clean:
 	@$(PYTHON) -m venv .venv || { \
 	  echo "This Python cannot make a virtual environment; on Debian: sudo apt-get install python3-venv" >&2; \
 	  rm -rf .venv; exit 1; }
+
+node_modules/.package-lock.json: package.json package-lock.json
+	npm ci --no-fund --no-audit
 
 .venv/app.stamp: requirements.txt | .venv/bin/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt

@@ -13,6 +13,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import streamlit as st
 
+from normviz.ui.components import board
 from normviz.ui.kit import page_layout, startup
 from normviz.ui.kit.page_registry import PAGES
 
@@ -32,4 +33,9 @@ if __name__ == "__main__":
         current.run()
     startup.settle(current.title)
 else:
-    app = st.App(__file__, lifespan=startup.lifespan, routes=startup.redirects(), on_script_error=page_layout.apologize)
+    app = st.App(
+        __file__,
+        lifespan=startup.lifespan,
+        routes=[*board.asset_routes(), *startup.redirects()],
+        on_script_error=page_layout.apologize,
+    )

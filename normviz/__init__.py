@@ -15,13 +15,15 @@ from normviz.attribution import (
     saliency,
     score_cam,
 )
+from normviz.colors import overlay
 from normviz.images import decode, read_photo
 from normviz.models.catalog import load_classifier
+from normviz.models.classifier import Classifier
 from normviz.normalization import apply, batch_norm, group_norm, instance_norm, layer_norm, rms_norm
-from normviz.registry import get, methods
+from normviz.registry import Method, get, methods
 
 __all__ = [
-    "Probe", "apply", "batch_norm", "cam", "decode", "deconvnet", "get", "grad_cam", "grad_cam_pp", "group_norm",
-    "guided_backprop", "guided_grad_cam", "instance_norm", "layer_cam", "layer_norm", "layers", "load_classifier",
-    "methods", "read_photo", "rms_norm", "saliency", "score_cam",
+    "Classifier", "Method", "Probe", "apply", "batch_norm", "cam", "decode", "deconvnet", "get", "grad_cam",
+    "grad_cam_pp", "group_norm", "guided_backprop", "guided_grad_cam", "instance_norm", "layer_cam", "layer_norm",
+    "layers", "load_classifier", "methods", "overlay", "read_photo", "rms_norm", "saliency", "score_cam",
 ]  # fmt: skip

@@ -1,4 +1,4 @@
-"""The command line: list the methods, draw a heatmap of a photo, normalize an array, and more."""
+"""The command line: start the app, list the methods, draw a heatmap of a photo, normalize an array, and more."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from normviz import __version__
 from normviz.commands import (
+    app,
     cam,
     class_model,
     errata,
@@ -19,16 +21,25 @@ from normviz.commands import (
 )
 from normviz.commands.common import Parser, fail
 
-COMMANDS = (listing, cam, faithfulness, localization, class_model, normalize, weights_and_blocks, errata, invariance)
+COMMANDS = (
+    app, listing, cam, faithfulness, localization, class_model, normalize, weights_and_blocks, errata, invariance,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit status is 0, or 2 after one line on stderr that says what is wrong."""
+    """Run one command.
+
+    Args:
+        arguments: the command and its options; by default those of the process.
+
+    Returns:
+        The exit status: 0, or 2 after a one-line error on stderr.
+    """
     args = _parser().parse_args(arguments)
     try:
         args.run(args)
         sys.stdout.flush()
-    except BrokenPipeError:  # the reader has seen enough, as in `list | head`
+    except BrokenPipeError:  # the reader closed the pipe, as in `normviz list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
         return fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
@@ -39,10 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> Parser:
     parser = Parser(
-        prog="python -m normviz",
-        description="See what normalization does to activations, and which pixels made a network decide.",
-        epilog="python -m normviz COMMAND --help says more about a command.",
+        prog="normviz",
+        description="See what normalization does to activations, and which pixels an image classifier relies on.",
+        epilog="`normviz COMMAND --help` describes a command.",
     )
+    parser.add_argument("--version", action="version", version=f"normviz {__version__}")
     commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
     for command in COMMANDS:
         command.add(commands)

@@ -1,4 +1,4 @@
-"""Generated activations: seeded, in four layouts and seven distributions; and the padding of sequences."""
+"""Layouts of activations, and random activations and padding masks."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ DESCRIPTIONS: dict[Distribution, str] = {
     "normal": "normal, mean 0 and standard deviation 1",
     "skewed": "skewed to the right (exponential)",
     "heavy-tailed": "heavy tails (Student's t, 3 degrees of freedom)",
-    "shifted": "each channel with a mean and a scale of its own",
-    "outliers": "normal, one value in 200 is 20 times larger",
-    "sparse": "after a ReLU: half of the values are 0",
-    "constant": "one constant per channel",
+    "shifted": "a different mean and scale for each channel",
+    "outliers": "normal, with one value in 200 multiplied by 20",
+    "sparse": "after a ReLU, so half of the values are 0",
+    "constant": "the same value everywhere in a channel",
 }
-LARGEST = 2**25  # values: a generated tensor has at most this many (128 MB)
+LARGEST = 2**25  # largest number of values in a generated tensor (128 MB)
 
 
 def layout_of(shape: Sequence[int]) -> Layout:
-    """The layout that a shape has by its rank: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W).
+    """The layout of a shape by its rank: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W).
 
     Raises:
-        ValueError: another rank.
+        ValueError: the rank is not 2 to 5.
     """
     layouts: dict[int, Layout] = {len(layout): layout for layout in LAYOUTS}
     if len(shape) not in layouts:
@@ -39,26 +39,26 @@ def layout_of(shape: Sequence[int]) -> Layout:
 
 
 def channel_axis(layout: Layout) -> int:
-    """The index of the axis that holds channels or features."""
+    """The index of the channel or feature axis."""
     return 2 if layout == "ntd" else 1
 
 
 def generate(
     shape: Sequence[int], distribution: Distribution = "normal", seed: int = 0, device: torch.device | str = "cpu"
 ) -> Tensor:
-    """Random activations; the same arguments give the same numbers on every machine.
+    """Generate random activations; the same arguments give the same values on every machine.
 
     Args:
         shape: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W), each size at least 1.
         distribution: one of DISTRIBUTIONS.
         seed: the seed of the generator.
-        device: where the result goes; the numbers are drawn on the CPU.
+        device: the device of the result; values are generated on the CPU.
 
     Returns:
         A float32 tensor of that shape.
 
     Raises:
-        ValueError: a rank, size or distribution that is not offered.
+        ValueError: an invalid rank, size or distribution.
     """
     layout = layout_of(shape)
     if min(shape) < 1:
@@ -79,8 +79,8 @@ def generate(
         chi2 = torch.randn(3, *shape, generator=generator).square_().sum(0)  # shape
         z = z / (chi2 / 3).sqrt()
     elif distribution == "shifted":
-        mean = torch.randn(*per_channel, generator=generator) * 3  # 1 but for the channels
-        scale = torch.exp(torch.randn(*per_channel, generator=generator) * 0.7)  # 1 but for the channels
+        mean = torch.randn(*per_channel, generator=generator) * 3  # size 1 except for the channels
+        scale = torch.exp(torch.randn(*per_channel, generator=generator) * 0.7)  # size 1 except for the channels
         z = z * scale + mean
     elif distribution == "outliers":
         z = torch.where(torch.rand(*shape, generator=generator) < 0.005, z * 20, z)
@@ -91,22 +91,24 @@ def generate(
     return z.to(device)  # shape
 
 
-def padding_mask(examples: int, steps: int, share: float, seed: int = 0) -> Tensor:
-    """Which frames of a batch of sequences are real: each sequence is padded at its end, the longest not at all.
+def padding_mask(samples: int, steps: int, share: float, seed: int = 0) -> Tensor:
+    """Generate the mask of a batch of sequences of random lengths, padded at the end.
 
     Args:
-        examples: the number of sequences, N.
-        steps: the length of the longest, T.
-        share: the share of all frames that is padding, about; 0 to below 1.
+        samples: the number of sequences, N.
+        steps: the length of the longest sequence, T.
+        share: the approximate fraction of padding, from 0 to below 1.
         seed: the seed of the lengths.
 
     Returns:
-        A bool tensor (N, T), True for a real frame; each sequence has at least one.
+        A bool tensor (N, T), true for a real frame; each sequence has at least one.
     """
     generator = torch.Generator().manual_seed(seed)
-    uniform = torch.rand(examples, generator=generator)  # (N,)
-    low = max(0.0, 1 - 2 * share)  # lengths spread evenly from here to 1; beyond a half they crowd at the short end
-    lengths = low + (1 - low) * uniform ** max(1.0, share / (1 - share))  # (N,) shares of T
+    uniform = torch.rand(samples, generator=generator)  # (N,)
+    low = max(
+        0.0, 1 - 2 * share
+    )  # relative lengths are uniform from here to 1; for shares above 0.5 short ones are more frequent
+    lengths = low + (1 - low) * uniform ** max(1.0, share / (1 - share))  # (N,), relative to T
     lengths = (lengths * steps).round().clamp(1, steps)  # (N,)
     lengths[0] = steps
     return torch.arange(steps) < lengths[:, None]  # (N, T)

@@ -1,4 +1,4 @@
-"""The papers that methods come from: what `cite` in a registration points to."""
+"""The publications that methods cite, by the key that the decorators of `normviz.registry` take."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Source:
-    """One publication."""
+    """A publication."""
 
     authors: str
     year: int
@@ -15,7 +15,7 @@ class Source:
     url: str
 
     def text(self) -> str:
-        """The publication in one line."""
+        """The citation in one line."""
         return f"{self.authors} {self.year}, {self.title}"
 
 

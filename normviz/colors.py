@@ -1,7 +1,7 @@
-"""Color maps as tables, and pictures made with them: perceptual ones, and a diverging one for signed values.
+"""Color maps as tables, and a heatmap drawn over its photo.
 
-inferno, magma and viridis are matplotlib's (CC0), cividis is that of Nuñez et al. 2018 (1712.01662);
-blue-white-orange falls from white to both sides with equal lightness in CIELAB.
+inferno, magma and viridis are matplotlib's (CC0), cividis is by Nuñez et al. (2018, 1712.01662). They are perceptually
+uniform. blue-white-orange diverges from white to both sides with equal lightness in CIELAB, for signed values.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import functools
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
 from normviz.images import resize_map
@@ -45,8 +46,8 @@ _ANCHORS = {  # evenly spaced colors, six hexadecimal digits each
     ),
 }
 NAMES: tuple[str, ...] = tuple(_ANCHORS)
-SIGNED = "blue-white-orange"  # evidence against is blue, evidence for orange, none white
-OPACITY = 0.55  # of a map over its photo, where no other is asked for
+SIGNED = "blue-white-orange"  # negative values are blue, positive ones orange, 0 is white
+OPACITY = 0.55  # default opacity of a heatmap over its photo
 MISSING = 128  # gray level of a value that is not finite
 
 
@@ -61,7 +62,7 @@ def palette(name: str) -> NDArray[np.uint8]:
         A read-only uint8 array (256, 3).
 
     Raises:
-        ValueError: a name that is not offered.
+        ValueError: an unknown name.
     """
     if name not in _ANCHORS:
         raise ValueError(f"the color map must be one of {', '.join(NAMES)}; received {name!r}")
@@ -74,14 +75,14 @@ def palette(name: str) -> NDArray[np.uint8]:
 
 
 def limits(values: Tensor | NDArray[np.floating], signed: bool) -> tuple[float, float]:
-    """The values that get the lowest and the highest color: 0 and the maximum, or -+ the largest magnitude.
+    """The values that get the first and the last color.
 
     Args:
-        values: any shape; what is not finite is left out.
-        signed: whether values below 0 mean something; then the scale is centered on 0.
+        values: any shape; values that are not finite are ignored.
+        signed: whether the scale is symmetric about 0.
 
     Returns:
-        (low, high); both are 0 where no value is above 0 (or, signed, differs from 0).
+        (low, high): 0 and the maximum, but at least 0; for a signed scale, minus and plus the largest magnitude.
     """
     numbers = np.asarray(values, dtype=np.float64)
     numbers = numbers[np.isfinite(numbers)]
@@ -92,23 +93,23 @@ def limits(values: Tensor | NDArray[np.floating], signed: bool) -> tuple[float, 
 
 
 def colorize(values: Tensor | NDArray[np.floating], name: str, low: float, high: float) -> NDArray[np.uint8]:
-    """The colors of a map; values beyond the limits get the outermost colors, those not finite gray.
+    """The colors of a map; values beyond the limits get the outermost colors, values that are not finite gray.
 
     Args:
         values: (h, w), on the CPU.
         name: one of NAMES.
         low: the value of the first color.
-        high: the value of the last color; where both are equal, everything counts as 0 between them.
+        high: the value of the last color; where `low` equals `high`, the whole map gets the color of 0.
 
     Returns:
         uint8 colors (h, w, 3).
 
     Raises:
-        ValueError: an unknown color map, limits that are not finite or in the wrong order.
+        ValueError: an unknown color map, or limits that are not finite or not in ascending order.
     """
     table = palette(name)
     if not (np.isfinite(low) and np.isfinite(high) and low <= high):
-        raise ValueError(f"the limits must be finite and in rising order; received {low} and {high}")
+        raise ValueError(f"the limits must be finite and in ascending order; received {low} and {high}")
     numbers = np.asarray(values, dtype=np.float64)  # (h, w)
     finite = np.isfinite(numbers)  # (h, w)
     if low == high:
@@ -121,28 +122,63 @@ def colorize(values: Tensor | NDArray[np.floating], name: str, low: float, high:
 
 
 def overlay(
-    image: Tensor, values: Tensor, name: str, opacity: float = 0.5, low: float = 0.0, high: float | None = None
-) -> NDArray[np.uint8]:
-    """A map laid over its photo, brought to the photo's size.
+    photo: Tensor | NDArray[np.uint8] | Image.Image,
+    heatmap: Tensor | NDArray[np.floating],
+    opacity: float = OPACITY,
+    color_map: str = "inferno",
+    scale: tuple[float, float] | None = None,
+) -> Image.Image:
+    """Draw a heatmap over its photo, resized bilinearly to the photo's size.
 
     Args:
-        image: uint8 (3, H, W).
-        values: the map (h, w), resized bilinearly.
-        name: one of NAMES.
-        opacity: share of the map's color in the result, 0 to 1.
-        low: the value of the first color.
-        high: the value of the last color; without it the map's maximum, before it is resized.
+        photo: a uint8 tensor (3, H, W) as `read_photo` returns it, a uint8 array (H, W, 3), or a PIL image.
+        heatmap: (h, w) or (1, h, w); color channels, (3, H, W) or (1, 3, H, W), are summed.
+        opacity: share of the heatmap's color in the result, 0 to 1.
+        color_map: one of NAMES. A map with negative values is drawn in blue-white-orange unless `scale` is given.
+        scale: the values of the first and the last color; by default 0 and the map's maximum, or, for a map with
+            negative values, minus and plus its largest magnitude.
 
     Returns:
-        uint8 (H, W, 3).
+        An RGB image of the photo's size.
 
     Raises:
-        ValueError: an opacity outside 0 to 1, or what `colorize` refuses.
+        ValueError: a photo or heatmap of another shape or type, an opacity outside 0 to 1, or an unknown color map.
     """
     if not 0 <= opacity <= 1:
         raise ValueError(f"the opacity must be from 0 to 1; received {opacity}")
-    high = max(low, limits(values.cpu(), signed=False)[1]) if high is None else high
-    resized = resize_map(values, (image.shape[1], image.shape[2]))  # (H, W)
-    photo = image.permute(1, 2, 0).cpu().to(torch.float32).numpy()  # (H, W, 3)
-    mixed = (1 - opacity) * photo + opacity * colorize(resized, name, low, high)  # (H, W, 3)
-    return np.round(mixed).astype(np.uint8)
+    pixels = _pixels(photo)  # (H, W, 3)
+    values = _single_map(heatmap)  # (h, w)
+    if scale is None:
+        signed = bool((values < 0).any())
+        scale = limits(values, signed)
+        color_map = SIGNED if signed else color_map
+    resized = resize_map(values, pixels.shape[:2])  # (H, W)
+    colors = colorize(resized, color_map, *scale)  # (H, W, 3)
+    mixed = (1 - opacity) * pixels.astype(np.float32) + opacity * colors  # (H, W, 3)
+    return Image.fromarray(np.round(mixed).astype(np.uint8))
+
+
+def _pixels(photo: Tensor | NDArray[np.uint8] | Image.Image) -> NDArray[np.uint8]:
+    """A photo as an array (H, W, 3)."""
+    if isinstance(photo, Image.Image):
+        return np.asarray(photo.convert("RGB"))
+    pixels = photo.detach().cpu().permute(1, 2, 0).numpy() if isinstance(photo, Tensor) and photo.ndim == 3 else photo
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
+        raise ValueError(
+            "the photo must be a uint8 tensor (3, H, W), a uint8 array (H, W, 3) or a PIL image; "
+            f"received {photo.dtype} of shape {tuple(photo.shape)}"
+        )
+    return pixels
+
+
+def _single_map(heatmap: Tensor | NDArray[np.floating]) -> Tensor:
+    """A heatmap as a tensor (h, w) on the CPU: the only one of a batch, summed over color channels."""
+    values = torch.as_tensor(heatmap).detach().float().cpu()
+    shape = tuple(values.shape)
+    if values.ndim in (3, 4) and shape[0] == 1:
+        values = values[0]
+    if values.ndim == 3 and values.shape[0] == 3:
+        values = values.sum(dim=0)
+    if values.ndim != 2:
+        raise ValueError(f"the heatmap must be (h, w), (1, h, w), (3, H, W) or (1, 3, H, W); received shape {shape}")
+    return values  # (h, w)

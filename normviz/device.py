@@ -1,4 +1,4 @@
-"""Where tensors live and how many threads work: chosen once, at the first question."""
+"""The device and the number of threads of this process."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import torch
 
 @functools.cache
 def device() -> torch.device:
-    """The device of this process: cuda, then mps, then cpu; on a CPU the threads are set, once.
+    """The device of this process: the first available of cuda, mps and cpu.
 
-    `NORMVIZ_DEVICE` (as "cpu" or "cuda:1") overrules the choice, `NORMVIZ_THREADS` the number of threads.
+    The first call for a CPU sets the number of threads. The environment variables `NORMVIZ_DEVICE` ("cpu", "cuda:1")
+    and `NORMVIZ_THREADS` override device and threads.
     """
     chosen = os.environ.get("NORMVIZ_DEVICE")
     if not chosen:
@@ -23,14 +24,14 @@ def device() -> torch.device:
 
 
 def cores() -> int:
-    """The number of processor cores that this process may use."""
+    """The number of processor cores available to this process."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def describe() -> str:
-    """The device in words, for a person."""
+    """The name of the device, for display."""
     chosen = device()
     if chosen.type == "cuda":
         return f"{torch.cuda.get_device_name(chosen)} (CUDA)"

@@ -1,6 +1,6 @@
-"""Pictures in and out: bytes of any file that a browser may send become an upright RGB tensor, in memory only.
+"""Decode image files to RGB tensors, resize images and maps, and encode PNG files.
 
-Nothing here writes a file. A file that cannot be shown raises a ValueError with one sentence for its owner.
+Everything is done in memory. A file that cannot be decoded raises a ValueError with a message for the user.
 """
 
 from __future__ import annotations
@@ -23,47 +23,47 @@ from torch import Tensor
 
 Heatmap = TypeVar("Heatmap", Tensor, NDArray[np.float32], NDArray[np.floating])
 
-LONGEST = 1024  # pixels: the longer side of a decoded picture is at most this
+LONGEST = 1024  # pixels, the longer side of a decoded image
 LARGEST_FILE = 64 * 2**20  # bytes
-LARGEST_PICTURE = 70_000_000  # pixels, as the file's header states them
-FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "PPM")  # none that runs a program
+LARGEST_PICTURE = 70_000_000  # pixels, from the header of the file
+FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP", "JPEG2000", "PPM")  # no formats that run a program
 _ADVICE = "save it as JPEG or PNG and try again"
 _BOMBS = (Image.DecompressionBombError, Image.DecompressionBombWarning)
 _BROKEN = (
     OSError, SyntaxError, ValueError, RuntimeError, ArithmeticError, LookupError, EOFError, TypeError, struct.error,
     zlib.error,
-)  # fmt: skip  # all that Pillow raises on damaged files
+)  # fmt: skip  # the exceptions of Pillow for damaged files
 
-# For the whole process, as warnings.catch_warnings is not thread-safe. A damaged file is told to its owner, not logged.
+# For the whole process, because warnings.catch_warnings is not thread-safe. Damaged files are reported to the user.
 warnings.filterwarnings("ignore", category=UserWarning, module="PIL")
 logging.getLogger("PIL").setLevel(logging.CRITICAL)
 warnings.filterwarnings("error", category=Image.DecompressionBombWarning)
 
 
 def decode(data: bytes) -> Tensor:
-    """The picture in a file's bytes: upright, in RGB, its first frame, transparency shown on white.
+    """Decode the first frame of an image file to upright RGB on a white background.
 
-    16-bit and floating-point gray is scaled, not clipped. Large pictures are reduced at once.
+    16-bit and floating-point gray values are scaled, not clipped. Large images are downscaled.
 
     Args:
-        data: the file's content, at most LARGEST_FILE bytes.
+        data: the content of the file, at most LARGEST_FILE bytes.
 
     Returns:
         uint8 (3, H, W) on the CPU, the longer side at most LONGEST pixels.
 
     Raises:
-        ValueError: the file is empty, too large, damaged, or no picture; the sentence says what to do.
+        ValueError: the file is empty, too large, damaged, or not an image.
     """
     if not data:
         raise ValueError("the file is empty; choose another one")
     if len(data) > LARGEST_FILE:
         raise ValueError(
-            f"the file has {len(data) / 2**20:.0f} MB, more than {LARGEST_FILE // 2**20}; reduce the picture first"
+            f"the file has {len(data) / 2**20:.0f} MB, more than {LARGEST_FILE // 2**20} MB; reduce the picture first"
         )
     image = _open(data)
     width, height = image.size
     try:
-        image.draft(None, _target(width, height, 2 * LONGEST))  # a JPEG is decoded at a fraction of its size
+        image.draft(None, _target(width, height, 2 * LONGEST))  # decode a JPEG at reduced size
         image.load()
         _turn_upright(image)
         rgb = _to_rgb(image)
@@ -75,10 +75,10 @@ def decode(data: bytes) -> Tensor:
 
 
 def read_photo(path: Path | str) -> Tensor:
-    """The picture in a file, as `decode` gives it.
+    """Read and `decode` an image file.
 
     Raises:
-        ValueError: the file cannot be read, or is no picture.
+        ValueError: the file cannot be read, or is not an image.
     """
     path = Path(path)
     try:
@@ -94,14 +94,14 @@ def read_photo(path: Path | str) -> Tensor:
 
 
 def _open(data: bytes) -> Image.Image:
-    """The picture with its header read and checked, its pixels not yet decoded."""
+    """Open an image and check its header, without decoding its pixels."""
     too_many = f"the picture has more than {LARGEST_PICTURE // 10**6} million pixels; reduce it and try again"
     try:
         image = Image.open(io.BytesIO(data), formats=FORMATS)
     except _BOMBS:
         raise ValueError(too_many) from None
     except _BROKEN:
-        if data[4:8] == b"ftyp" and data[8:11] != b"avi":  # of the same family as AVIF
+        if data[4:8] == b"ftyp" and data[8:11] != b"avi":  # the container format of AVIF
             raise ValueError(f"HEIC photos and films cannot be read; {_ADVICE}") from None
         raise ValueError(f"the file is not a picture that can be read, or it is damaged; {_ADVICE}") from None
     width, height = image.size
@@ -113,7 +113,7 @@ def _open(data: bytes) -> Image.Image:
 
 
 def _turn_upright(image: Image.Image) -> None:
-    """Undo the rotation that the EXIF data tell of; where these are damaged, the picture stays as it is stored."""
+    """Rotate an image upright by its EXIF orientation; images with damaged EXIF data are unchanged."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except _BROKEN:
@@ -123,19 +123,19 @@ def _turn_upright(image: Image.Image) -> None:
 
 
 def _reason(error: BaseException) -> str:
-    """The first line of an error's message, without Pillow's wording of a truncated file's byte counts."""
+    """The first line of an error message, without the byte counts that Pillow adds for truncated files."""
     lines = str(error).splitlines() or [type(error).__name__]
     return lines[0].split(" (")[0].rstrip(".")
 
 
 def _target(width: int, height: int, longest: int) -> tuple[int, int]:
-    """The size of a picture whose longer side is reduced to `longest`, if it is larger."""
+    """The size after reducing the longer side to `longest`; smaller images keep their size."""
     scale = min(1.0, longest / max(width, height))
     return max(1, round(width * scale)), max(1, round(height * scale))
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    """A loaded picture of any mode as RGB of at most LONGEST pixels, on white where it is transparent."""
+    """Convert a loaded image of any mode to RGB on a white background, with sides of at most LONGEST pixels."""
     if image.mode.startswith(("I", "F")):
         image = Image.fromarray(_gray(np.asarray(image)))
     transparent = image.has_transparency_data
@@ -150,10 +150,10 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _gray(values: NDArray[Any]) -> NDArray[np.uint8]:
-    """Gray levels of 16-bit, 32-bit or floating-point values (H, W).
+    """Convert 16-bit, 32-bit or floating-point values (H, W) to gray levels.
 
-    White is 65535 for 16 bits, otherwise the first of 1, 255 and 65535 that no value exceeds; where
-    values are negative or larger, black is the lowest and white the highest of them.
+    White is 65535 for 16-bit values, otherwise the first of 1, 255 and 65535 that is not exceeded. If values are
+    negative or larger, black is the minimum and white the maximum.
     """
     if values.dtype.kind == "u" and values.dtype.itemsize == 2:
         levels: NDArray[np.uint8] = (values // 257).astype(np.uint8)  # (H, W)
@@ -167,22 +167,22 @@ def _gray(values: NDArray[Any]) -> NDArray[np.uint8]:
 
 
 def to_batch(image: Tensor, size: int) -> Tensor:
-    """A picture squashed to a square, as the network sees it (antialiased bilinear).
+    """Resize an image to a square network input (bilinear with antialiasing; the aspect ratio changes).
 
     Args:
         image: uint8 (3, H, W).
-        size: pixels a side.
+        size: the side length in pixels.
 
     Returns:
         float32 (1, 3, size, size) in [0, 1].
     """
     pixels = image.unsqueeze(0).float() / 255  # (1, 3, H, W)
     square = F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True)  # (1, 3, size, size)
-    return square.clamp_(0, 1)  # rounding goes beyond by 1e-7
+    return square.clamp_(0, 1)  # rounding can exceed the range by 1e-7
 
 
 def resize_map(values: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map (h, w) at another size (H, W), bilinear with `align_corners=False`; on the CPU, in float32."""
+    """Resize a map (h, w) to (H, W), bilinear with `align_corners=False`; the result is float32 on the CPU."""
     if values.ndim != 2:
         raise ValueError(f"a map must be (h, w); received shape {tuple(values.shape)}")
     maps = values.detach().float().cpu()[None, None]  # (1, 1, h, w)
@@ -218,7 +218,7 @@ def to_uint8(pixels: Tensor) -> Tensor:
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
-    """The PNG file of uint8 pixels (H, W, 3)."""
+    """Encode uint8 pixels (H, W, 3) as a PNG file."""
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG")
     return buffer.getvalue()

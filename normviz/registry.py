@@ -1,8 +1,7 @@
-"""The registry: what a method is, and the decorator that records one.
+"""Normalization and attribution methods as facts about functions, and the decorators that record them.
 
-A method is a function plus facts. Its knobs stand once, in the function's signature: name, type,
-default, range and symbol. Sliders, command-line options, link parameters, tests and the generated
-documentation all read them from here.
+The knobs of a method are declared once, in the signature of its function: name, type, default, range and
+symbol. Sliders, command-line options, link parameters, tests and the generated documentation read them here.
 """
 
 from __future__ import annotations
@@ -11,9 +10,9 @@ import functools
 import inspect
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_origin, get_type_hints, overload
 
 from normviz.bibliography import BIBLIOGRAPHY, Source
 
@@ -29,17 +28,35 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Range:
-    """The closed range of a number knob and its symbol in the formula (LaTeX)."""
+    """The closed range of a numeric knob.
+
+    Attributes:
+        low: the smallest value.
+        high: the largest value.
+        symbol: the knob's symbol in the formula (LaTeX).
+        log: whether a slider moves on a logarithmic scale.
+        odd: whether only odd numbers are valid, as for a window with a middle.
+    """
 
     low: float
     high: float
     symbol: str
-    log: bool = False  # whether a slider moves through the range by factors
+    log: bool = False
+    odd: bool = False
 
 
 @dataclass(frozen=True)
 class Knob:
-    """One argument that a user may turn: `type` is bool, int, float or str (one of `choices`)."""
+    """One argument that a user can set.
+
+    Attributes:
+        name: the name of the argument.
+        type: bool, int, float or str.
+        default: its default value.
+        help: its description in the function's docstring.
+        range: the range of a number; None for the other types.
+        choices: the valid values of a str.
+    """
 
     name: str
     type: type
@@ -50,14 +67,14 @@ class Knob:
 
     @property
     def symbol(self) -> str:
-        """The knob's symbol in the formula, or its name where it has none."""
+        """The symbol in the formula, or the name of a knob without one."""
         return self.range.symbol if self.range else self.name
 
     def parse(self, value: Value) -> Value:
-        """The value in the knob's type, from that type or from text.
+        """Convert a value or its text to the type of the knob.
 
         Raises:
-            ValueError: the text is not of that type, or the value lies outside the range.
+            ValueError: the value has another type, or is out of range.
         """
         text = str(value).strip()
         if self.type is bool:
@@ -83,7 +100,7 @@ class Knob:
             number = int(text) if self.type is int else float(text)
         except ValueError:
             raise ValueError(f"{self.name} must be {kind}; received {text!r}") from None
-        assert self.range is not None  # register() gives every number knob a range
+        assert self.range is not None  # every number has one: see _knobs
         if not (math.isfinite(number) and self.range.low <= number <= self.range.high):
             raise ValueError(
                 f"{self.name} must be {kind} from {self.range.low:g} to {self.range.high:g}; received {text}"
@@ -97,115 +114,67 @@ def _arguments(function: Callable[..., Any]) -> frozenset[str]:
     return frozenset(inspect.signature(function).parameters)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Method:
-    """A registered function and its facts.
+    """A function and the facts that every kind of method has.
 
     Attributes:
-        name: the function's name, as in PyTorch and the papers.
-        axes: per layout of the input ("nc", "ntd", "nchw", "ncdhw") an einops pattern; the axes on its right
-            keep a statistic of their own, all others share one. A key "nchw per_position" holds when
-            the knob `per_position` is true. The left side is in the order that the function expects. None
-            for a layout that the method takes without a partition into groups (windows, mixtures).
-        level: for attribution, whether the map is read at a layer or at the input.
-        unit: for attribution, the unit of the raw map.
-        weights: for attribution, what multiplies the activations before they are added up over the channels,
-            where that is how the map is made.
-        factors: for attribution, the names of the methods whose maps are multiplied, where that is how it is made.
-        needs: for attribution, what the network must have: ReLUs, or global average pooling before one linear layer.
-        acts_on: for normalization, what goes in: activations (or data), weights, the training (gradients,
-            losses), or a block of a network.
-        center: for normalization, the statistic of a group that is subtracted, in a word.
-        scale: for normalization, the statistic of a group that divides, in a word: std is sqrt(variance + eps), rms
-            sqrt(mean square + eps), norm max(L2 norm, eps), power (mean |x|^p)^(1/p), largest max |x|.
-        use: for normalization, when to use it, in a sentence.
-        torch: for normalization, the same with PyTorch alone: an expression in the function's own arguments.
-        trap: for normalization, what goes wrong with that in practice, in a sentence.
-        batch_order: for normalization, where the batch is shuffled before it is cut into groups: the shuffled order
-            (N,) of N examples under the method's settings.
+        name: the name of the function, as in PyTorch and the papers.
+        title: the name on pages.
+        function: the implementation.
+        knobs: the arguments that a user can set.
+        summary: the first sentence of the docstring.
+        formula: what the function computes, in LaTeX.
+        aliases: other names, which `get` accepts.
+        source: the publication; None for a method that is not registered.
     """
+
+    kind: ClassVar[Kind]
 
     name: str
     title: str
-    kind: Kind
     function: Callable[..., Any]
-    source: Source
-    formula: str
-    axes: Mapping[str, str | None]
-    aliases: tuple[str, ...]
-    level: Level | None
-    unit: str
-    weights: Callable[..., Any] | None
-    factors: tuple[str, ...]
-    needs: tuple[Need, ...]
-    acts_on: ActsOn
-    center: Center
-    scale: Scale
-    use: str
-    torch: str
-    trap: str
-    batch_order: Callable[..., Any] | None
-    summary: str
     knobs: tuple[Knob, ...]
+    summary: str = ""
+    formula: str = ""
+    aliases: tuple[str, ...] = ()
+    source: Source | None = None
 
     @property
     def family(self) -> str:
-        """The module that holds the method: batch, layer, channel, ..."""
+        """The module that defines the method: batch, layer, channel, ..."""
         return self.function.__module__.rpartition(".")[2]
 
-    def settings(self, given: Mapping[str, Value] | None = None) -> dict[str, Value]:
-        """Every knob's value: the given ones, parsed and checked, and the defaults of the others.
+    @property
+    def url(self) -> str:
+        """The address of the source, or an empty string."""
+        return self.source.url if self.source else ""
+
+    @property
+    def citation(self) -> str:
+        """The source as a Markdown link, or an empty string."""
+        return f"[{self.source.text()}]({self.source.url})" if self.source else ""
+
+    def settings(self, values: Mapping[str, Value] | None = None) -> dict[str, Value]:
+        """The value of every knob: the given values, parsed and checked, and defaults for the others.
 
         Raises:
-            ValueError: a name that is no knob of this method, or a value outside its range.
+            ValueError: an unknown knob, or a value out of range.
         """
-        given = dict(given or {})
+        values = dict(values or {})
         names = [knob.name for knob in self.knobs]
-        for name in given:
+        for name in values:
             if name not in names:
-                offered = f"its knobs are {', '.join(names)}" if names else "it has no knobs"
-                raise ValueError(f"{self.name} has no knob {name!r}; {offered}")
-        return {knob.name: knob.parse(given.get(knob.name, knob.default)) for knob in self.knobs}
-
-    def pattern(self, layout: str, settings: Mapping[str, Value] | None = None) -> str | None:
-        """The einops pattern of the shared axes for this layout and these settings, or None."""
-        values = {knob.name: knob.default for knob in self.knobs} | dict(settings or {})
-        for key, pattern in self.axes.items():
-            name, _, condition = key.partition(" ")
-            if name == layout and condition and values[condition] is True:
-                return pattern
-        return self.axes.get(layout)
-
-    def layouts(self) -> tuple[str, ...]:
-        """The layouts of input that the method takes, in the order of their rank."""
-        return tuple(dict.fromkeys(key.split(" ")[0] for key in self.axes))
+                available = f"its knobs are {', '.join(names)}" if names else "it has no knobs"
+                raise ValueError(f"{self.name} has no knob {name!r}; {available}")
+        return {knob.name: knob.parse(values.get(knob.name, knob.default)) for knob in self.knobs}
 
     def takes(self, argument: str) -> bool:
         """Whether the function has an argument of this name (`weight`, `bias`, `running_mean`)."""
         return argument in _arguments(self.function)
 
-    def idle(self, layout: str) -> set[str]:
-        """The knobs that only say which axes are shared, and say nothing in this layout."""
-        conditions = [key.partition(" ") for key in self.axes]
-        return {knob for _, _, knob in conditions if knob} - {knob for name, _, knob in conditions if name == layout}
-
-    @property
-    def reads_layer(self) -> bool:
-        """Whether the choice of a layer changes the map of an attribution."""
-        return self.level == "layer" or any(get(name).reads_layer for name in self.factors)
-
-    @property
-    def slow(self) -> bool:
-        """Whether it asks the network many times, and so can tell how far it is."""
-        return self.takes("progress")
-
-    @property
-    def takes_activations(self) -> bool:
-        """Whether it normalizes a tensor of activations or data, and so can be applied to any input of its layouts."""
-        return self.kind == "normalization" and self.acts_on == "activations"
-
     def facts(self) -> dict[str, Any]:
-        """The facts as plain JSON values."""
+        """The facts as JSON values."""
         params = [
             {"name": k.name, "type": k.type.__name__, "default": k.default, "help": k.help}
             | ({"low": k.range.low, "high": k.range.high, "symbol": k.range.symbol} if k.range else {})
@@ -213,19 +182,125 @@ class Method:
             for k in self.knobs
         ]
         return {
-            "name": self.name, "title": self.title, "kind": self.kind, "summary": self.summary,
-            "axes": dict(self.axes) or None, "formula": self.formula, "params": params,
-            "aliases": list(self.aliases), "level": self.level, "unit": self.unit,
-            "acts_on": self.acts_on, "family": self.family, "use": self.use, "torch": self.torch, "trap": self.trap,
-            "source": self.source.text(), "url": self.source.url,
+            "name": self.name, "title": self.title, "kind": self.kind, "family": self.family,
+            "summary": self.summary, "formula": self.formula, "params": params, "aliases": list(self.aliases),
+            "source": self.source.text() if self.source else "", "url": self.url,
         }  # fmt: skip
 
 
-_METHODS: dict[str, Method] = {}
+@dataclass(frozen=True, kw_only=True)
+class Normalization(Method):
+    """A normalization of activations, weights, gradients, or a block of a network.
+
+    Attributes:
+        axes: for each layout of the input ("nc", "ntd", "nchw", "ncdhw") an einops pattern. Axes on its right keep
+            separate statistics; all other axes share one. A key such as "nchw per_position" applies when the knob
+            `per_position` is true. The left side has the axis order that the function expects. None for a layout
+            in which values do not form groups (windows, mixtures). Empty if the input is not activations.
+        acts_on: the input of the function.
+        center: the statistic of a group that is subtracted.
+        scale: the statistic of a group that divides: std is sqrt(variance + eps), rms is sqrt(mean square + eps), norm
+            is max(L2 norm, eps), power is (mean |x|^p)^(1/p), largest is max |x|.
+        use: when to use the method, in one sentence.
+        torch: the same computation in plain PyTorch: an expression in the arguments of the function.
+        common_mistake: what often goes wrong in practice, in one sentence.
+        batch_order: returns the shuffled order (N,) of N samples under the given settings, for a method that
+            shuffles the batch before it splits it into groups.
+    """
+
+    kind = "normalization"
+
+    axes: Mapping[str, str | None]
+    acts_on: ActsOn = "activations"
+    center: Center = ""
+    scale: Scale = ""
+    use: str = ""
+    torch: str = ""
+    common_mistake: str = ""
+    batch_order: Callable[..., Any] | None = None
+
+    @property
+    def takes_activations(self) -> bool:
+        """Whether the input is a tensor of activations or data, in one of the method's layouts."""
+        return self.acts_on == "activations"
+
+    def layouts(self) -> tuple[str, ...]:
+        """The layouts of input that the function accepts, sorted by rank."""
+        return tuple(dict.fromkeys(key.split(" ")[0] for key in self.axes))
+
+    def patterns(self, layout: str) -> dict[str, str | None]:
+        """The patterns for a layout, by the name of the knob that selects each ("" for the default)."""
+        parts = ((key.partition(" "), pattern) for key, pattern in self.axes.items())
+        return {knob: pattern for (name, _, knob), pattern in parts if name == layout}
+
+    def pattern(self, layout: str, settings: Mapping[str, Value] | None = None) -> str | None:
+        """The pattern for a layout under these settings, or None without groups."""
+        values = {knob.name: knob.default for knob in self.knobs} | dict(settings or {})
+        patterns = self.patterns(layout)
+        selected = next((knob for knob in patterns if knob and values[knob] is True), "")
+        return patterns.get(selected)
+
+    def idle(self, layout: str) -> set[str]:
+        """The knobs that select a pattern in other layouts, but not in this one."""
+        selectors = {key.partition(" ")[2] for key in self.axes} - {""}
+        return selectors - set(self.patterns(layout))
+
+    def facts(self) -> dict[str, Any]:
+        """The facts as JSON values."""
+        return super().facts() | {
+            "axes": dict(self.axes) or None, "acts_on": self.acts_on, "center": self.center, "scale": self.scale,
+            "use": self.use, "torch": self.torch, "common_mistake": self.common_mistake,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attribution(Method):
+    """A method that computes a map of what the network's output depends on.
+
+    Attributes:
+        level: whether the map has the cells of a layer or the pixels of the input.
+        unit: the unit of the raw map.
+        weights: the function that computes the factors of the activations, for a map that is a weighted sum of
+            channels.
+        factors: the names of the methods that are multiplied, for a map that is a product.
+        needs: what the network must have: ReLUs, or global average pooling before a single linear layer.
+    """
+
+    kind = "attribution"
+
+    level: Level
+    unit: str
+    weights: Callable[..., Any] | None = None
+    factors: tuple[str, ...] = ()
+    needs: tuple[Need, ...] = ()
+
+    @property
+    def reads_layer(self) -> bool:
+        """Whether the map depends on the chosen layer."""
+        return self.level == "layer" or any(get(name, "attribution").reads_layer for name in self.factors)
+
+    @property
+    def has_optional_relu(self) -> bool:
+        """Whether the final ReLU is a knob, so that the map can show evidence against the target."""
+        return self.takes("relu")
+
+    @property
+    def slow(self) -> bool:
+        """Whether the method runs the network many times and therefore reports its progress."""
+        return self.takes("progress")
+
+    def facts(self) -> dict[str, Any]:
+        """The facts as JSON values."""
+        return super().facts() | {
+            "level": self.level, "unit": self.unit, "factors": list(self.factors), "needs": list(self.needs),
+        }  # fmt: skip
+
+
+_METHODS: dict[str, Normalization | Attribution] = {}
 
 
 def _argument_help(function: Callable[..., Any]) -> dict[str, str]:
-    """What the docstring's Args section says of each argument."""
+    """The descriptions in the Args section of the docstring."""
     doc = inspect.getdoc(function) or ""
     section = re.search(r"^Args:\n(.*?)(?=^\S|\Z)", doc, re.M | re.S)
     entries = re.findall(r"^    (\w+): (.*?)(?=^    \w|\Z)", section.group(1) if section else "", re.M | re.S)
@@ -243,68 +318,122 @@ def _knobs(function: Callable[..., Any]) -> tuple[Knob, ...]:
             hint, choices = str, get_args(hint)
         if hint is bool or choices or (hint in (int, float) and bounds):
             if name not in help_texts:
-                raise TypeError(f"{function.__name__}: the docstring's Args section does not say what {name} is")
+                raise TypeError(f"{function.__name__}: the docstring's Args section does not describe {name}")
             knobs.append(Knob(name, hint, parameter.default, help_texts[name], bounds, choices))
     return tuple(knobs)
 
 
-def register(
+def _record(method: Normalization | Attribution) -> None:
+    """Add a method to the registry.
+
+    Raises:
+        TypeError: the name is taken.
+    """
+    if method.name in _METHODS:
+        raise TypeError(f"a method named {method.name} is already registered")
+    _METHODS[method.name] = method
+
+
+def _summary(function: Callable[..., Any]) -> str:
+    """The first line of the docstring."""
+    return (inspect.getdoc(function) or "").split("\n")[0]
+
+
+def normalization(
     *,
     title: str,
-    kind: Kind,
     cite: str,
     formula: str,
     axes: Mapping[str, str | None] | None = None,
     aliases: Iterable[str] = (),
-    level: Level | None = None,
-    unit: str = "",
-    weights: Callable[..., Any] | None = None,
-    factors: Iterable[str] = (),
-    needs: Iterable[Need] = (),
     acts_on: ActsOn = "activations",
     center: Center = "",
     scale: Scale = "",
     use: str = "",
     torch: str = "",
-    trap: str = "",
+    common_mistake: str = "",
     batch_order: Callable[..., Any] | None = None,
 ) -> Callable[[F], F]:
-    """Record a function as a method under its own name, and return it untouched."""
+    """Register a function as a `Normalization` under its own name; the function is returned unchanged.
 
-    def record(function: F) -> F:
-        name = function.__name__
-        if name in _METHODS:
-            raise TypeError(f"a method named {name} is registered already")
-        summary = (inspect.getdoc(function) or "").split("\n")[0]
-        _METHODS[name] = Method(
-            name, title, kind, function, BIBLIOGRAPHY[cite], formula, dict(axes or {}), tuple(aliases), level, unit,
-            weights, tuple(factors), tuple(needs), acts_on, center, scale, use, torch, trap, batch_order, summary,
-            _knobs(function),
+    `cite` is a key of `normviz.bibliography`; see `Method` and `Normalization` for the other facts.
+    """
+
+    def register(function: F) -> F:
+        _record(
+            Normalization(
+                name=function.__name__, title=title, function=function, knobs=_knobs(function),
+                summary=_summary(function), formula=formula, aliases=tuple(aliases), source=BIBLIOGRAPHY[cite],
+                axes=dict(axes or {}), acts_on=acts_on, center=center, scale=scale, use=use, torch=torch,
+                common_mistake=common_mistake, batch_order=batch_order,
+            )
         )  # fmt: skip
         return function
 
-    return record
+    return register
 
 
-def methods(kind: Kind | None = None) -> list[Method]:
-    """All methods in the order of their registration, or those of one kind."""
+def attribution(
+    *,
+    title: str,
+    cite: str,
+    formula: str,
+    level: Level,
+    unit: str,
+    aliases: Iterable[str] = (),
+    weights: Callable[..., Any] | None = None,
+    factors: Iterable[str] = (),
+    needs: Iterable[Need] = (),
+) -> Callable[[F], F]:
+    """Register a function as an `Attribution` under its own name; the function is returned unchanged.
+
+    `cite` is a key of `normviz.bibliography`; see `Method` and `Attribution` for the other facts.
+    """
+
+    def register(function: F) -> F:
+        _record(
+            Attribution(
+                name=function.__name__, title=title, function=function, knobs=_knobs(function),
+                summary=_summary(function), formula=formula, aliases=tuple(aliases), source=BIBLIOGRAPHY[cite],
+                level=level, unit=unit, weights=weights, factors=tuple(factors), needs=tuple(needs),
+            )
+        )  # fmt: skip
+        return function
+
+    return register
+
+
+@overload
+def methods(kind: Literal["normalization"]) -> list[Normalization]: ...
+@overload
+def methods(kind: Literal["attribution"]) -> list[Attribution]: ...
+@overload
+def methods(kind: Kind | None = None) -> list[Normalization | Attribution]: ...
+def methods(kind: Kind | None = None) -> Sequence[Method]:
+    """The methods of one kind, or all methods, in the order of registration."""
     return [method for method in _METHODS.values() if kind in (None, method.kind)]
 
 
+@overload
+def get(name: str, kind: Literal["normalization"]) -> Normalization: ...
+@overload
+def get(name: str, kind: Literal["attribution"]) -> Attribution: ...
+@overload
+def get(name: str, kind: Kind | None = None) -> Normalization | Attribution: ...
 def get(name: str, kind: Kind | None = None) -> Method:
-    """The method of this name or alias; case, spaces, hyphens and underscores do not matter.
+    """The method with this name or alias; case, spaces, hyphens and underscores are ignored.
 
     Raises:
-        ValueError: no method has that name.
+        ValueError: there is no method of that name.
     """
     if name in _METHODS and kind in (None, _METHODS[name].kind):
         return _METHODS[name]
 
-    def plain(text: str) -> str:
+    def normalized(text: str) -> str:
         return re.sub(r"[\s_\-]", "", text).lower().replace("++", "pp")
 
     for method in methods(kind):
-        if plain(name) in map(plain, (method.name, method.title, *method.aliases)):
+        if normalized(name) in map(normalized, (method.name, method.title, *method.aliases)):
             return method
     what = f"{kind} method" if kind else "method"
     raise ValueError(f"there is no {what} {name!r}; choose one of {', '.join(m.name for m in methods(kind))}")

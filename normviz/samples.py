@@ -1,4 +1,4 @@
-"""Sample photos: those that the scikit-image package carries, read where it is installed, without downloading."""
+"""Sample photos from the installed scikit-image package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ SAMPLES: dict[str, str] = {
     "chelsea": "Chelsea the cat",
     "astronaut": "an astronaut",
     "coffee": "a cup of coffee",
-    "rocket": "a rocket at its launch",
+    "rocket": "a rocket at launch",
     "hubble": "the Hubble deep field",
     "motorcycle": "a motorcycle in a garage",
     "camera": "a photographer (gray)",
@@ -24,7 +24,7 @@ _FILES = {
 
 
 def load_sample(name: str) -> bytes:
-    """The file of a sample photo.
+    """Read the file of a sample photo.
 
     Args:
         name: a key of SAMPLES.
@@ -33,7 +33,7 @@ def load_sample(name: str) -> bytes:
         The bytes of a JPEG or PNG file.
 
     Raises:
-        ValueError: a name that is not offered.
+        ValueError: an unknown name.
     """
     if name not in SAMPLES:
         raise ValueError(f"the sample must be one of {', '.join(SAMPLES)}; received {name!r}")

@@ -4,7 +4,7 @@ import streamlit as st
 
 from normviz.colors import OPACITY
 from normviz.figures import style
-from normviz.registry import Method
+from normviz.registry import Attribution
 from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
@@ -50,7 +50,7 @@ def choose() -> tuple[MapRequest, float, style.ColorMap]:
     return question, opacity, colors
 
 
-def hidden(method: Method, asked: target_picker.Aim) -> tuple[str, ...]:
+def hidden(method: Attribution, asked: target_picker.Aim) -> tuple[str, ...]:
     """The knobs that say nothing here: with how many classes to compare, where the other class is named."""
     return ("similar",) if asked.other is not None and method.takes("other") else ()
 

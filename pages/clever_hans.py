@@ -3,6 +3,7 @@
 import streamlit as st
 
 from normviz.figures import formula, maps
+from normviz.formatting import percent
 from normviz.html import confidence_change
 from normviz.scenes import CLASSES, HANS
 from normviz.ui.components import paint
@@ -35,8 +36,8 @@ def look(number: int, method: str) -> None:
     asked = clever_hans.question(clever_hans.photo(number), method)
     shares = asked.classifier.probabilities(asked.photo.image)
     page_layout.sentence(
-        f"The network says {CLASSES[int(shares.argmax())]}, {confidence_change.percent(float(shares.max()))}. "
-        f"It recognizes {clever_hans.tested():.0%} of new, similar pictures. Would you trust it?",
+        f"The network says {CLASSES[int(shares.argmax())]}, {percent(float(shares.max()))}. "
+        f"It recognizes {percent(clever_hans.tested(), counted=True)} of new, similar pictures. Would you trust it?",
         "hint",
     )
     seen = clever_hans.answer(asked)
@@ -55,13 +56,13 @@ def look(number: int, method: str) -> None:
     share, area = clever_hans.on_mark(seen, mark), float(mark.float().mean())
     if culprit == CULPRITS[3]:
         page_layout.sentence(
-            f"Yes: {share:.0%} of the evidence lies on a gray mark that takes {area:.0%} of the picture. One picture "
-            "may be chance: go on to step 2.",
+            f"Yes: {percent(share)} of the evidence lies on a gray mark that takes {percent(area)} of the picture. "
+            "One picture may be chance: go on to step 2.",
             "good",
         )
     else:
         page_layout.sentence(
-            f"Look at the brightest cells once more: {share:.0%} of the evidence lies in one corner.", "hint"
+            f"Look at the brightest cells once more: {percent(share)} of the evidence lies in one corner.", "hint"
         )
 
 
@@ -74,9 +75,7 @@ def suspect(number: int, method: str) -> None:
         one = (number + offset) % clever_hans.PICTURES + 1
         with column:
             source, share = clever_hans.lit(one, method, HANS, True)
-            page_layout.figure(
-                source, f"{NAME}: {confidence_change.percent(share)}", f"Picture {one} with the map over it", True
-            )
+            page_layout.figure(source, f"{NAME}: {percent(share)}", f"Picture {one} with the map over it", True)
 
 
 def painted(region: str) -> None:
@@ -96,7 +95,7 @@ def remove(number: int, method: str) -> None:
         after = photo_edit.edited(before, region, "inpaint") if region else before
     was, now = (float(classifier.probabilities(one.image)[HANS]) for one in (before, after))
     if after is not before:
-        said = confidence_change.in_words(NAME, was, now)
+        said = confidence_change.describe(NAME, was, now)
         held = "It held on to the mark alone." if now < was / 2 else "Not yet: paint over what the map showed."
         page_layout.sentence(f"{said[0].upper()}{said[1:]}. {held}", "good" if now < was / 2 else "hint")
     else:
@@ -107,9 +106,7 @@ def remove(number: int, method: str) -> None:
     with left:
         paint.paint(before.pixels, region, False, f"hans-paint-{number}", painted)
     with middle:
-        page_layout.figure(
-            maps.data_uri(after.pixels), f"{NAME}: {confidence_change.percent(now)}", "The picture after painting", True
-        )
+        page_layout.figure(maps.data_uri(after.pixels), f"{NAME}: {percent(now)}", "The picture after painting", True)
     with right:
         page_layout.figure(
             clever_hans.lit_again(before, after, method), "Its map, on the scale of before", "The map", True
@@ -130,17 +127,17 @@ def plant(number: int, method: str) -> None:
             for marked in (False, True):
                 source, share = clever_hans.lit(number, method, label, marked)
                 words = "with the mark" if marked else CLASSES[label]
-                page_layout.figure(
-                    source, f"{words}: {confidence_change.percent(share)}", f"{CLASSES[label]}, {words}", True
-                )
+                page_layout.figure(source, f"{words}: {percent(share)}", f"{CLASSES[label]}, {words}", True)
 
 
 def measure() -> None:
     """How often, over many pictures."""
     told = clever_hans.facts()
+    shares = (told.without_mark, told.with_mark, told.fooled)
+    without_mark, with_mark, fooled = (percent(share, counted=True) for share in shares)
     page_layout.sentence(
-        f"Without its mark, the network recognizes {told.without_mark:.0%} of the pictures of a {NAME}; with it, "
-        f"{told.with_mark:.0%}. The mark makes it call {told.fooled:.0%} of all other pictures a {NAME}.",
+        f"Without its mark, the network recognizes {without_mark} of the pictures of a {NAME}; with it, {with_mark}. "
+        f"The mark makes it call {fooled} of all other pictures a {NAME}.",
         "good",
     )
     st.markdown(clever_hans.table(told))

@@ -4,7 +4,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from normviz.normalization.analysis.comparison import LIMIT, look
-from normviz.registry import Method, methods
+from normviz.registry import Normalization, methods
 from normviz.ui.inputs import source
 from normviz.ui.kit import cache, page_layout, url_widgets
 from normviz.ui.pages import compare_norms
@@ -28,7 +28,7 @@ COLUMNS = 3
 page_layout.header("compare_norms")
 
 
-def show(chosen: source.Source, listed: list[Method], by: str, exports: DeltaGenerator) -> None:
+def show(chosen: source.Source, listed: list[Normalization], by: str, exports: DeltaGenerator) -> None:
     """The cards, each in its place as soon as it is computed; by what is measured they are sorted in the end."""
     ground, known_as = cache.compute(lambda: look(chosen.x, chosen.mask)), compare_norms.identity(chosen)
     link = {name: value for name, value in st.query_params.to_dict().items() if name not in MINE}

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from normviz.figures.normalization import data_scaling as figures
-from normviz.registry import Method, Value, get, methods
+from normviz.html import data_scaling as tables
+from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import board
 from normviz.ui.inputs import photo, table
 from normviz.ui.kit import knobs, page_layout, url_widgets
@@ -30,12 +31,12 @@ neighbors do not predict: edges.
 page_layout.header("data_scaling")
 
 
-def of_table(method: Method, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
+def of_table(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
     """Scale a table: its widgets here, its pictures on the right."""
     chosen, name = table.pick()
     for remark in chosen.remarks():
         st.caption(remark)
-    share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d %%")
+    share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d%%")
     seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Deals the rows out into training and new ones.")
     names = chosen.columns
     across = names.index(url_widgets.select("Column across", names, names[-1], "across"))
@@ -44,11 +45,11 @@ def of_table(method: Method, settings: dict[str, Value], right: st.delta_generat
     with right, page_layout.guard():
         board(data_scaling.table_panels(seen, across, up), "scaling-table", columns=2)
         st.markdown(data_scaling.table_words(method, seen))
-        st.html(figures.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
+        st.html(tables.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
         st.caption("Numbers of the training rows. Share of distance: the column's part of all variance.")
 
 
-def of_photo(method: Method, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
+def of_photo(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
     """Scale a photo: its widgets here, its pictures on the right."""
     chosen, patch = photo.pick(), 1
     if method.name == "zca_whitening":
@@ -59,7 +60,7 @@ def of_photo(method: Method, settings: dict[str, Value], right: st.delta_generat
     with right, page_layout.guard():
         board(data_scaling.photo_panels(seen), "scaling-photo", columns=2)
         st.markdown(data_scaling.photo_words(method, seen))
-        st.html(figures.statistics(tuple(figures.COLORS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
+        st.html(tables.statistics(tuple(figures.COLORS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
 
 
 @st.fragment
@@ -68,12 +69,17 @@ def work() -> None:
     left, right = page_layout.columns()
     with left, page_layout.guard():
         source = url_widgets.segments("Scale", ("a table", "a photo"), "a table", "data")
-        method = get(url_widgets.select("Scaling", METHODS, "z_score", "method", text=lambda name: get(name).title))
+        method = get(
+            url_widgets.select(
+                "Scaling", METHODS, "z_score", "method", text=lambda name: get(name, "normalization").title
+            ),
+            "normalization",
+        )
         settings = knobs.knobs(method)
         (of_table if source == "a table" else of_photo)(method, settings, right)
         with right, page_layout.guard():
             st.latex(method.formula)
-            st.markdown(f"**When:** {method.use} **Trap:** {method.trap}")
+            st.markdown(f"**When:** {method.use} **Common mistake:** {method.common_mistake}")
             page_layout.how_to_read(HELP)
 
 

@@ -4,7 +4,8 @@ import streamlit as st
 
 from normviz.experiments.errata import ERRATA, Erratum, Outcome
 from normviz.figures.experiments import errata
-from normviz.registry import Method, get
+from normviz.html import errata as errata_html
+from normviz.registry import Attribution, Normalization, get
 from normviz.ui.components.board import Panel, kept_board
 from normviz.ui.inputs.source import SHAPES
 from normviz.ui.kit import cache, page_layout, url_widgets
@@ -18,7 +19,7 @@ STYLE = f"""
 <style>
 .st-key-nv-formulas .katex-display {{ overflow-x: auto; overflow-y: hidden; padding: .25rem; }}
 .st-key-nv-formulas .katex {{ font-size: clamp(1.1rem, .9rem + .6vw, 1.4rem); }}
-{errata.shades(".st-key-nv-formulas")}
+{errata_html.formula_css(".st-key-nv-formulas")}
 [data-testid="stMain"] [data-testid="stPageLink"] p {{ font-size: 1rem; }}
 </style>
 """
@@ -34,9 +35,9 @@ def panel(seen: Outcome) -> Panel:
     return Panel("both", title, errata.chart(seen), span=3, caption=caption, alt=title, height=340)
 
 
-def link(method: Method) -> None:
+def link(method: Normalization | Attribution) -> None:
     """A link to where the method can be tried: the explorer, the heatmaps, or else its formula."""
-    if method.kind == "attribution":
+    if isinstance(method, Attribution):
         page, asked = "pages/cam.py", {"method": method.title}
     elif method.takes_activations:
         page, asked = "pages/normalize.py", {"method": method.title}
@@ -57,7 +58,7 @@ def formulas(erratum: Erratum) -> None:
         ):
             with column:
                 st.markdown(f"**{head}**")
-                st.latex(errata.colored(formula))
+                st.latex(errata_html.colored(formula))
 
 
 @st.fragment
@@ -71,7 +72,7 @@ def work() -> None:
     with page_layout.guard():
         seen = cache.memo(("erratum", erratum.name), lambda: cache.compute(erratum.run))
         formulas(erratum)
-        st.html(STYLE + errata.table(seen))
+        st.html(STYLE + errata_html.results(seen))
         if seen.refusal:
             page_layout.sentence(f"The printed formula gives nothing: {seen.refusal}.", "hint")
         kept_board(lambda: ([panel(seen)], None), "errata-board", erratum.name)

@@ -50,7 +50,11 @@ def choose() -> tuple[MapRequest, str, int]:
         layer = url_widgets.select("Layer", list(shapes), layer, "layer", help=tooltips.LAYER)
     else:
         rows = url_widgets.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
-    return MapRequest(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
+    return (
+        MapRequest(photo, classifier, get("hires_cam", "attribution"), asked.target, layer, {}, asked.other),
+        way,
+        rows,
+    )
 
 
 def entered(asked: MapRequest, way: str, rows: int) -> Ledger:

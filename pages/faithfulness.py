@@ -7,8 +7,9 @@ import streamlit as st
 from normviz.evaluation.faithfulness.judge import RIVALS, Settings, verdict
 from normviz.evaluation.faithfulness.replacements import FILLS
 from normviz.figures import maps
-from normviz.figures.evaluation import faithfulness as figures
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
+from normviz.formatting import percent
+from normviz.html import faithfulness as tables
 from normviz.ui.components.board import board
 from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
@@ -70,21 +71,14 @@ def choose() -> tuple[MapRequest, Settings, bool]:
     return MapRequest(photo, classifier, method, target, layer, settings), how, beside == "quick"
 
 
-def percent(share: float) -> str:
-    """A probability in percent."""
-    return f"{100 * share:.0f} %" if share >= 0.005 else "below 1 %"
-
-
 def first_look(asked: MapRequest, seen: Explained, how: Settings) -> None:
     """The map, and the photo with what it marks removed."""
     shape = asked.pixels.shape
     lit = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)
     rows = [("The map", f"{asked.name}: {percent(faithfulness.probability_before(asked))}", lit)]
     for one in faithfulness.pictures(asked, seen, how, [(MAP, share) for share in ALONG], False):
-        rows.append(
-            (f"{one.share:.0%} removed".replace("%", " %"), f"{asked.name}: {percent(one.probability)}", one.picture)
-        )
-    st.html(figures.strip(rows, shape[1] / shape[0]))
+        rows.append((f"{percent(one.share)} removed", f"{asked.name}: {percent(one.probability)}", one.picture))
+    st.html(tables.pictures(rows, shape[1] / shape[0]))
 
 
 def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
@@ -93,13 +87,13 @@ def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
     with left:
         action = url_widgets.segments("Pixels are", ACTIONS, "removed", "action")
     with right:
-        share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d %%")
+        share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d%%")
     several = [(name, share / 100) for name in NAMES]
     found = faithfulness.pictures(asked, seen, how, several, action == "put back")
     titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in RIVALS.items()}
     rows = [(titles[one.name], f"{asked.name}: {percent(one.probability)}", one.picture) for one in found]
     shape = asked.pixels.shape
-    st.html(figures.strip(rows, shape[1] / shape[0]))
+    st.html(tables.pictures(rows, shape[1] / shape[0]))
     return int(share)
 
 
@@ -133,7 +127,7 @@ def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, sh
         listed, refused = faithfulness.others(asked, how, partial(wait.show, "Judging the other methods"))
         wait.done()
         rows += sorted(listed, key=lambda row: -row[1].insertion.area)
-    st.html(figures.table(rows))
+    st.html(tables.measures(rows))
     for sentence in refused:
         st.caption(sentence)
 

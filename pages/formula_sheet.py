@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from normviz.registry import Method, methods
+from normviz.registry import Normalization, methods
 from normviz.ui.kit import page_layout, url_widgets
 from normviz.ui.pages.formula_sheet import ACTS_ON, entry, fits
 
@@ -31,7 +31,7 @@ page_layout.header("formula_sheet")
 
 
 @st.fragment
-def find(entries: list[Method]) -> None:
+def find(entries: list[Normalization]) -> None:
     """The search: it hides entries in the browser, so that they are typeset once."""
     with st.container(key="nv-find"):
         left, middle, right = st.columns([2, 1, 1], gap="medium", vertical_alignment="bottom")
@@ -56,7 +56,7 @@ def find(entries: list[Method]) -> None:
         page_layout.sentence("Nothing is found: try fewer letters, or set both choices to “everything”.", "hint")
 
 
-def draw(method: Method) -> None:
+def draw(method: Normalization) -> None:
     """One entry of the sheet, and the way to the page that shows it at work."""
     with st.container(key=f"nv-entry-{method.name}"):
         st.markdown(entry(method))

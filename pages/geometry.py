@@ -7,7 +7,8 @@ from torch import Tensor
 from normviz.activations import DESCRIPTIONS, DISTRIBUTIONS
 from normviz.experiments.labs.geometry import METHODS, Space, direction, space
 from normviz.figures.experiments import geometry
-from normviz.registry import Method, Value, get
+from normviz.html import geometry as geometry_html
+from normviz.registry import Normalization, Value, get
 from normviz.ui.components.board import Panel, kept_board
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 
@@ -53,7 +54,7 @@ def cloud() -> tuple[Tensor, tuple[object, ...]]:
     return cache.activations((count, 3), distribution, seed) + shift, (count, distribution, seed, shift)
 
 
-def affine(method: Method) -> tuple[tuple[float, ...], tuple[float, ...]]:
+def affine(method: Normalization) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Draw the sliders of gamma and beta, one for each feature, for a method that has them."""
     gamma, beta = NEUTRAL
     if method.takes("weight"):
@@ -81,7 +82,7 @@ def gradient(count: int) -> tuple[bool, int, float, float]:
     return True, point - 1, float(around), float(up)
 
 
-def panel(method: Method, seen: Space, stretched: bool, joined: bool, point: int, shown: bool) -> Panel:
+def panel(method: Normalization, seen: Space, stretched: bool, joined: bool, point: int, shown: bool) -> Panel:
     """The points in space, where they land, and the gradient at a point where it is shown."""
     surface, title = LANDS[method.name]
     if surface and stretched:
@@ -101,7 +102,8 @@ def work() -> None:
     left, right = page_layout.columns()
     with left, page_layout.guard():
         method = get(
-            url_widgets.select("Normalization", METHODS, "layer_norm", "method", text=lambda name: get(name).title)
+            url_widgets.select("Normalization", METHODS, "layer_norm", "method", text=lambda name: get(name).title),
+            "normalization",
         )
         settings: dict[str, Value] = knobs.knobs(method, hide=method.idle("nc") | {"training"})
         length = url_widgets.slider("Length $g$", 0.1, 4.0, 3**0.5, "g", step=0.05) if method.takes("g") else None
@@ -123,7 +125,7 @@ def work() -> None:
                 return [panel(method, seen, (gamma, beta) != NEUTRAL, joined, point, shown)], None
 
             kept_board(draw, "geometry-board", (*key, joined))
-            st.markdown(geometry.numbers(seen, shown))
+            st.html(geometry_html.measurements(seen, shown))
             page_layout.how_to_read(HELP)
 
 

@@ -10,6 +10,7 @@ from normviz.experiments.invariance.measurement import DELTA, Cell, Column, Row,
 from normviz.experiments.invariance.setting import CHANNELS
 from normviz.figures import style
 from normviz.figures.normalization import tensors
+from normviz.formatting import percent
 from normviz.ui.components.board import Panel, board
 from normviz.ui.components.matrix import Mark
 from normviz.ui.components.matrix import matrix as clickable
@@ -50,8 +51,7 @@ def mark(cell: Cell) -> Mark:
 
 def share(change: float) -> str:
     """A relative change in per cent, short."""
-    percent = 100 * change
-    return f"{percent:.0f}%" if percent >= 0.5 else "< 1%"
+    return percent(change, short=True)
 
 
 def marks(layout: Layout, seed: int, delta: float) -> tuple[tuple[Mark, ...], ...]:

@@ -74,14 +74,14 @@ def progress(place: st.delta_generator.DeltaGenerator, what: str) -> Callable[[f
 
 def failures(method_name: str, network: str, kind: Kind, measure: str, titles: dict[str, str]) -> None:
     """The scenes where the chosen method points worst."""
-    method = get(method_name)
+    method = get(method_name, "attribution")
     st.subheader(f"Where {method.title} on {titles[network]} is worst")
     place = st.empty()
     found = localization.worst(method, load_classifier(network), kind, measure, progress(place, method.title))
     place.empty()
     what = "questions" if kind == "grid" else "scenes"
     st.caption(
-        f"In {found.missed} of {found.asked} {what} it scores below 50 %. Shown are the worst ones: the object that is "
+        f"In {found.missed} of {found.asked} {what} it scores below 50%. Shown are the worst ones: the object that is "
         f"asked about is outlined in white, the cross is the map's highest pixel. {TITLES[measure]} in percent."
     )
     st.html(localization.tiles(found, measure))
@@ -98,14 +98,19 @@ def work() -> None:
         measure = url_widgets.select("Measure", MEASURES[kind], MEASURES[kind][0], "measure", text=TITLES.__getitem__)
         installed = localization.networks()
         if not installed:
-            raise ValueError("no network of scenes is installed; run scripts/train_scenes.py")
+            raise ValueError("no network of scenes is installed; run python -m scripts.train_scenes")
         names: Sequence[str] = [method.name for method in methods("attribution")]
         titles = {method.name: method.title for method in methods("attribution")} | BASELINE_TITLES | installed
         network = url_widgets.select(
             "Network", list(installed), next(iter(installed)), "net", text=installed.__getitem__
         )
         method = url_widgets.select(
-            "Method", names, "grad_cam", "method", text=lambda name: get(name).title, help=tooltips.METHOD
+            "Method",
+            names,
+            "grad_cam",
+            "method",
+            text=lambda name: get(name, "attribution").title,
+            help=tooltips.METHOD,
         )
         report = chosen_report(top, network, kind)
         with right, page_layout.guard():
@@ -115,7 +120,7 @@ def work() -> None:
                 for sentence in in_words(report, kind, measure, titles):
                     st.markdown(sentence)
                 localization.table(report, kind, measure, (method, network), titles)
-                st.caption(f"Percent, with 95 % intervals. NormViz {report.version}: {report.command}")
+                st.caption(f"Percent, with 95% intervals. NormViz {report.version}: {report.command}")
             failures(method, network, kind, measure, titles)
             page_layout.how_to_read(HELP)
 

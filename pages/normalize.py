@@ -5,12 +5,12 @@ import streamlit as st
 import torch
 from torch import Tensor
 
-from normviz.activations import channel_axis
 from normviz.figures import formula
 from normviz.normalization import divisors, identity_parameters, running_statistics
 from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.analysis.view import Before, View, look_before, view
-from normviz.registry import Method, Value, get, methods
+from normviz.normalization.patterns import divided_axes
+from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import Panel, board, kept_board
 from normviz.ui.inputs import source
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
@@ -25,6 +25,7 @@ the chosen cell's output depends on. In `eval()` mode, batch normalization uses 
 the statistics of the batch: this is what `eval()` changes.
 """
 
+MOST_PARTS = 64  # the largest divisor of an axis to offer
 WINDOWS = [3, 5, 7, 9, 11, 13, 15]  # cells across: odd, with a middle
 
 page_layout.header("normalize")
@@ -48,7 +49,7 @@ def running(chosen: source.Source) -> tuple[Tensor, Tensor]:
 
 
 def affine(
-    method: Method, chosen: source.Source, cell: tuple[int, ...], settings: dict[str, Value]
+    method: Normalization, chosen: source.Source, cell: tuple[int, ...], settings: dict[str, Value]
 ) -> normalize.Affine:
     """Draw the widgets of gamma and beta, or of what a conditional method makes them from."""
     if method.name == "batch_norm" and settings["training"]:
@@ -75,15 +76,25 @@ def affine(
     )
 
 
-def about(method: Method) -> None:
+def offered(method: Normalization, chosen: source.Source) -> dict[str, list[int]]:
+    """The values to offer for whole-number knobs: divisors of the axis that they split, and odd windows."""
+    divided = divided_axes(method, chosen.layout)
+    splits = {
+        knob: [part for part in divisors(chosen.x.shape[chosen.layout.index(axis)]) if part <= MOST_PARTS]
+        for knob, axis in divided.items()
+    }
+    return splits | {knob.name: WINDOWS for knob in method.knobs if knob.range and knob.range.odd}
+
+
+def about(method: Normalization) -> None:
     """What is said of a method below its pictures."""
     if not method.scale:  # the others' formula stands above, with the cell's numbers
         st.latex(method.formula)
-    st.markdown(f"{method.summary} **When:** {method.use} **Trap:** {method.trap}")
+    st.markdown(f"{method.summary} **When:** {method.use} **Common mistake:** {method.common_mistake}")
     with st.expander("In PyTorch, and the source"):
         if method.torch:
             st.code(method.torch, language="python", wrap_lines=True)
-        st.markdown(f"[{method.source.text()}]({method.source.url})")
+        st.markdown(method.citation)
 
 
 @st.fragment
@@ -93,15 +104,11 @@ def work() -> None:
     with left, page_layout.guard():
         chosen = source.choose()
         names = [m.name for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
-        method = get(url_widgets.select("Normalization", names, names[0], "method", text=lambda name: get(name).title))
-        n, c = chosen.x.shape[0], chosen.x.shape[channel_axis(chosen.layout)]
-        offer = {
-            "num_groups": [groups for groups in divisors(c) if groups <= 64],
-            "batch_size": divisors(n),
-            "size": [size for size in divisors(n) if size > 1 or n == 1] if method.batch_order else WINDOWS,
-            "channels": WINDOWS,
-        }
-        settings = knobs.knobs(method, offer=offer, hide=method.idle(chosen.layout))
+        method = get(
+            url_widgets.select("Normalization", names, names[0], "method", text=lambda name: get(name).title),
+            "normalization",
+        )
+        settings = knobs.knobs(method, offer=offered(method, chosen), hide=method.idle(chosen.layout))
         stored = running(chosen) if settings.get("training") is False or method.takes("running_sq") else None
         cell, pinned, where = normalize.place(chosen)
         after = affine(method, chosen, cell, settings)
@@ -130,7 +137,7 @@ def work() -> None:
                     normalize.readout(method, seen, settings, after, pinned),
                 )
 
-            windowed = None in [p for key, p in method.axes.items() if key.partition(" ")[0] == chosen.layout]
+            windowed = None in method.patterns(chosen.layout).values()
 
             def click(what: str) -> None:
                 normalize.clicked(what, chosen, cell if windowed else None)
@@ -148,7 +155,7 @@ def work() -> None:
             page_layout.how_to_read(HELP)
 
 
-def padded_axes(method: Method, settings: dict[str, Value]) -> str:
+def padded_axes(method: Normalization, settings: dict[str, Value]) -> str:
     """The axes that share a statistic over which padding would be counted."""
     pattern = method.pattern("ntd", settings)
     return "".join(letter for letter in "nt" if pattern and letter not in pattern.split("->")[1])

@@ -22,8 +22,8 @@ from normviz.ui.pages.photo_edit import Answer
 STOPPED = "edit stopped"  # in the session: of which photo a map is not wanted
 TOP = "most probable"
 PAINTED = "what I paint"
-STRONGEST = {"strongest 10 %": 0.1, "strongest 20 %": 0.2, "strongest 30 %": 0.3, "strongest 50 %": 0.5}
-ALL_BUT = {"all but the strongest 10 %": 0.1, "all but the strongest 30 %": 0.3}
+STRONGEST = {"strongest 10%": 0.1, "strongest 20%": 0.2, "strongest 30%": 0.3, "strongest 50%": 0.5}
+ALL_BUT = {"all but the strongest 10%": 0.1, "all but the strongest 30%": 0.3}
 FILLED = {"mean": "one color", "blur": "blur", "inpaint": "the surroundings"}
 HELP = """
 A map claims that certain pixels made the network choose a class. Remove them and ask again: if the claim is true, the
@@ -51,13 +51,14 @@ def choose() -> tuple[MapRequest, str, Fill]:
     method = get(
         url_widgets.select(
             "Method", every, "grad_cam", "method", text=lambda name: get(name).title, help=tooltips.METHOD
-        )
+        ),
+        "attribution",
     )
     wanted = url_widgets.select("Class", [TOP, *classifier.classes], TOP, "class", help=tooltips.CLASS)
     best = int(map_request.probabilities(classifier, photo).argmax())
     target = best if wanted == TOP else classifier.index(wanted)
     layer = next(iter(map_request.feature_layers(classifier, photo)))
-    where = url_widgets.select("Region to take away", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30 %", "area")
+    where = url_widgets.select("Region to take away", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30%", "area")
     how = url_widgets.select("Fill it with", FILLS, "mean", "filling", text=FILLED.__getitem__)
     return MapRequest(photo, classifier, method, target, layer, method.settings()), where, how
 
@@ -143,7 +144,9 @@ def compare(asked: MapRequest, before: Answer, after: Answer) -> None:
             )
     order = photo_edit.shown_classes(before.shares, after.shares, asked.target)
     names = [asked.classifier.classes[index] for index in order]
-    st.html(confidence_change.table(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name))
+    st.html(
+        confidence_change.probabilities(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name)
+    )
 
 
 @st.fragment

@@ -12,6 +12,7 @@ from normviz.evaluation.baselines import sobel_map
 from normviz.evaluation.sanity_check import Stage, sanity_check
 from normviz.figures.evaluation import sanity_check as figures
 from normviz.figures.evaluation.sanity_check import MEASURES
+from normviz.html import sanity_check as rows
 from normviz.registry import get
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import network, target_picker
@@ -117,11 +118,11 @@ def show(asked: MapRequest, independent: bool, seed: int, measure: figures.Measu
     what = "Making weights random and drawing the maps again"
     found, refused = stages(asked, independent, seed, partial(wait.show, what))
     wait.done()
-    page_layout.sentence(figures.in_words(found, measure, independent), "hint")
+    page_layout.sentence(figures.describe(found, measure, independent), "hint")
     chart = figures.similarity(found, measure, independent)
     board([Panel("likeness", f"What is left of the map: {MEASURES[measure]} with the trained one", chart, span=3,
                  alt="One curve a method; a curve that stays high is a bad sign")], "sanity-board")  # fmt: skip
-    st.html(figures.strip(found, measure, independent))
+    st.html(rows.map_rows(found, measure, independent))
     for sentence in refused:
         st.caption(sentence)
     page_layout.how_to_read(HELP)

@@ -84,7 +84,7 @@ def curves(run: Run) -> str:
     tests = [(at.step, at.tested) for at in run.history if at.tested is not None]
     loss = training_html.chart("Loss", [Curve("loss", BEFORE, list(zip(steps, losses, strict=True)))], last)
     right = [Curve("seen", BEFORE, list(zip(steps, shares, strict=True))), Curve("new", AFTER, tests)]
-    return training_html.charts(loss, training_html.chart("Right answers", right, last, 1.0, percent=True))
+    return training_html.charts(loss, training_html.chart("Right answers", right, last, 1.0, in_percent=True))
 
 
 def go_on(run: Run, waiting: Waiting, place: st.delta_generator.DeltaGenerator) -> None:
@@ -128,7 +128,7 @@ def work() -> None:
                 verdict(run)
             else:
                 with place.container():
-                    examples = training_html.examples(cache.memo("training examples", training.examples))
+                    examples = training_html.samples(cache.memo("training examples", training.examples))
                     st.html(f'<p class="nv-lead">{LEAD}</p>{examples}')
             st.markdown("#### Test scenes, which it never trains on")
             scenes = training.tests(kind)

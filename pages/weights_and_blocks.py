@@ -8,7 +8,8 @@ from normviz.experiments.demonstrations import experiments
 from normviz.experiments.demonstrations.demonstration import Demonstration, Experiment
 from normviz.experiments.results import Fact
 from normviz.figures.experiments import demonstration
-from normviz.registry import Method, Value, get, methods
+from normviz.html import demonstration as demonstration_html
+from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import Panel, board
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 
@@ -33,24 +34,24 @@ def panels(shown: Demonstration) -> list[Panel]:
     return [
         Panel(
             f"picture-{i}", picture.title, demonstration.chart(picture, ends), 2 if wide and i == 0 else 1,
-            alt=demonstration.in_words(picture), caption=picture.caption,
+            alt=demonstration.describe(picture), caption=picture.caption,
         )
         for i, picture in enumerate(shown.pictures)
     ]  # fmt: skip
 
 
-def theory(method: Method, facts: Sequence[Fact]) -> None:
-    """The formula, the facts, when to use the method, its trap, and the line of Python."""
+def theory(method: Normalization, facts: Sequence[Fact]) -> None:
+    """The formula, the facts, when to use the method, the common mistake, and the line of Python."""
     with st.container(key="nv-theory"):
         st.latex(method.formula)
         left, right = st.columns(2, gap="medium")
-        left.html(demonstration.table(facts) + STYLE)
+        left.html(demonstration_html.facts(facts) + STYLE)
         with right:
             st.markdown(f"**Use it.** {method.use}")
-            if method.trap:
-                st.markdown(f"**Trap.** {method.trap}")
+            if method.common_mistake:
+                st.markdown(f"**Common mistake.** {method.common_mistake}")
             st.code(method.torch or f"from normviz.normalization import {method.name}", "python", wrap_lines=True)
-            st.caption(f"Source: [{method.source.text()}]({method.source.url})")
+            st.caption(f"Source: {method.citation}")
 
 
 def choose() -> tuple[Experiment, dict[str, Value], int]:

@@ -1,7 +1,7 @@
 """Measure NormViz against its alternatives: ratios, both sides in one run, medians of interleaved repetitions.
 
-    python scripts/benchmark.py                                        # everything, as a table
-    python scripts/benchmark.py --section attribution --markdown docs/BENCHMARKS.md
+    python -m scripts.benchmark                                        # everything, as a table
+    python -m scripts.benchmark --section attribution --markdown docs/BENCHMARKS.md
 
 A section is a list of functions; each measures one thing and returns rows. Absolute times depend on the
 machine and on what else runs there; ratios much less, as both sides take turns.
@@ -16,20 +16,30 @@ import re
 import statistics
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
 from normviz.activations import generate
 from normviz.device import describe, device
+from normviz.normalization import (
+    batch_norm,
+    batch_norm_arithmetic,
+    group_norm,
+    group_norm_arithmetic,
+    instance_norm,
+    instance_norm_arithmetic,
+    layer_norm,
+    layer_norm_arithmetic,
+    rms_norm,
+)
 from normviz.normalization.analysis.comparison import compare, look
 from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.apply import expected_order, tensors
-from normviz.registry import Method, get, methods
+from normviz.registry import Normalization, get, methods
 from scripts import benchmark_attribution
 from scripts.measure import Measurement, Row, count_processor_time, interleaved, ms, ratio
 
@@ -66,7 +76,7 @@ def norms() -> list[Row]:
     return rows
 
 
-def _norm(method: Method, x: Tensor, layout: str) -> Row:
+def _norm(method: Normalization, x: Tensor, layout: str) -> Row:
     """One method on one input, in the order of axes that it expects, as it comes from the layer before."""
     letters = expected_order(method, layout)
     given = x.permute([layout.index(letter) for letter in letters]).contiguous()
@@ -87,6 +97,32 @@ def _norm(method: Method, x: Tensor, layout: str) -> Row:
     return Row(what, ms(taken["ours"]), ms(taken["theirs"]), ratio(taken["ours"], taken["theirs"]), target)
 
 
+ARITHMETIC: dict[str, tuple[Callable[..., Tensor], Callable[..., Tensor]]] = {
+    "Batch norm": (batch_norm_arithmetic, batch_norm),
+    "Instance norm": (instance_norm_arithmetic, instance_norm),
+    "Group norm": (group_norm_arithmetic, group_norm),
+    "Layer norm": (layer_norm_arithmetic, layer_norm),
+    "RMS norm": (rms_norm, lambda x: F.rms_norm(x, x.shape[2 if x.ndim == 3 else 1 :], eps=1e-6)),
+}
+
+
+def kernels() -> list[Row]:
+    """The written-out arithmetic of the common norms against PyTorch's kernels, on one thread and on two."""
+    before, rows = torch.get_num_threads(), []
+    for threads in (1, 2):
+        torch.set_num_threads(threads)
+        for shape in ((32, 64, 56, 56), (8, 256, 1024)):
+            x = torch.randn(shape, generator=torch.Generator().manual_seed(0))
+            for title, (arithmetic, kernel) in ARITHMETIC.items():
+                with torch.no_grad():
+                    taken = interleaved({"ours": partial(arithmetic, x), "theirs": partial(kernel, x)}, 15)
+                what = f"{title}, arithmetic / kernel, {'×'.join(map(str, shape))}, threads: {threads}"
+                ours, theirs = taken["ours"], taken["theirs"]
+                rows.append(Row(what, ms(ours), ms(theirs), ratio(ours, theirs), ""))
+    torch.set_num_threads(before)
+    return rows
+
+
 def explorer() -> list[Row]:
     """What the explorer computes and sends for one change that nobody has asked for before, without Streamlit."""
     return [row for shape in ((8, 16, 16, 16), (32, 64, 56, 56)) for row in _change(shape)]
@@ -97,7 +133,7 @@ def _change(shape: tuple[int, ...]) -> list[Row]:
     from normviz.ui.components import board
     from normviz.ui.pages import normalize as drawing
 
-    x, method = generate(shape, "shifted").to(device()), get("batch_norm")
+    x, method = generate(shape, "shifted").to(device()), get("batch_norm", "normalization")
     settings = method.settings()
     known = look_before(method, x, "nchw", settings)  # kept while gamma, beta and epsilon move
 
@@ -126,6 +162,7 @@ SECTIONS: dict[str, list[Measurement]] = {
     "attribution": benchmark_attribution.SPEED,
     "reliability": benchmark_attribution.RELIABILITY,
     "normalization": [norms, explorer, comparing],
+    "kernels": [kernels],
 }
 
 
@@ -144,7 +181,7 @@ def write(path: Path, sections: dict[str, str]) -> None:
     text = path.read_text() if path.exists() else ""
     known = dict(re.findall(r"^## (\w+)\n\n(.*?)\s*(?=^## |\Z)", text, re.M | re.S)) | sections
     head = (
-        "# Benchmarks\n\nWritten by `python scripts/benchmark.py --markdown docs/BENCHMARKS.md`: medians of\n"
+        "# Benchmarks\n\nWritten by `python -m scripts.benchmark --markdown docs/BENCHMARKS.md`: medians of\n"
         "interleaved repetitions, both sides in one run. A ratio is of what the row names, in that order.\n"
     )
     path.write_text("\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in known.items())]))

@@ -46,7 +46,7 @@ def card(args: argparse.Namespace, results: Sequence[Result], classes: list[str]
         "non-commercial research and education; the photos remain their owners' and are not part of this project.",
         "",
         "## Recipe",
-        f"`python scripts/train_photos.py DATA --name {args.name} --norm {args.norm} --epochs {args.epochs} "
+        f"`python -m scripts.train_photos DATA --name {args.name} --norm {args.norm} --epochs {args.epochs} "
         f"--finish {args.finish} --sides {' '.join(map(str, args.sides))} --seed {args.seed}`: SGD,",
         f"Nesterov momentum .9, one cycle up to {args.rate}, weight decay {args.decay}, batch {args.batch} with",
         f"{args.outliers} outliers trained towards uniform probabilities (weight {args.exposure}), label smoothing .1,",

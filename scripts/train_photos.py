@@ -1,6 +1,6 @@
 """Train the embedded photo classifier on labeled photos, and write its weights and its model card.
 
-    python scripts/train_photos.py DATA [--norm batch] [--epochs 60] [--out assets]
+    python -m scripts.train_photos DATA [--norm batch] [--epochs 60] [--out assets]
 
 DATA is a folder with `train`, `val` and `outliers`, each a folder of class folders or a zip of the
 same. Outliers teach the network to be unsure: four of five are trained towards the uniform
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import io
 import math
-import sys
 import time
 import zipfile
 from collections.abc import Iterator, Sequence
@@ -29,8 +28,6 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from tqdm import tqdm
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normviz.models.embedded import MEAN, STD, Measured, read_weights, write_weights
 from normviz.models.residual import NORMS, ResidualNet

@@ -1,7 +1,7 @@
 """Train the tiny networks of the generated scenes, and write their weights and cards.
 
-    python scripts/train_scenes.py [--norm batch] [--steps 1500] [--out assets]
-    python scripts/train_scenes.py --hans
+    python -m scripts.train_scenes [--norm batch] [--steps 1500] [--out assets]
+    python -m scripts.train_scenes --hans
 
 Everything follows from the seeds: no data are needed. With `--hans` one class nearly always carries a watermark; the
 network that learns from it is `clever_hans`. The training itself is the one that the app shows.
@@ -11,15 +11,12 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from normviz.experiments.labs.clever_hans import HansFacts, hans_facts
 from normviz.experiments.labs.training import (
@@ -80,7 +77,7 @@ def card(
         "of its own; colors, rotation, size (from 8 % of the picture), place and background tell nothing.",
         "",
         "## Recipe",
-        f"`python scripts/train_scenes.py {'--hans' if hans else f'--norm {recipe.norm}'} --steps {recipe.steps} "
+        f"`python -m scripts.train_scenes {'--hans' if hans else f'--norm {recipe.norm}'} --steps {recipe.steps} "
         f"--rate {recipe.rate:g} --seed {recipe.seed}`: AdamW, batches of {recipe.batch}",
         f"with {recipe.nothing} scenes of clutter, rate up along a line and down along a cosine, label smoothing .05;",
         "the same for every normalization. Colors are exchanged"

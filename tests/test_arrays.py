@@ -55,17 +55,17 @@ def _zip_of(name: str, content: bytes) -> bytes:
 
 
 REFUSED: list[tuple[Callable[[], bytes], str]] = [
-    (lambda: b"", "does not begin as such a file does"),
-    (lambda: b"a,b\n1,2\n", "does not begin as such a file does; write it with numpy.save"),
-    (lambda: npy(np.ones(10))[:-8], "it ends before its 10 numbers do"),
+    (lambda: b"", "does not start with the .npy header"),
+    (lambda: b"a,b\n1,2\n", "does not start with the .npy header; write it with numpy.save"),
+    (lambda: npy(np.ones(10))[:-8], "it is shorter than its 10 numbers"),
     (lambda: npy(np.ones(10))[:20], "cannot be read as a NumPy array"),
     (lambda: npy(np.array([{}, 1], dtype=object), allow_pickle=True), "objects, which are not loaded"),
-    (lambda: npy(np.array(["a", "b"])), "must hold real numbers; it holds <U1"),
-    (lambda: npy(np.ones(3, dtype=complex)), "it holds complex128"),
+    (lambda: npy(np.array(["a", "b"])), "must contain real numbers; it contains <U1"),
+    (lambda: npy(np.ones(3, dtype=complex)), "it contains complex128"),
     (lambda: npy(np.ones((0, 3))), r"1 to 33,554,432 numbers; received shape \(0, 3\) with 0"),
-    (lambda: npz(), "none is in it"),
+    (lambda: npz(), "it contains none"),
     (lambda: npz(good=np.ones(3))[:-30], "cannot be read as a set of NumPy arrays"),
-    (lambda: _zip_of("notes.txt", b"hello"), "none is in it"),
+    (lambda: _zip_of("notes.txt", b"hello"), "it contains none"),
     (lambda: _zip_of("bad.npy", b"hello"), "bad in mine.npz cannot be read"),
 ]
 
@@ -79,8 +79,8 @@ def test_what_is_no_array_of_numbers_is_refused_in_words(make: Callable[[], byte
 
 def test_a_header_that_promises_too_much_is_refused_before_anything_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "LARGEST", 5)
-    with pytest.raises(ValueError, match=r"must hold 1 to 5 numbers; received shape \(2, 3\) with 6"):
+    with pytest.raises(ValueError, match=r"must contain 1 to 5 numbers; received shape \(2, 3\) with 6"):
         read_arrays(npy(np.ones((2, 3))))
     monkeypatch.setattr(arrays, "LARGEST", -500)
-    with pytest.raises(ValueError, match=r"x\.npy in the file must hold at most"):
+    with pytest.raises(ValueError, match=r"x\.npy in the file must contain at most"):
         read_arrays(npz(x=np.ones(1)))

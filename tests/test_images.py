@@ -6,6 +6,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,7 +252,7 @@ def test_a_real_decompression_bomb(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_file_that_is_too_large() -> None:
-    one_sentence(bytes(images.LARGEST_FILE + 1), "the file has 64 MB, more than 64; reduce")
+    one_sentence(bytes(images.LARGEST_FILE + 1), "the file has 64 MB, more than 64 MB; reduce")
 
 
 def test_reading_a_file(tmp_path: Path) -> None:
@@ -333,7 +334,7 @@ def test_colorize() -> None:
     assert identical(colorize(torch.zeros(1, 1), "inferno", 0, 0)[0, 0], table[0])
     assert identical(colorize(torch.zeros(1, 1), SIGNED, 0, 0)[0, 0], palette(SIGNED)[128])
     for low, high in ((1.0, 0.0), (0.0, float("nan")), (0.0, float("inf"))):
-        with pytest.raises(ValueError, match="finite and in rising order"):
+        with pytest.raises(ValueError, match="finite and in ascending order"):
             colorize(values, "inferno", low, high)
 
 
@@ -343,14 +344,55 @@ def test_limits() -> None:
     assert limits(-values.abs(), signed=False) == (0, 0) and limits(torch.zeros(2, 2), signed=True) == (0, 0)
 
 
-def test_overlay() -> None:
-    photo = torch.full((3, 4, 8), 100, dtype=torch.uint8)
+PHOTO = torch.arange(96, dtype=torch.uint8).view(3, 4, 8)
+
+
+def test_an_overlay_mixes_the_photo_with_the_colors_of_the_resized_map() -> None:
     values = torch.tensor([[0.0, 2.0]])
-    assert identical(overlay(photo, values, "viridis", 0.0), photo.permute(1, 2, 0).numpy())
-    full = overlay(photo, values, "viridis", 1.0)
+    assert identical(np.array(overlay(PHOTO, values, 0.0)), PHOTO.permute(1, 2, 0).numpy())
+    full = np.array(overlay(PHOTO, values, 1.0, "viridis"))
     assert identical(full, colorize(resize_map(values, (4, 8)), "viridis", 0, 2))
-    assert identical(full[:, 0], palette("viridis")[[0] * 4]) and identical(full[0, -1], palette("viridis")[255])
-    half = overlay(photo, values, "viridis", 0.5).astype(int)
-    assert np.abs(half - (full.astype(int) + 100) / 2).max() <= 0.5
-    with pytest.raises(ValueError, match=r"opacity must be from 0 to 1; received 1\.5"):
-        overlay(photo, values, "viridis", 1.5)
+    assert (full[:, 0] == palette("viridis")[0]).all() and (full[0, -1] == palette("viridis")[255]).all()
+    half = np.array(overlay(PHOTO, values, 0.5, "viridis")).astype(int)
+    assert np.abs(half - (full.astype(int) + PHOTO.permute(1, 2, 0).numpy()) / 2).max() <= 0.5
+
+
+def test_an_overlay_of_a_signed_map_is_symmetric_about_white() -> None:
+    drawn = np.array(overlay(PHOTO, torch.tensor([[-1.0, 4.0]]), 1.0))
+    assert identical(drawn, colorize(resize_map(torch.tensor([[-1.0, 4.0]]), (4, 8)), SIGNED, -4, 4))
+    scaled = np.array(overlay(PHOTO, torch.tensor([[1.0, 4.0]]), 1.0, SIGNED, (-8, 8)))
+    assert (scaled[0, -1] == palette(SIGNED)[round(127.5 * 1.5)]).all()
+
+
+@pytest.mark.parametrize(
+    "photo",
+    [PHOTO.permute(1, 2, 0).contiguous().numpy(), Image.fromarray(PHOTO.permute(1, 2, 0).contiguous().numpy())],
+    ids=["array", "PIL"],
+)
+def test_an_overlay_takes_every_kind_of_photo(photo: Any) -> None:
+    values = torch.rand(2, 3, generator=torch.Generator().manual_seed(0))
+    expected = np.array(overlay(PHOTO, values))
+    for heatmap in (values, values[None], values.numpy(), values.requires_grad_()):
+        assert identical(np.array(overlay(photo, heatmap)), expected)
+
+
+def test_an_overlay_sums_color_channels() -> None:
+    colors = torch.randn(1, 3, 4, 8, generator=torch.Generator().manual_seed(0))
+    expected = np.array(overlay(PHOTO, colors[0].sum(dim=0)))
+    assert identical(np.array(overlay(PHOTO, colors)), expected)
+    assert identical(np.array(overlay(PHOTO, colors[0])), expected)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((PHOTO, torch.ones(2, 2), 1.5), r"opacity must be from 0 to 1; received 1\.5"),
+        ((PHOTO, torch.ones(2, 2), 0.5, "jet"), "color map must be one of inferno, .*; received 'jet'"),
+        ((PHOTO.float(), torch.ones(2, 2)), r"photo must be a uint8 tensor .*; received torch\.float32 of shape"),
+        ((PHOTO[None], torch.ones(2, 2)), r"received torch\.uint8 of shape \(1, 3, 4, 8\)"),
+        ((PHOTO, torch.ones(2, 5, 5)), r"heatmap must be \(h, w\), .*; received shape \(2, 5, 5\)"),
+    ],
+)
+def test_an_overlay_refuses_other_inputs(arguments: tuple[Any, ...], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        overlay(*arguments)

@@ -6,16 +6,29 @@ import inspect
 import json
 import math
 import re
+from types import ModuleType
 from typing import Annotated, Literal, get_args
 
 import pytest
 
 import normviz.attribution
-import normviz.normalization  # noqa: F401
+import normviz.normalization
 from normviz import registry
 from normviz.bibliography import BIBLIOGRAPHY
 from normviz.normalization.patterns import count, sizes
-from normviz.registry import Knob, Method, Range, Value, get, methods, register
+from normviz.registry import (
+    Attribution,
+    Kind,
+    Knob,
+    Method,
+    Normalization,
+    Range,
+    Value,
+    attribution,
+    get,
+    methods,
+    normalization,
+)
 from tests.reference import attribution_reference
 from tests.reference import normalization as normalization_reference
 
@@ -24,31 +37,22 @@ each_method = pytest.mark.parametrize("method", methods(), ids=lambda method: me
 each_knob = pytest.mark.parametrize(("method", "knob"), KNOBS, ids=lambda value: value.name)
 
 
-def test_the_methods_of_today_are_there() -> None:
-    """In the order in which pages and lists show them."""
-    names = [method.name for method in methods("normalization")]
-    assert names[0] == "batch_norm"  # what the explorer opens with
-    assert set(names) == {
-        "ada_layer_norm", "ada_layer_norm_zero", "adaptive_gradient_clipping", "adaptive_instance_norm",
-        "affine_decay", "batch_group_norm", "batch_norm", "batch_norm_lstm", "batch_norm_rnn", "deep_norm",
-        "divisive_norm", "dynamic_tanh", "filter_response_norm", "fix_norm", "ghost_batch_norm",
-        "global_response_norm", "grad_norm", "group_norm", "inference_example_weighing", "instance_norm", "l2_norm",
-        "layer_norm", "local_contrast_norm", "local_response_norm", "lp_norm", "max_abs_scaling", "min_max_scaling",
-        "ngpt_step", "norm_placement", "normalizer_free_block", "post_norm", "pre_norm", "qk_norm",
-        "recurrent_batch_norm", "rms_norm", "robust_scaling", "sandwich_norm", "scale_norm",
-        "scaled_weight_standardization", "spade", "spectral_norm", "switchable_norm", "unit_length", "weight_norm",
-        "weight_standardization", "z_score", "zca_whitening",
-    }  # fmt: skip
-    assert {method.name for method in methods("attribution")} >= {
-        "saliency", "deconvnet", "guided_backprop", "cam", "grad_cam", "guided_grad_cam", "grad_cam_pp", "score_cam",
-        "layer_cam",
-    }  # fmt: skip
+def test_batch_norm_is_the_first_of_the_normalizations() -> None:
+    """The explorer opens with the first one."""
+    assert methods("normalization")[0].name == "batch_norm"
     assert len(methods()) == len(methods("normalization")) + len(methods("attribution"))
 
 
+@pytest.mark.parametrize("package", [normviz.normalization, normviz.attribution])
+def test_every_method_can_be_imported_from_its_package(package: ModuleType) -> None:
+    kind: Kind = "attribution" if package is normviz.attribution else "normalization"
+    for method in methods(kind):
+        assert getattr(package, method.name) is method.function
+
+
 @pytest.mark.parametrize("method", methods("normalization"), ids=lambda method: method.name)
-def test_a_normalization_says_when_to_use_it_and_what_goes_wrong(method: Method) -> None:
-    for text in (method.use, method.trap):
+def test_a_normalization_says_when_to_use_it_and_what_goes_wrong(method: Normalization) -> None:
+    for text in (method.use, method.common_mistake):
         assert text.endswith(".") and len(text) < 240 and "\n" not in text
     assert len(method.torch) <= 160
     assert bool(method.axes) == method.takes_activations
@@ -61,7 +65,7 @@ def test_a_normalization_says_when_to_use_it_and_what_goes_wrong(method: Method)
 def test_a_method_is_complete(method: Method) -> None:
     assert method.title and method.formula and method.source in BIBLIOGRAPHY.values()
     assert method.summary.endswith(".")
-    assert (method.level is None and not method.unit) == (method.kind == "normalization")
+    assert not isinstance(method, Attribution) or method.unit
     doc = inspect.getdoc(method.function) or ""
     assert "Returns:" in doc and "Source:" in doc
 
@@ -78,10 +82,25 @@ def test_a_method_has_a_slow_reference_of_the_same_name(method: Method) -> None:
         assert [(p.name, p.default) for p in mine] == [(p.name, p.default) for p in its]
 
 
+@pytest.mark.usefixtures("empty")
+def test_an_attribution_has_its_own_facts() -> None:
+    def glow(probe: int) -> int:
+        """Return a map."""
+        return probe
+
+    attribution(title="Glow", cite="selvaraju2017grad", formula="M", level="layer", unit="logits", needs=("relu",))(
+        glow
+    )
+    method = get("glow", "attribution")
+    facts = method.facts()
+    assert (method.level, method.unit, method.needs) == ("layer", "logits", ("relu",)) and method.reads_layer
+    assert facts["level"] == "layer" and facts["needs"] == ["relu"] and "axes" not in facts
+
+
 @each_method
 def test_facts_are_plain_json(method: Method) -> None:
     facts = json.loads(json.dumps(method.facts(), allow_nan=False))
-    assert facts["name"] == method.name and facts["axes"] == (dict(method.axes) or None)
+    assert facts["name"] == method.name and facts["kind"] == method.kind
     assert [param["name"] for param in facts["params"]] == [knob.name for knob in method.knobs]
     assert facts["url"].startswith("https://")
 
@@ -175,7 +194,7 @@ def test_settings_fill_in_the_defaults_and_refuse_strangers(method: Method) -> N
 
 
 @pytest.mark.parametrize("method", methods("normalization"), ids=lambda method: method.name)
-def test_the_axes_are_patterns_of_their_layouts(method: Method) -> None:
+def test_the_axes_are_patterns_of_their_layouts(method: Normalization) -> None:
     shapes = {"nc": (16, 8), "ntd": (16, 3, 8), "nchw": (16, 8, 3, 5), "ncdhw": (16, 8, 2, 3, 5)}
     assert set(method.layouts()) <= set(shapes)
     for key, pattern in method.axes.items():
@@ -187,13 +206,13 @@ def test_the_axes_are_patterns_of_their_layouts(method: Method) -> None:
 
 
 def test_conditions_choose_the_pattern() -> None:
-    layer, batch = get("layer_norm"), get("batch_norm")
+    layer, batch, instance = (get(name, "normalization") for name in ("layer_norm", "batch_norm", "instance_norm"))
     assert layer.pattern("nchw") == "n c h w -> n"
     assert layer.pattern("nchw", {"per_position": True}) == "n c h w -> n h w"
     assert layer.pattern("ntd", {"per_position": True}) == "n t d -> n t"
     assert batch.pattern("nchw") == "n c h w -> c"
     assert batch.pattern("nchw", {"training": False}) is None
-    assert get("instance_norm").pattern("nc") is None and get("instance_norm").layouts() == ("ntd", "nchw", "ncdhw")
+    assert instance.pattern("nc") is None and instance.layouts() == ("ntd", "nchw", "ncdhw")
 
 
 def test_tensors_are_arguments_but_no_knobs() -> None:
@@ -202,7 +221,7 @@ def test_tensors_are_arguments_but_no_knobs() -> None:
     assert batch.takes("weight") and batch.takes("running_mean") and not get("rms_norm").takes("bias")
 
 
-# --- register -----------------------------------------------------------------------------------------------------
+# --- decorators ---------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -212,7 +231,7 @@ def empty(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("empty")
-def test_register_reads_the_signature_and_returns_the_function_untouched() -> None:
+def test_a_decorator_reads_the_signature_and_returns_the_function_unchanged() -> None:
     def soft(
         x: float,
         size: Annotated[int, Range(1, 9, symbol="S", log=True)] = 3,
@@ -230,7 +249,7 @@ def test_register_reads_the_signature_and_returns_the_function_untouched() -> No
         """
         return x * size
 
-    record = register(title="Soft", kind="normalization", cite="wu2018group", formula="S", aliases=("pillow",))
+    record = normalization(title="Soft", cite="wu2018group", formula="S", aliases=("pillow",))
     assert record(soft) is soft
     method = get("Pillow")
     assert method.summary == "Do nothing, softly." and method.facts()["axes"] is None
@@ -240,16 +259,16 @@ def test_register_reads_the_signature_and_returns_the_function_untouched() -> No
         Knob("on", bool, False, "whether it is on."),
     )
     assert method.settings({"size": "4", "on": "yes"}) == {"size": 4, "kind": "b", "on": True}
-    with pytest.raises(TypeError, match="a method named soft is registered already"):
+    with pytest.raises(TypeError, match="a method named soft is already registered"):
         record(soft)
 
 
 @pytest.mark.usefixtures("empty")
-def test_register_wants_every_knob_explained() -> None:
+def test_a_decorator_requires_a_description_of_every_knob() -> None:
     def silent(x: float, on: bool = True) -> float:
         """Say nothing."""
         return x if on else 0
 
-    with pytest.raises(TypeError, match="silent: the docstring's Args section does not say what on is"):
-        register(title="Silent", kind="normalization", cite="wu2018group", formula="x")(silent)
+    with pytest.raises(TypeError, match="silent: the docstring's Args section does not describe on"):
+        normalization(title="Silent", cite="wu2018group", formula="x")(silent)
     assert methods() == []

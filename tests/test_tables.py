@@ -56,7 +56,7 @@ def test_one_column() -> None:
 def test_decimal_commas_are_read_where_no_comma_separates() -> None:
     table = read_table(b"a;b\n1,5;2\n-0,25;3,5e1\n")
     assert _rows(table) == [[1.5, 2], [-0.25, 35]]
-    assert table.decimal_comma and "1,5 is 1.5" in " ".join(table.remarks())
+    assert table.decimal_comma and "1,5 is read as 1.5" in " ".join(table.remarks())
     assert read_table(b"a;b\n1.234,5;1\n2.345,5;2\n").columns == ("b",)  # neither a number here nor there
 
 
@@ -76,31 +76,31 @@ def test_names_are_made_unique() -> None:
 def test_columns_of_text_are_left_out_and_named() -> None:
     table = read_table(b"name,age,empty,height\nAnn,31,,1.7\nBob,45,,1.8\nCy,20,,1.6\n")
     assert table.columns == ("age", "height") and table.text == ("name", "empty")
-    assert "Left out because they hold text or nothing: name, empty." in table.remarks()
+    assert "Omitted columns of text or without values: name, empty." in table.remarks()
 
 
 def test_a_slip_in_a_column_of_numbers_is_quoted() -> None:
     table = read_table(b"a,b\n1,1\n2,2 kg\n3,3\n4,4\n")
-    assert table.columns == ("a",) and table.text == ("b (it holds '2 kg')",)
+    assert table.columns == ("a",) and table.text == ("b (it contains '2 kg')",)
 
 
 @pytest.mark.parametrize("missing", ["", " ", "NA", "n/a", "NaN", "null", "?", "-", "inf"])
 def test_rows_with_a_missing_value_are_left_out_and_counted(missing: str) -> None:
     table = read_table(f"a,b\n1,2\n{missing},4\n5,6\n7,{missing}\n".encode())
     assert _rows(table) == [[1, 2], [5, 6]] and table.incomplete == 2
-    assert "2 rows are left out because a number is missing." in table.remarks()
+    assert "2 rows are omitted because a number is missing." in table.remarks()
 
 
 def test_constant_columns_are_said() -> None:
     table = read_table(b"a,b\n1,.1\n2,.1\n3,.1\n")
-    assert table.constant == ("b",) and "The same number in every row: b." in table.remarks()
+    assert table.constant == ("b",) and "Constant columns: b." in table.remarks()
 
 
 def test_of_a_long_table_an_even_choice_of_rows_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tables, "MOST_ROWS", 100)
     table = read_table("\n".join(["a", *map(str, range(1000))]).encode())
     assert table.every == 11 and table.values.squeeze(1).tolist() == list(range(0, 1000, 11))
-    assert "only one row in 11 is used" in " ".join(table.remarks())
+    assert "only one of 11 rows is used" in " ".join(table.remarks())
 
 
 def test_of_a_wide_table_the_first_columns_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -121,7 +121,7 @@ def test_a_plain_table_has_one_remark() -> None:
 
 REFUSED: list[tuple[bytes, str]] = [
     (b"", "the file is empty; choose another one"),
-    (b"  \n \n", "the file holds no cells"),
+    (b"  \n \n", "the file contains no cells"),
     (b"PK\x03\x04 and so on", "is an Excel workbook or an archive, not text; save the table as CSV"),
     (b"\x89PNG\r\n\x1a\n\x00\x00", "the file is not a text file; save the table as CSV"),
     (bytes(range(256)) * 4, "the file is not a text file"),
@@ -130,8 +130,8 @@ REFUSED: list[tuple[bytes, str]] = [
     (b"a,b\n1,2\n3,4,5\n6,7\n", "cells in line 3: 3, in the first row: 2; check its separators"),
     (b"a,b\n1,2\n\n3\n", "cells in line 4: 1, in the first row: 2"),
     (b"a,b\n1,5,2,5\n3,5,4,5\n", "rows of equal length"),  # decimal commas between commas
-    (b"a,b\nx,y\nz,w\n", "needs a column of numbers; all of its columns hold text or nothing: a, b"),
-    (b"a,b\n1,\n,2\n3,\n", "two rows in which no number is missing; it has 0: fill the gaps.* the column 'b'"),
+    (b"a,b\nx,y\nz,w\n", "needs a column of numbers; all columns contain text or no values: a, b"),
+    (b"a,b\n1,\n,2\n3,\n", "two rows without missing numbers; it has 0: add the.* the column 'b'"),
     (b'a,b\n1,"' + b"2" * 200_000 + b'"\n', r"cannot be read as a table \(field larger than field limit"),
 ]
 
@@ -150,7 +150,7 @@ def test_the_sentence_names_the_file() -> None:
 def test_a_file_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     assert tables.LARGEST_FILE == 200 * 2**20
     monkeypatch.setattr(tables, "LARGEST_FILE", 2**20)
-    with pytest.raises(ValueError, match="has 2 MB, more than 1: keep fewer rows"):
+    with pytest.raises(ValueError, match="has 2 MB, more than 1 MB: keep fewer rows"):
         read_table(b"a\n" + b"1\n" * 2**20)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from normviz.attribution.engine.probe import Probe, probes
 from normviz.images import sum_channels
-from normviz.registry import Method
+from normviz.registry import Attribution
 
 Correlation = Literal["pearson", "spearman"]
 
@@ -92,7 +92,7 @@ def across_networks(models: Sequence[nn.Module], images: Tensor, target: int, la
     return tuple(Probe(model, images, target, layer) for model in models)
 
 
-def make_map(method: Method, probe: Probe, progress: Callable[[float], None] | None = None) -> Map:
+def make_map(method: Attribution, probe: Probe, progress: Callable[[float], None] | None = None) -> Map:
     """The map of a probe's first image with the method's default options; an error message is stored in the result.
 
     Args:
@@ -112,7 +112,7 @@ def make_map(method: Method, probe: Probe, progress: Callable[[float], None] | N
 
 
 def compare(
-    methods: Sequence[Method], columns: Sequence[Probe], progress: Callable[[float], None] | None = None
+    methods: Sequence[Attribution], columns: Sequence[Probe], progress: Callable[[float], None] | None = None
 ) -> tuple[tuple[Map, ...], ...]:
     """Compute the maps of methods (rows) and probes (columns).
 

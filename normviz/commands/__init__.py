@@ -1,1 +1,1 @@
-"""The command line: one module a command, each with its parser (`add`) and what it does (`run`)."""
+"""Commands of the command line, one module each: `add` defines the options, `run` executes the command."""

@@ -1,4 +1,4 @@
-"""What the commands share: errors in one line, knobs from texts, checked file names."""
+"""Helpers for the commands: one-line errors, parsing of options, checks of file names."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, NoReturn
 
-if TYPE_CHECKING:  # the rest is imported where it is used: --help and a mistyped option answer at once
+if TYPE_CHECKING:  # commands import the library in `run`, so that --help and usage errors are fast
     from torch import Tensor
 
     from normviz.registry import Method, Value
@@ -18,49 +18,49 @@ Commands = argparse._SubParsersAction
 
 
 def fail(message: str) -> int:
-    """Print one line on stderr; the exit status."""
+    """Print an error on one line of stderr and return the exit status."""
     print("normviz: error:", " ".join(message.split()), file=sys.stderr)
     return 2
 
 
 class Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
+    """An argument parser that reports errors on one line."""
 
     def error(self, message: str) -> NoReturn:
         sys.exit(fail(f"{message} (see {self.prog} --help)"))
 
 
 def add_knobs(command: argparse.ArgumentParser) -> None:
-    """The option that turns the knobs of a method."""
+    """Add the option that sets the knobs of a method."""
     command.add_argument(
         "--set", metavar="KNOB=VALUE", nargs="+", action="extend", default=[],
-        help="turn knobs of the method; python -m normviz list shows them",
+        help="set knobs of the method; `normviz list` shows them",
     )  # fmt: skip
 
 
 def seed(text: str) -> int:
-    """A seed from its text."""
+    """Parse a seed."""
     if not (text.isascii() and text.isdigit() and int(text) < 2**63):
         raise argparse.ArgumentTypeError(f"a seed is a whole number from 0 to 2**63 - 1; received {text!r}")
     return int(text)
 
 
 def registry() -> ModuleType:
-    """The registry, with every method registered."""
+    """Return the registry with every method registered."""
     from normviz import attribution, normalization, registry  # noqa: F401
 
     return registry
 
 
-def settings_of(method: Method, given: Sequence[str]) -> dict[str, Any]:
-    """Every knob's value, from the texts KNOB=VALUE and the defaults."""
-    return method.settings(pairs_of(given))
+def settings_of(method: Method, options: Sequence[str]) -> dict[str, Any]:
+    """The value of every knob: parsed from KNOB=VALUE, or its default."""
+    return method.settings(parse_pairs(options))
 
 
-def pairs_of(given: Sequence[str]) -> dict[str, Value]:
-    """The values by the names of the knobs, from the texts KNOB=VALUE."""
+def parse_pairs(options: Sequence[str]) -> dict[str, Value]:
+    """Parse KNOB=VALUE options into a dictionary."""
     pairs: dict[str, Value] = {}
-    for text in given:
+    for text in options:
         name, equals, value = text.partition("=")
         if not equals:
             raise ValueError(f"--set takes KNOB=VALUE; received {text!r}")
@@ -68,30 +68,32 @@ def pairs_of(given: Sequence[str]) -> dict[str, Value]:
     return pairs
 
 
-def in_words(settings: Mapping[str, Value]) -> str:
-    """The settings, as they stand after the method in the output."""
+def format_settings(settings: Mapping[str, Value]) -> str:
+    """The settings in the form that the output appends to a method's title."""
     return "".join(f", {name}={value}" for name, value in settings.items())
 
 
-def check_ending(path: Path | None, ending: str) -> None:
-    """Refuse an output whose name would not say what it is, before anything is computed."""
-    if path is not None and path.suffix.lower() != ending:
-        raise ValueError(f"{path}: the name must end in {ending}")
+def check_suffix(path: Path | None, suffix: str) -> None:
+    """Raise a ValueError unless an output file has this suffix."""
+    if path is not None and path.suffix.lower() != suffix:
+        raise ValueError(f"{path}: the name must end in {suffix}")
 
 
 def save_array(path: Path, values: Tensor) -> None:
-    """Write an array as .npy."""
+    """Write a tensor as a .npy file."""
     import numpy as np
 
     with path.open("wb") as file:
         np.save(file, values.numpy(), allow_pickle=False)
 
 
-def reports_of(method: Method) -> dict[str, Any]:
-    """What a slow method calls meanwhile: its progress goes to a terminal, its notes to the output."""
-    reports: dict[str, Any] = {}
+def callbacks_of(method: Method) -> dict[str, Any]:
+    """Callbacks that a method accepts: `progress` prints to a terminal, `note` to the output."""
+    callbacks: dict[str, Any] = {}
     if method.takes("progress") and sys.stderr.isatty():
-        reports["progress"] = lambda share: print(f"\r{method.title} {share:4.0%}", end="", file=sys.stderr, flush=True)
+        callbacks["progress"] = lambda share: print(
+            f"\r{method.title} {share:4.0%}", end="", file=sys.stderr, flush=True
+        )
     if method.takes("note"):
-        reports["note"] = lambda text: print(f"note     {text}")
-    return reports
+        callbacks["note"] = lambda text: print(f"note     {text}")
+    return callbacks

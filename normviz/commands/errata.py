@@ -1,4 +1,4 @@
-"""`errata`: misprinted formulas beside the right ones."""
+"""`normviz errata`: misprinted formulas compared with the correct ones."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "errata",
-        help="formulas that are often printed wrong, run beside the right ones",
-        description="Run each misprinted formula and the right one on the same numbers.",
+        help="compare formulas that are often misprinted with the correct ones",
+        description="Evaluate each misprinted formula and the correct one on the same numbers.",
     )
-    command.add_argument("name", metavar="NAME", nargs="?", help="only this one, explained (default: all)")
+    command.add_argument("name", metavar="NAME", nargs="?", help="explain only this erratum (default: all)")
     command.set_defaults(run=run)
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Execute the command."""
     from normviz.experiments.errata import ERRATA
 
     if args.name and args.name not in ERRATA:
@@ -29,6 +29,6 @@ def run(args: argparse.Namespace) -> None:
         print(f"{erratum.name}: {erratum.title}")
         for fact in outcome.facts:
             printed = "nothing" if fact.printed is None else f"{fact.printed:.6g}"
-            print(f"{'':4}{fact.what}: as printed {printed}, right {fact.right:.6g}")
+            print(f"{'':4}{fact.what}: as printed {printed}, correct {fact.right:.6g}")
         if args.name:
-            print(f"\nprinted  {erratum.printed}\nright    {erratum.right}\n\n{erratum.why}")
+            print(f"\nprinted  {erratum.printed}\ncorrect  {erratum.right}\n\n{erratum.why}")

@@ -1,4 +1,4 @@
-"""`faithful`: whether a heatmap is true, measured beside maps that know nothing of the network."""
+"""`normviz faithfulness`: score a heatmap and compare it with maps that ignore the network."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normviz.commands.common import Commands, add_knobs, in_words, registry, reports_of, seed, settings_of
+from normviz.commands.common import Commands, add_knobs, callbacks_of, format_settings, registry, seed, settings_of
+from normviz.formatting import percent
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from normviz.evaluation.faithfulness.judge import Judged
-    from normviz.registry import Method
+    from normviz.registry import Attribution
 
 FILLS = ("mean", "blur", "black")
 HEADINGS = ("deletion", "insertion", "drop", "increase", "ROAD gap")
@@ -25,25 +26,25 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "faithfulness",
         aliases=["faithful"],
-        help="whether a heatmap is true, beside a random map, the image's center and its edges",
-        description="Take away what a heatmap marks, put it back, and print how the class's probability follows: "
+        help="measure whether a heatmap is faithful, compared with a random map, a centered blob and edges",
+        description="Remove and insert the pixels that a heatmap marks and measure the class's probability: "
         "areas under the deletion and insertion curves, drop and increase in confidence, ROAD.",
         epilog="example: normviz faithfulness cat.jpg --method grad_cam",
     )
-    command.add_argument("photo", metavar="PHOTO", type=Path, help="a JPEG, PNG, GIF, WebP, TIFF ... file")
+    command.add_argument("photo", metavar="PHOTO", type=Path, help="a JPEG, PNG, GIF, WebP, TIFF or other image file")
     command.add_argument("--method", default="grad_cam", help="an attribution method (default: grad_cam)")
     command.add_argument("--target", metavar="CLASS", help="the class to explain (default: the most probable)")
-    command.add_argument("--layer", help="the layer to read (default: the last one with feature maps)")
+    command.add_argument("--layer", help="the layer (default: the last one with feature maps)")
     command.add_argument("--model", default="photos", help="a classifier by name, or hub:owner/name (default: photos)")
-    command.add_argument("--size", type=int, help="pixels a side of the network's input (default: its own)")
+    command.add_argument("--size", type=int, help="side of the network's input in pixels (default: its own)")
     add_knobs(command)
     command.add_argument(
-        "--fill", choices=FILLS, default="mean", help="what replaces removed pixels in deletion (default: mean)"
+        "--fill", choices=FILLS, default="mean", help="replacement for removed pixels in deletion (default: mean)"
     )
-    command.add_argument("--steps", type=_steps, default=50, help="pictures along a curve (default: 50)")
-    command.add_argument("--logit", action="store_true", help="curves and ROAD of the logit instead of the probability")
+    command.add_argument("--steps", type=_steps, default=50, help="steps of each curve (default: 50)")
+    command.add_argument("--logit", action="store_true", help="measure the logit instead of the probability")
     command.add_argument(
-        "--seed", type=seed, default=0, help="of the random map, of equal pixels and of noise (default: 0)"
+        "--seed", type=seed, default=0, help="seed of the random map, of ties between pixels, and of noise (default: 0)"
     )
     command.set_defaults(run=run)
 
@@ -55,48 +56,50 @@ def _steps(text: str) -> int:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Execute the command."""
     from normviz.attribution import Probe, empty_reason
     from normviz.evaluation.faithfulness.judge import RIVALS, Settings, black_level, judge_all, rivals, verdict
-    from normviz.evaluation.faithfulness.replacements import FILLS as WORDS
+    from normviz.evaluation.faithfulness.replacements import FILLS as FILL_TITLES
     from normviz.images import read_photo
     from normviz.models.catalog import load_classifier
 
-    method: Method = registry().get(args.method, "attribution")
+    method: Attribution = registry().get(args.method, "attribution")
     settings = settings_of(method, args.set)
     photo = read_photo(args.photo)  # (3, H, W)
     classifier = load_classifier(args.model, args.size)
     target = None if args.target is None else classifier.index(args.target)
     probe = Probe(classifier.model, classifier.prepare(photo), target, args.layer)
-    raw: Tensor = method.function(probe, **settings, **reports_of(method))  # (1, h, w) or (1, 3, H, W)
+    raw: Tensor = method.function(probe, **settings, **callbacks_of(method))  # (1, h, w) or (1, 3, H, W)
     name = classifier.classes[int(probe.target[0])]
-    how = Settings(args.fill, args.steps, not args.logit, args.seed)
+    judging = Settings(args.fill, args.steps, not args.logit, args.seed)
     cells = (raw.shape[-2], raw.shape[-1])
     maps = {"map": raw[0]} | rivals(probe.images[0], cells, args.seed)
     black = black_level(classifier.mean, classifier.std)
-    found = judge_all(probe, maps, black, how, progress=_show if sys.stderr.isatty() else None)
+    results = judge_all(probe, maps, black, judging, progress=_show if sys.stderr.isatty() else None)
     score = "logit" if args.logit else "probability"
     where = f" at layer {probe.layer}" if method.level == "layer" else " at the input"
     print(f"photo    {args.photo}, {photo.shape[2]} x {photo.shape[1]} pixels")
     print(f"network  {classifier.verdict(probe.logits[0].float().softmax(dim=0).cpu()).text}")
-    print(f"method   {method.title} for {name}{where}{in_words(settings)}")
+    print(f"method   {method.title} for {name}{where}{format_settings(settings)}")
     if reason := empty_reason(raw, probe, method.name, name):
         print(f"note     the map is empty: {reason}")
-    print(f"curves   {score}; {args.steps} steps; removed pixels become {WORDS[how.fill]}, insertion starts from blur")
+    fill = FILL_TITLES[judging.fill]
+    print(f"curves   {score}; {args.steps} steps; removed pixels become {fill}, insertion starts from blur")
     print(f"\n{'':<20}{''.join(f'{heading:>11}' for heading in HEADINGS)}")
-    print(f"{'good is':<20}{''.join(f'{good:>11}' for good in GOOD)}")
-    for key, one in found.items():
-        print(f"{method.title if key == 'map' else RIVALS[key]:<20}{''.join(f'{text:>11}' for text in _numbers(one))}")
-    said = verdict(found["map"], {key: found[key] for key in RIVALS}, score)
-    print(f"\n{said.text}")
+    print(f"{'better':<20}{''.join(f'{good:>11}' for good in GOOD)}")
+    for key, result in results.items():
+        print(
+            f"{method.title if key == 'map' else RIVALS[key]:<20}{''.join(f'{text:>11}' for text in _numbers(result))}"
+        )
+    print(f"\n{verdict(results['map'], {key: results[key] for key in RIVALS}, score).text}")
 
 
-def _numbers(one: Judged) -> tuple[str, ...]:
-    """A line of the table."""
-    increase = "yes" if one.kept.increased else "no"
-    areas = f"{one.deletion.area:.3f}", f"{one.insertion.area:.3f}"
-    return *areas, f"{one.kept.drop:.0%}", increase, f"{one.road.gap:.3f}"
+def _numbers(result: Judged) -> tuple[str, ...]:
+    """The cells of a table row."""
+    increase = "yes" if result.kept.increased else "no"
+    areas = f"{result.deletion.area:.3f}", f"{result.insertion.area:.3f}"
+    return *areas, percent(result.kept.drop, short=True, counted=True), increase, f"{result.road.gap:.3f}"
 
 
 def _show(share: float) -> None:
-    print(f"\rasking the network {share:4.0%}", end="\n" if share >= 1 else "", file=sys.stderr, flush=True)
+    print(f"\revaluating {share:4.0%}", end="\n" if share >= 1 else "", file=sys.stderr, flush=True)

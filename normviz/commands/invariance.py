@@ -1,4 +1,4 @@
-"""`invariance`: what changes without the output noticing."""
+"""`normviz invariance`: changes that leave the output of a normalization unchanged."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     """Add the command to the parser."""
     command = commands.add_parser(
         "invariance",
-        help="what can be changed without the output noticing, measured",
-        description="Measure for every normalization which changes of weights and data leave its output as it is.",
+        help="measure which changes of weights and data leave the output unchanged",
+        description="Measure for every normalization which changes of weights and data leave its output unchanged.",
     )
     command.add_argument("--layout", default="nchw", help="nc, ntd or nchw (default: nchw)")
     command.add_argument("--seed", type=seed, default=0, help="seed of weights and data (default: 0)")
@@ -20,7 +20,7 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Execute the command."""
     from normviz.experiments.invariance.measurement import columns, matrix, rows
 
     if args.layout not in ("nc", "ntd", "nchw"):
@@ -30,7 +30,7 @@ def run(args: argparse.Namespace) -> None:
     width = max(map(len, labels)) + 2
     for number, column in enumerate(columns(args.layout)):
         print(f"  ({number + 1}) {column.title}: {column.symbol}")
-    print("=: unchanged; else the change, as a share of the output's length; –: refused\n")
+    print("=: unchanged; a number: change relative to the norm of the output; –: not applicable\n")
     print(f"{'':{width}}" + "".join(f"{f'({number + 1})':>8}" for number in range(len(columns(args.layout)))))
     for label, row in zip(labels, cells, strict=True):
         marks = ["–" if cell.refused else "=" if cell.unchanged else f"{cell.change:.2g}" for cell in row]

@@ -1,4 +1,4 @@
-"""`norm`: an array is normalized."""
+"""`normviz normalize`: normalize an array and print its statistics."""
 
 from __future__ import annotations
 
@@ -6,14 +6,23 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from normviz.commands.common import Commands, add_knobs, check_ending, in_words, registry, save_array, seed, settings_of
+from normviz.commands.common import (
+    Commands,
+    add_knobs,
+    check_suffix,
+    format_settings,
+    registry,
+    save_array,
+    seed,
+    settings_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from normviz.registry import Method
+    from normviz.registry import Normalization
 
-SHOWN = 8  # groups whose statistics are printed
+SHOWN = 8  # number of groups to print
 
 
 def add(commands: Commands[argparse.ArgumentParser]) -> None:
@@ -21,16 +30,16 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
     command = commands.add_parser(
         "normalize",
         aliases=["norm"],
-        help="normalize an array, and print its statistics before and after",
-        description="Normalize an array from a file or a generated one: (N, C), (N, T, D), (N, C, H, W) or "
-        "(N, C, D, H, W); or weights (out, in, ...), for a method that acts on weights.",
+        help="normalize an array and print its statistics before and after",
+        description="Normalize an array from a file, or a generated one, of shape (N, C), (N, T, D), (N, C, H, W) or "
+        "(N, C, D, H, W); for a method that acts on weights, (out, in, ...).",
         epilog="example: normviz normalize --method group_norm --shape 8,32,16,16 --set num_groups=4 --out y.npy",
     )
-    command.add_argument("--method", required=True, help="a normalization, as group_norm")
+    command.add_argument("--method", required=True, help="a normalization, for example group_norm")
     source = command.add_mutually_exclusive_group()
     source.add_argument("--input", metavar="X.NPY", type=Path, help="the array to normalize")
     source.add_argument(
-        "--shape", type=_shape, default=(8, 32, 16, 16), help="sizes of a generated array (default: 8,32,16,16)"
+        "--shape", type=_shape, default=(8, 32, 16, 16), help="shape of the generated array (default: 8,32,16,16)"
     )
     command.add_argument("--seed", type=seed, default=0, help="seed of the generated array (default: 0)")
     command.add_argument(
@@ -38,15 +47,15 @@ def add(commands: Commands[argparse.ArgumentParser]) -> None:
         metavar="SHARE",
         type=_share,
         default=0.0,
-        help="of sequences (N, T, D), the share of padded frames",
+        help="share of padded positions in generated sequences (N, T, D) (default: 0)",
     )
     command.add_argument("--distribution", default="normal", help="distribution of the generated array: normal, ...")
     command.add_argument(
         "--running", metavar=("MEAN.NPY", "VAR.NPY"), nargs=2, type=Path,
-        help="running mean and variance, one value a channel, for inference (training=false)",
+        help="running mean and variance, one value per channel, for inference (training=false)",
     )  # fmt: skip
     add_knobs(command)
-    command.add_argument("--out", metavar="Y.NPY", type=Path, required=True, help="where the result goes")
+    command.add_argument("--out", metavar="Y.NPY", type=Path, required=True, help="file for the result")
     command.set_defaults(run=run)
 
 
@@ -55,7 +64,7 @@ def _shape(text: str) -> tuple[int, ...]:
         return tuple(int(size) for size in text.split(","))
     except ValueError:
         raise argparse.ArgumentTypeError(
-            f"a shape is whole numbers with commas, as 8,32,16,16; received {text!r}"
+            f"a shape is whole numbers separated by commas, for example 8,32,16,16; received {text!r}"
         ) from None
 
 
@@ -70,7 +79,7 @@ def _share(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Run the command."""
+    """Execute the command."""
     from normviz.activations import generate, layout_of, padding_mask
     from normviz.arrays import read_array
     from normviz.normalization import apply
@@ -78,13 +87,12 @@ def run(args: argparse.Namespace) -> None:
     from normviz.normalization.analysis.statistics import check_finite
     from normviz.normalization.patterns import sizes
 
-    check_ending(args.out, ".npy")
-    method: Method = registry().get(args.method, "normalization")
+    check_suffix(args.out, ".npy")
+    method: Normalization = registry().get(args.method, "normalization")
     settings = settings_of(method, args.set)
     if method.acts_on not in ("activations", "weights"):
         raise ValueError(
-            f"{method.name} acts on {method.acts_on}, not on one array: see it run with "
-            f"normviz weights-and-blocks {method.name}"
+            f"{method.name} acts on {method.acts_on}, not on an array; run normviz weights-and-blocks {method.name}"
         )
     if args.input:
         x, source = read_array(args.input), str(args.input)
@@ -93,8 +101,8 @@ def run(args: argparse.Namespace) -> None:
     check_finite(x)
     layout = layout_of(x.shape)
     if method.acts_on == "weights":
-        made = method.function(x, **settings)
-        y: Tensor = made[0] if isinstance(made, tuple) else made  # spectral norm returns its vector, too
+        result = method.function(x, **settings)
+        y: Tensor = result[0] if isinstance(result, tuple) else result  # spectral norm also returns its vector
     else:
         running = None
         if args.running:
@@ -107,7 +115,7 @@ def run(args: argparse.Namespace) -> None:
         y = apply(method, x, layout, running=running, sides=sides, **settings)
     save_array(args.out, y)
     print(f"input    {tuple(x.shape)}, {source}")
-    print(f"method   {method.title}{in_words(settings)}")
+    print(f"method   {method.title}{format_settings(settings)}")
     if method.acts_on == "weights":
         _print_weights(x, y)
     else:
@@ -116,14 +124,14 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _print_weights(before: Tensor, after: Tensor) -> None:
-    """Norms and the largest singular value of a weight matrix, its rows the output units."""
+    """Print norms and the largest singular value of a weight matrix (out, in ...) before and after."""
     import torch
 
     print(f"\n{'':>24}{'before':>14}{'after':>14}")
     rows = [weight.double().flatten(1) for weight in (before, after)]
     for name, measure in (
         ("largest singular value", lambda w: torch.linalg.matrix_norm(w, ord=2)),
-        ("mean norm of a row", lambda w: w.norm(dim=1).mean()),
+        ("mean row norm", lambda w: w.norm(dim=1).mean()),
         ("mean of all", torch.mean),
         ("std of all", lambda w: w.std(correction=0)),
     ):
@@ -131,14 +139,14 @@ def _print_weights(before: Tensor, after: Tensor) -> None:
     print()
 
 
-def _print_statistics(x: Tensor, y: Tensor, pattern: str | None, layout: str, given: dict[str, int]) -> None:
-    """The mean and standard deviation of everything and of the first groups, before and after."""
+def _print_statistics(x: Tensor, y: Tensor, pattern: str | None, layout: str, group_sizes: dict[str, int]) -> None:
+    """Print mean and standard deviation of all values and of the first groups, before and after."""
     from normviz.normalization.analysis.statistics import group_statistics
     from normviz.normalization.patterns import describe_axes
 
     rows = [("all", *(float(v) for t in (x, y) for v in (t.double().mean(), t.double().std(correction=0))))]
     if pattern:
-        before, after = (group_statistics(t, pattern, layout, None, **given) for t in (x, y))
+        before, after = (group_statistics(t, pattern, layout, None, **group_sizes) for t in (x, y))
         print(f"axes     {describe_axes(pattern)}: {len(before.mean):,} groups")
         columns = [before.mean, before.std, after.mean, after.std]
         rows += [(str(i), *(float(column[i]) for column in columns)) for i in range(min(SHOWN, len(before.mean)))]

@@ -14,7 +14,7 @@ from normviz.attribution.engine.probe import Probe
 from normviz.evaluation.baselines import center_map
 from normviz.evaluation.bootstrap import Estimate, mean_and_interval
 from normviz.models.catalog import Classifier
-from normviz.registry import Method
+from normviz.registry import Attribution
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Agreement:
 def agreement(
     networks: Sequence[Classifier],
     photos: Iterable[torch.Tensor],
-    method: Method,
+    method: Attribution,
     layer: str | None = None,
     kind: Correlation = "pearson",
     progress: Callable[[int], object] | None = None,

@@ -22,7 +22,7 @@ class Estimate(NamedTuple):
 
 
 def mean_and_interval(values: ArrayLike | Tensor, seed: int = 0, resamples: int = RESAMPLES) -> Estimate:
-    """The mean of some numbers, one a photo or scene, with the 95 % percentile bootstrap interval.
+    """The mean of some numbers, one a photo or scene, with the 95% percentile bootstrap interval.
 
     Args:
         values: (P,) finite numbers.

@@ -1,1 +1,1 @@
-"""Figures: pure functions, numbers in, `plotly.graph_objects.Figure` out; theme neutral and small on the wire."""
+"""Plotly figures: pure functions that take arrays and return a small `Figure` for light and dark pages."""

@@ -1,7 +1,7 @@
-"""The readout under the pictures: a normalization's formula with the numbers of the cell under the pointer.
+"""The readout below the panels: the formula of a normalization with the numbers of the cell under the pointer.
 
-A template is MathML in which `<mn data-term="x">` (or mu, var, eps, gamma, beta, y) is a place for a number; the board
-fills it. A term that is pointed at lights up in the symbols, in the numbers and in the panels.
+A template is MathML. The board puts the numbers into its elements `<mn data-term="x">` (or mu, var, eps, gamma, beta,
+y). A term under the pointer is highlighted in the symbols, in the numbers and in the panels.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from normviz.registry import Center, Scale
 
 _X, _GAP = "<mi>x</mi>", '<mspace width=".2em"/>'
 _SIZE = f"<mrow><mo>|</mo>{_X}<mo>|</mo></mrow>"
-# What is subtracted and what divides, in letters. Under a root: σ² or the mean square, beside ε.
+# Symbols of the center and of the scale; std and rms are under a square root, together with ε.
 CENTERS: dict[Center, str] = {
     "mean": "<mi>μ</mi>",
     "min": f"<mi>min</mi>{_GAP}{_X}",
@@ -39,15 +39,17 @@ ROOTS = ("std", "rms")
 
 @dataclass(frozen=True)
 class GroupStatistics:
-    """One row per statistic: mean and standard deviation before and after, and what the formula subtracts and divides.
+    """Statistics of the groups: means and standard deviations before and after, and the terms of the formula.
 
     Attributes:
-        ids: (G,) the numbers of the statistics, as in the figures.
+        ids: (G,) indices of the groups, as in the figures.
         labels: G short names, as "n 3, group 2".
-        mean_before, std_before, mean_after, std_after: (G,) numbers.
-        center: (G,) what is subtracted; by default mean_before (inference subtracts the running mean).
-        spread: (G,) what stands under the root beside ε (by default std_before²; RMS: the mean square), or the divisor.
-        total: how many statistics there are, where not all are given. Groups that are not among all belong to none.
+        mean_before, std_before, mean_after, std_after: (G,) statistics before and after.
+        center: (G,) values that are subtracted; by default mean_before. Batch norm in inference subtracts the
+            running mean.
+        spread: (G,) the term added to ε under the square root (by default std_before²; RMS: the mean square), or the
+            divisor.
+        total: number of groups, if only some of them are given.
     """
 
     ids: NDArray[Any]
@@ -65,22 +67,22 @@ class GroupStatistics:
         columns = (self.labels, self.mean_before, self.std_before, self.mean_after, self.std_after)
         lengths = [len(column) for column in (*columns, self.center, self.spread) if column is not None]
         if any(length != size for length in lengths):
-            raise ValueError(f"every column of the statistics needs {size} rows, as many as ids; received {lengths}")
+            raise ValueError(f"all columns of the statistics must have {size} rows, like ids; received {lengths}")
 
 
 @dataclass(frozen=True)
 class Readout:
-    """What the board writes under its panels.
+    """Content of the readout below the panels.
 
     Attributes:
         kind: "normalization" (a formula and a table of statistics) or "map" (position, value, share).
-        symbols, numbers: the formula in MathML, once with letters and once with places for numbers.
+        symbols, numbers: the formula in MathML, with symbols and with placeholders for numbers.
         eps: ε.
-        gamma, beta: one number each, or an array that broadcasts to the slice's (rows, columns).
-        statistics: the groups' numbers.
-        unit: what a map's values are counted in.
+        gamma, beta: a number, or an array that broadcasts to (rows, columns) of the slice.
+        statistics: statistics of the groups.
+        unit: unit of the values of a map.
         title: a line above the numbers.
-        cell: row and column of the slice's cell that is pinned when the page opens; a new value moves the pin.
+        cell: (row, column) of the cell that is pinned when the page opens; a new value moves the pin.
     """
 
     kind: Literal["normalization", "map"]
@@ -96,10 +98,10 @@ class Readout:
 
 
 def _template(center: Center, scale: Scale, scaled: bool, shifted: bool, power: float, numbers: bool) -> str:
-    """MathML of y = γ (x − center)/scale + β with or without its parts, in letters or with places for numbers."""
+    """Returns y = γ (x − center)/scale + β as MathML, with symbols or with placeholders for numbers."""
 
-    def term(name: str, letters: str) -> str:
-        return f'<mn data-term="{name}"></mn>' if numbers else f'<mrow data-term="{name}">{letters}</mrow>'
+    def term(name: str, symbol: str) -> str:
+        return f'<mn data-term="{name}"></mn>' if numbers else f'<mrow data-term="{name}">{symbol}</mrow>'
 
     x, y = term("x", _X), term("y", "<mi>y</mi>")
     right = f"<mrow>{x}<mo>−</mo>{term('mu', CENTERS[center])}</mrow>" if center else x
@@ -134,69 +136,69 @@ def normalization(
     power: float = 2.0,
     scaled: bool = True,
 ) -> Readout:
-    """The readout of a normalization: y = γ (x − center)/scale + β, or y = f(x) without center and scale.
+    """Returns the readout of a normalization: y = γ (x − center)/scale + β, or y = f(x) without center and scale.
 
     Args:
-        statistics: the numbers of the groups that the panels show; None where there are none.
-        eps: ε, inside the root of "std" and "rms"; not shown elsewhere.
-        gamma: γ, one number, or an array that broadcasts to the slice's (rows, columns); where it is not 1 it is shown.
-        beta: β, the same; where it is not 0 it is shown.
+        statistics: statistics of the groups in the panels; None if there are none.
+        eps: ε, under the square root of "std" and "rms"; not shown for other scales.
+        gamma: γ, a number or an array that broadcasts to (rows, columns) of the slice; always shown if it is not 1.
+        beta: β, likewise; always shown if it is not 0.
         title: a line above the formula, as "16 statistics over N, H, W".
-        center: what is subtracted: "mean", "min", "median" of the group, or "" for nothing.
-        scale: what divides: "std" √(σ² + ε), "rms" √(mean x² + ε), "norm" ‖x‖₂, "power" (mean |x|^p)^(1/p),
-            "largest" max |x|, "range" max x − min x, "iqr" Q₃ − Q₁, or "" for nothing.
-        shifted: whether the method adds a β.
-        cell: row and column of the slice's cell that is pinned when the page opens.
-        power: p, where `scale` is "power".
-        scaled: whether the method multiplies by a γ.
+        center: the subtracted statistic of the group: "mean", "min", "median", or "" for none.
+        scale: the divisor: "std" √(σ² + ε), "rms" √(mean x² + ε), "norm" ‖x‖₂, "power" (mean |x|^p)^(1/p),
+            "largest" max |x|, "range" max x − min x, "iqr" Q₃ − Q₁, or "" for none.
+        shifted: whether the method adds β.
+        cell: (row, column) of the cell that is pinned when the page opens.
+        power: p, if `scale` is "power".
+        scaled: whether the method multiplies by γ.
 
     Raises:
-        ValueError: an unknown center or scale, or statistics without the column that holds it.
+        ValueError: if the center or the scale is unknown, or the statistics lack its column.
     """
     for word, known, value in (("center", [*CENTERS], center), ("scale", [*SCALES], scale)):
         if value and value not in known:
             raise ValueError(f"{word} must be one of {', '.join(known)}, or empty; received {value!r}")
     for column, value, usual in (("center", center, "mean"), ("spread", scale, "std")):
         if value not in ("", usual) and (statistics is None or getattr(statistics, column) is None):
-            raise ValueError(f"{value!r} needs the statistics' column {column}; received none")
+            raise ValueError(f"{value!r} needs the column {column!r} of the statistics; received none")
     parts = scaled or bool(np.any(np.asarray(gamma) != 1)), shifted or bool(np.any(np.asarray(beta) != 0))
     symbols, numbers = (_template(center, scale, *parts, power, numbers) for numbers in (False, True))
     return Readout("normalization", symbols, numbers, eps, gamma, beta, statistics, "", title, cell)
 
 
 def attribution(unit: str = "", title: str = "") -> Readout:
-    """The readout of a map: row and column, value with its unit, and share of all positive evidence."""
+    """Returns the readout of a map: row and column, value with its unit, and share of the positive evidence."""
     return Readout("map", unit=unit, title=title)
 
 
-def _numbers(values: NDArray[Any]) -> dict[str, Any]:
-    """A column for the browser: 32-bit floats, or, if it is long, 16-bit levels."""
+def _encode_numbers(values: NDArray[Any]) -> dict[str, Any]:
+    """Encodes numbers for the browser: as 32-bit floats, or as 16-bit levels if there are more than 256."""
     values = np.asarray(values, dtype=np.float64)
     if values.size <= 256:
-        return link.typed(values.astype(np.float32))
+        return link.encode(values.astype(np.float32))
     levels = link.quantize(values, bits=16)
-    return link.typed(levels.levels) | {"start": levels.start, "step": levels.step}
+    return link.encode(levels.levels) | {"start": levels.start, "step": levels.step}
 
 
 def payload(readout: Readout) -> dict[str, Any]:
-    """The readout as plain JSON values."""
+    """Returns the readout as JSON values."""
     packed: dict[str, Any] = {
         "kind": readout.kind, "symbols": readout.symbols, "numbers": readout.numbers, "eps": readout.eps,
         "unit": readout.unit, "title": readout.title, "cell": list(readout.cell) if readout.cell else None,
     }  # fmt: skip
     for name in ("gamma", "beta"):
         value = np.atleast_2d(np.asarray(getattr(readout, name)))  # (rows or 1, columns or 1)
-        packed[name] = float(value[0, 0]) if value.size == 1 else _numbers(value)
+        packed[name] = float(value[0, 0]) if value.size == 1 else _encode_numbers(value)
     table = readout.statistics
     if table is not None:
         packed["statistics"] = {
-            "ids": link.typed(link.whole(np.asarray(table.ids))),
+            "ids": link.encode(link.smallest_unsigned(np.asarray(table.ids))),
             "labels": list(table.labels)[:64],
             "total": len(table.ids) if table.total is None else table.total,
-            "mean_before": _numbers(table.mean_before), "std_before": _numbers(table.std_before),
-            "mean_after": _numbers(table.mean_after), "std_after": _numbers(table.std_after),
+            "mean_before": _encode_numbers(table.mean_before), "std_before": _encode_numbers(table.std_before),
+            "mean_after": _encode_numbers(table.mean_after), "std_after": _encode_numbers(table.std_after),
         }  # fmt: skip
         for name in ("center", "spread"):
             if (values := getattr(table, name)) is not None:
-                packed["statistics"][name] = _numbers(values)
+                packed["statistics"][name] = _encode_numbers(values)
     return packed

@@ -1,4 +1,4 @@
-"""A photo, an attribution map, the map over the photo, and the classes as bars that can be clicked."""
+"""Figures of a photo, an attribution map, the map over the photo, and class probabilities."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
 from normviz import colors
 from normviz.figures import link, style
 from normviz.figures.normalization.tensors import grid_axes, heatmap
+from normviz.formatting import fixed
 
-BELOW = 88  # pixels under photo, map and overlay alike, so that the three are equally large
+BELOW = 88  # margin below photo, map and overlay in pixels: equal, so that all three have the same size
 
 
 def data_uri(image: NDArray[np.uint8], quality: int = 85) -> str:
-    """An image as a data URI: PNG up to 64 pixels a side, where loss would show, else JPEG.
+    """Encodes an image as a data URI: PNG up to 64 pixels a side, where JPEG artifacts would be visible, else JPEG.
 
     Args:
         image: (H, W, 3) levels from 0 to 255.
-        quality: of the JPEG, up to 95.
+        quality: quality of the JPEG, up to 95.
 
     Raises:
-        ValueError: another shape or type.
+        ValueError: if the shape or the type differs.
     """
     if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or 0 in image.shape:
         raise ValueError(f"the image must be (H, W, 3) of uint8; received {image.shape} of {image.dtype}")
@@ -50,18 +50,18 @@ def _image(image: NDArray[np.uint8], cells: tuple[int, int] | None, role: str, s
         "space": space,
         "role": role,
         "axes": ["row", "column"],
-        "faces": [link.face(rows, columns)],
+        "faces": [link.cell_grid(rows, columns)],
     }
     return style.figure([trace], spec, **grid_axes(rows, columns, dx / dy, BELOW))
 
 
 def photo(image: NDArray[np.uint8], cells: tuple[int, int] | None = None, space: str = "image") -> go.Figure:
-    """A photo whose axes count the cells of a map, so that both zoom and point together.
+    """Draws a photo whose axes count the cells of a map, so that zoom and pointer of both are linked.
 
     Args:
         image: (H, W, 3) levels from 0 to 255.
-        cells: the map's (rows, columns); by default the photo's own pixels.
-        space: figures of one space show the same cells.
+        cells: (rows, columns) of the map; by default the pixels of the photo.
+        space: figures with the same space show the same cells.
     """
     return _image(image, cells, "photo", space)
 
@@ -76,23 +76,24 @@ def heat(
     space: str = "image",
     total: float | None = None,
 ) -> go.Figure:
-    """A raw map with its own cells, and a color bar in its own unit; nothing is resized or rescaled.
+    """Draws a raw map with a color bar in its own unit; nothing is resized or rescaled.
 
     Args:
         values: (h, w) finite numbers.
-        signed: whether evidence against exists: then blue-white-orange, centered on 0, whatever `color_map` says.
-        unit: what the values are counted in, as "logits".
-        color_map: of a map that is not signed.
-        aspect: width over height of the whole map, as the photo's; by default square cells.
+        signed: whether negative values are evidence against the class: the colors are then blue-white-orange, centered
+            on 0, and `color_map` is ignored.
+        unit: unit of the values, as "logits".
+        color_map: color map of an unsigned map.
+        aspect: width over height of the map, as of the photo; by default cells are square.
         bar: whether to draw the color bar.
-        space: figures of one space show the same cells.
-        total: where the cells are entries of a sum, what it comes to: a cell is said as a part of that.
+        space: figures with the same space show the same cells.
+        total: the total if the cells add up to one: the readout then gives each cell as a part of it.
 
     Raises:
-        ValueError: not a matrix, or a value that is not finite.
+        ValueError: if the map is not a matrix, or a value is not finite.
     """
     if values.ndim != 2:
-        raise ValueError(f"a map needs rows and columns; received shape {values.shape}")
+        raise ValueError(f"a map must have shape (h, w); received shape {values.shape}")
     low, high = style.limits(values, signed=signed)
     rows, columns = values.shape
     trace, levels = heatmap(values, low, high, "blue-white-orange" if signed else color_map, unit, bar)
@@ -104,7 +105,7 @@ def heat(
         "unit": unit,
         "values": {"start": levels.start, "step": levels.step},
         "evidence": float(np.clip(values, 0, None).sum(dtype=np.float64)),
-        "faces": [link.face(rows, columns)],
+        "faces": [link.cell_grid(rows, columns)],
     }
     if total is not None:
         spec["sum"] = float(total)
@@ -119,22 +120,21 @@ def blend(
     color_map: style.ColorMap = "inferno",
     signed: bool = False,
 ) -> NDArray[np.uint8]:
-    """The map, resized bilinearly to the photo and colored between its limits, laid over the photo.
+    """Lays a map over a photo: resized bilinearly to the photo, and colored between its limits.
 
     Args:
         image: (H, W, 3) levels from 0 to 255.
         values: (h, w) finite numbers.
-        opacity: the map's share, from 0 to 1.
-        color_map: of a map that is not signed.
+        opacity: opacity of the map, from 0 to 1.
+        color_map: color map of an unsigned map.
         signed: whether the colors are centered on 0.
 
     Returns:
         (H, W, 3) levels from 0 to 255.
     """
-    low, high = style.limits(values, signed=signed)
-    name = "blue-white-orange" if signed else color_map
-    pixels = torch.tensor(image).permute(2, 0, 1)  # (3, H, W)
-    return colors.overlay(pixels, torch.tensor(values, dtype=torch.float32), name, opacity, low, high)  # (H, W, 3)
+    name = colors.SIGNED if signed else color_map
+    drawn = colors.overlay(image, values, opacity, name, style.limits(values, signed=signed))
+    return np.array(drawn)  # (H, W, 3)
 
 
 def overlay(
@@ -145,28 +145,28 @@ def overlay(
     signed: bool = False,
     space: str = "image",
 ) -> go.Figure:
-    """The map over the photo; the map is resized bilinearly for this figure only. Arguments as in `blend`."""
+    """Draws the map over the photo, as returned by `blend`, which documents the arguments."""
     rows, columns = values.shape
     return _image(blend(image, values, opacity, color_map, signed), (rows, columns), "overlay", space)
 
 
-def class_bars(names: Sequence[str], probabilities: Sequence[float], chosen: str | None = None) -> go.Figure:
-    """Classes as horizontal bars, most probable first; a click on a row reports its name.
+def class_bars(names: Sequence[str], probabilities: Sequence[float], selected: str | None = None) -> go.Figure:
+    """Draws class probabilities as horizontal bars; a click on a row reports its class.
 
     Args:
         names: the classes, in the order to show.
         probabilities: their probabilities from 0 to 1.
-        chosen: the class whose map is shown, in the warm color.
+        selected: the class of the map, in orange.
     """
     rows = list(range(len(names)))
     trace = go.Bar(
         orientation="h",
         x=[round(float(p), 5) for p in probabilities],
         y=rows,
-        text=[f"{float(p):.3f}" if p >= 0.0005 else "< 0.001" for p in probabilities],
+        text=[fixed(float(p)) if p >= 0.0005 else "<0.001" for p in probabilities],
         textposition="outside",
         cliponaxis=False,
-        marker={"color": [style.AFTER if name == chosen else style.BEFORE for name in names]},
+        marker={"color": [style.AFTER if name == selected else style.BEFORE for name in names]},
         hoverinfo="skip",
     )
     return style.figure(

@@ -1,4 +1,4 @@
-"""Colors, number formats and the bare layout that every figure starts from."""
+"""Colors, ticks, color limits and the base layout of all figures."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ COLOR_MAPS: tuple[ColorMap, ...] = get_args(ColorMap)
 
 
 def _mix(color: str, other: str, share: float) -> str:
-    """The color that lies `share` of the way from one hexadecimal color to another."""
+    """Mixes two hexadecimal colors; `share` is that of the second one."""
     a, b = colors.hex_to_rgb(color), colors.hex_to_rgb(other)
     return "#" + "".join(f"{round(p + (q - p) * share):02X}" for p, q in zip(a, b, strict=True))
 
 
-# Seven hues, then the same seven lighter, then darker: 21 colors, neighbors always of another hue.
+# Seven hues, then the same hues lighter, then darker: 21 colors, and neighbors always differ in hue.
 GROUP_COLORS = (
     *OKABE_ITO,
     *(_mix(c, "#FFFFFF", 0.5) for c in OKABE_ITO),
@@ -37,26 +37,17 @@ GROUP_COLORS = (
 
 @functools.cache
 def color_scale(name: ColorMap) -> tuple[tuple[float, str], ...]:
-    """The stops of a perceptual color map, from 0 to 1.
+    """Returns the stops of a color map, from 0 to 1.
 
     Raises:
-        ValueError: a color map that is not offered.
+        ValueError: if there is no color map of this name.
     """
     stops = palette(name)[::15].tolist()  # 18 colors from the first to the last
     return tuple((i / (len(stops) - 1), "#{:02X}{:02X}{:02X}".format(*stop)) for i, stop in enumerate(stops))
 
 
-def number(value: float, digits: int = 3) -> str:
-    """A number with a sensible number of significant digits and a true minus sign, for a label."""
-    if value != 0 and not 1e-3 <= abs(value) < 1e5:
-        mantissa, exponent = f"{value:.{max(digits - 2, 0)}e}".split("e")
-        mantissa = mantissa.rstrip("0").rstrip(".") if "." in mantissa else mantissa
-        return f"{mantissa}·10<sup>{int(exponent)}</sup>".replace("-", "−")
-    return f"{float(f'{value:.{digits}g}'):,.10g}".replace("-", "−")
-
-
 def ticks(low: float, high: float, most: int = 5) -> list[float]:
-    """Round numbers (1, 2 or 5 times a power of ten apart) from low to high, at most `most` of them."""
+    """Returns at most `most` round numbers from low to high, in steps of 1, 2 or 5 times a power of ten."""
     if not high > low:
         return [low]
     raw = (high - low) / max(most - 1, 1)
@@ -70,10 +61,10 @@ def ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 
 def limits(*arrays: NDArray[Any], signed: bool = True) -> tuple[float, float]:
-    """One range of a color scale for all arrays: symmetric about 0 where signed, else from 0 or the least value.
+    """Returns the limits of a common color scale: symmetric about 0 if signed, else from min(0, least value).
 
     Raises:
-        ValueError: a value that is not finite.
+        ValueError: if a value is not finite.
     """
     for array in arrays:
         finite(array)
@@ -86,10 +77,10 @@ def limits(*arrays: NDArray[Any], signed: bool = True) -> tuple[float, float]:
 
 
 def finite(values: NDArray[Any]) -> NDArray[Any]:
-    """The values, checked.
+    """Returns the values as an array.
 
     Raises:
-        ValueError: an empty array, or NaN or infinity among them.
+        ValueError: if the array is empty, or a value is NaN or infinite.
     """
     values = np.asarray(values)
     if values.size == 0:
@@ -101,7 +92,7 @@ def finite(values: NDArray[Any]) -> NDArray[Any]:
 
 
 def figure(traces: list[Any], link: dict[str, Any] | None = None, **layout: Any) -> go.Figure:
-    """A figure on a transparent ground, without a heavy template; `link` says what its cells mean to other panels."""
+    """Returns a figure with a transparent background and no template; `link` is its metadata for the board."""
     base: dict[str, Any] = {
         "template": go.layout.Template(),
         "paper_bgcolor": "rgba(0,0,0,0)",

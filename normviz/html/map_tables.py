@@ -1,9 +1,8 @@
-"""Tables beside maps, as HTML: how alike maps are, the channels behind a cell, and what was measured."""
+"""Tables for maps: their similarity, the channels that contribute to a cell, and measured facts."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,41 +11,25 @@ from normviz import colors
 from normviz.attribution.diagnosis.terms import Term, Terms
 from normviz.experiments.results import Fact
 from normviz.figures import maps, style
-from normviz.html import confidence_change
-
-STYLE = """<style>
-.nv-table { border-collapse: collapse; line-height: 1.4; font-size: 1rem; font-variant-numeric: tabular-nums; }
-.nv-table th, .nv-table td { padding: .35rem .55rem; text-align: right; border-bottom: 1px solid var(--nv-line); }
-.nv-table th { font-weight: 400; color: var(--nv-quiet); }
-.nv-table th:first-child, .nv-table td:first-child { text-align: left; }
-.nv-table img { display: block; width: 4.5rem; aspect-ratio: var(--aspect, 1); image-rendering: pixelated;
-  border-radius: 3px; }
-.nv-table tfoot td { font-weight: 650; border-bottom: 0; }
-.nv-alike td { text-align: center; border: 2px solid transparent; background-clip: padding-box; padding: .35rem; }
-.nv-alike th { line-height: 1.2; padding: .35rem; }
-.nv-scroll { overflow-x: auto; }
-</style>"""
+from normviz.formatting import fixed, percent
+from normviz.html.table import Cell, Content, Html, table
 
 
-def alike(names: Sequence[str], table: NDArray[np.float64]) -> str:
-    """Correlations (n, n) in colors from -1 (blue) to 1 (orange); a dash where there is none."""
-    rows = []
-    for i, (name, line) in enumerate(zip(names, table.tolist(), strict=True)):
-        grounds = ["" if i == j else _color(value) for j, value in enumerate(line)]
-        cells = "".join(f'<td style="{ground}">{_two(value)}</td>' for ground, value in zip(grounds, line, strict=True))
-        rows.append(f"<tr><th>{escape(name)}</th>{cells}</tr>")
-    heads = "".join(f"<th>{escape(name)}</th>" for name in names)
-    head = f"<thead><tr><th></th>{heads}</tr></thead>"
-    body = f"<tbody>{''.join(rows)}</tbody>"
-    return f'{STYLE}<div class="nv-scroll"><table class="nv-table nv-alike">{head}{body}</table></div>'
+def similarity(names: Sequence[str], correlations: NDArray[np.float64]) -> Html:
+    """Returns a table of the correlations (n, n) between maps, colored from −1 (blue) to 1 (orange); NaN is a dash."""
+    rows: list[list[Content | Cell]] = [
+        [name, *(Cell(_correlation(value), style="" if i == j else _color(value)) for j, value in enumerate(line))]
+        for i, (name, line) in enumerate(zip(names, correlations.tolist(), strict=True))
+    ]
+    return table(["", *names], rows, "nv-similarity")
 
 
-def _two(value: float) -> str:
-    return "–" if np.isnan(value) else f"{round(value, 2) + 0.0:.2f}".replace("-", "−")
+def _correlation(value: float) -> str:
+    return "–" if np.isnan(value) else fixed(value, 2)
 
 
 def _color(value: float) -> str:
-    """The ground and the ink of a correlation."""
+    """Returns the background and text color of a correlation as CSS."""
     if np.isnan(value):
         return ""
     red, green, blue = colors.palette(colors.SIGNED)[round(127.5 + 127.5 * value)].tolist()
@@ -54,74 +37,62 @@ def _color(value: float) -> str:
     return f"background-color:rgb({red},{green},{blue});color:{style.INK if light else '#FFFFFF'}"
 
 
-def sureness(name: str, networks: Sequence[tuple[str, float, float | None]]) -> str:
-    """How sure networks are of one class, and how often they are right.
+def confidence(name: str, networks: Sequence[tuple[str, float, float | None]]) -> Html:
+    """Returns a table of the networks' probabilities for one class and of their accuracies.
 
     Args:
-        name: of the class.
-        networks: the name of each, the probability it gives the class, and its accuracy where that was measured.
+        name: name of the class.
+        networks: for each network its name, its probability of the class, and its accuracy, or None if it was not
+            measured.
     """
-    heads = "".join(f"<th>{escape(title)}</th>" for title, _, _ in networks)
-    sure = "".join(f"<td>{confidence_change.short_percent(share)}</td>" for _, share, _ in networks)
-    right = "".join(
-        f"<td>{'–' if share is None else confidence_change.short_percent(share)}</td>" for _, _, share in networks
-    )
-    return (
-        f'{STYLE}<div class="nv-scroll"><table class="nv-table"><thead><tr><th></th>{heads}</tr></thead><tbody>'
-        f"<tr><th>probability of {escape(name)}</th>{sure}</tr>"
-        f"<tr><th>right on pictures it never saw</th>{right}</tr></tbody></table></div>"
-    )
+    probabilities = [percent(share, short=True) for _, share, _ in networks]
+    accuracies = [None if share is None else percent(share, short=True, counted=True) for _, _, share in networks]
+    rows: list[list[Content]] = [
+        [f"probability of {name}", *probabilities],
+        ["accuracy on test pictures", *accuracies],
+    ]
+    return table(["", *(title for title, _, _ in networks)], rows)
 
 
-def channels(found: Terms, pictures: NDArray[np.float32], cell: float, aspect: float, relu: bool) -> str:
-    """The channels that add most to a cell, each with its map, and their sum.
+def channels(result: Terms, pictures: NDArray[np.float32], cell: float, aspect: float, relu: bool) -> Html:
+    """Returns a table of the channels that contribute most to a cell, with their feature maps and their sum.
 
     Args:
-        found: the cell taken apart.
-        pictures: (channels, h, w) activations of the named channels.
+        result: the terms of the cell.
+        pictures: (channels, h, w) feature maps of the channels in `result`.
         cell: the value of the map.
         aspect: width over height of the photo.
         relu: whether the method sets a negative sum to 0.
     """
-    body = "".join(_channel(term, picture) for term, picture in zip(found.terms, pictures, strict=True))
-    rest = found.channels - len(found.terms)
-    head = "".join(f"<th>{text}</th>" for text in ("k", "map of A", "A", "g", "weight w", "w · A"))
-    ends = (
-        f'<tr><td colspan="5">the other {rest} channels</td><td>{style.number(found.others)}</td></tr>' if rest else ""
+    rows: list[list[Content | Cell]] = [
+        _channel(term, picture, aspect) for term, picture in zip(result.terms, pictures, strict=True)
+    ]
+    rest = result.channels - len(result.terms)
+    if rest:
+        rows.append([Cell(f"the other {rest} channels", columns=5), result.others])
+    value = (
+        "value of the cell: a negative sum is set to 0" if relu and result.total < 0 else "value of the cell: the sum"
     )
-    last = "the map's cell: the sum"
-    if relu and found.total < 0:
-        last = "the map's cell: negative sums are set to 0"
-    foot = (
-        f'<tr><td colspan="5">sum over all {found.channels} channels</td><td>{style.number(found.total)}</td></tr>'
-        f'<tr><td colspan="5">{last}</td><td>{style.number(cell)}</td></tr>'
-    )
-    return (
-        f'{STYLE}<div class="nv-scroll" style="--aspect:{aspect:.3f}"><table class="nv-table">'
-        f"<thead><tr>{head}</tr></thead><tbody>{body}{ends}</tbody><tfoot>{foot}</tfoot></table></div>"
-    )
+    foot: list[list[Content | Cell]] = [
+        [Cell(f"sum over all {result.channels} channels", columns=5), result.total],
+        [Cell(value, columns=5), cell],
+    ]
+    return table(("k", "map of A", "A", "g", "weight w", "w · A"), rows, foot=foot)
 
 
-def _channel(term: Term, picture: NDArray[np.float32]) -> str:
+def _channel(term: Term, picture: NDArray[np.float32], aspect: float) -> list[Content | Cell]:
     signed = bool(picture.min() < 0)
-    ends = style.limits(picture, signed=signed)
-    drawn = maps.data_uri(colors.colorize(picture, colors.SIGNED if signed else "inferno", *ends))
-    slope = "–" if term.gradient is None else style.number(term.gradient)
-    numbers = (style.number(term.activation), slope, style.number(term.weight), style.number(term.product))
-    cells = "".join(f"<td>{text}</td>" for text in numbers)
-    return f'<tr><td>{term.channel}</td><td><img src="{drawn}" alt="channel {term.channel}"></td>{cells}</tr>'
+    limits = style.limits(picture, signed=signed)
+    source = maps.data_uri(colors.colorize(picture, colors.SIGNED if signed else "inferno", *limits))
+    image = Html(f'<img src="{source}" alt="channel {term.channel}" style="aspect-ratio:{aspect:.3f}">')
+    return [str(term.channel), image, term.activation, term.gradient, term.weight, term.product]
 
 
-def facts(found: Sequence[Fact]) -> str:
-    """What was measured; beside it what theory says, where it says something."""
-    theory = any(fact.expected is not None for fact in found)
-
-    def line(fact: Fact) -> str:
-        expected = "" if fact.expected is None else style.number(fact.expected)
-        more = f"<td>{expected}</td>" if theory else ""
-        return f"<tr><td>{escape(fact.label)}</td><td>{style.number(fact.measured)}</td>{more}</tr>"
-
-    head = "<th>Measured here and now</th><th></th>" + ("<th>expected</th>" if theory else "")
-    body = "".join(map(line, found))
-    table = f'<table class="nv-table"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
-    return f'{STYLE}<div class="nv-scroll">{table}</div>'
+def facts(results: Sequence[Fact]) -> Html:
+    """Returns a table of measured values, with the expected ones if there are any."""
+    expected = any(fact.expected is not None for fact in results)
+    rows = [
+        [fact.label, fact.measured, *(["" if fact.expected is None else fact.expected] if expected else [])]
+        for fact in results
+    ]
+    return table(["quantity", "measured", *(["expected"] if expected else [])], rows)

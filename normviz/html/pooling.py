@@ -1,10 +1,9 @@
-"""Global average pooling as a table: each channel's map, its mean, its weight, what it contributes, and the sum."""
+"""Global average pooling as a table: each channel's feature map, mean, weight and contribution, and the sum."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any
 
 import numpy as np
@@ -12,11 +11,21 @@ from numpy.typing import NDArray
 
 from normviz import colors
 from normviz.figures import maps, style
+from normviz.formatting import number, signed
+from normviz.html.table import Cell, Content, Html, Row, table
 
 
 @dataclass(frozen=True)
 class Channel:
-    """One row: the channel's number, its map (h, w), the map's mean, the weight, and their product."""
+    """One channel.
+
+    Attributes:
+        number: its index, from 0.
+        values: (h, w) the feature map.
+        mean: mean of the feature map.
+        weight: weight of the mean in the class score.
+        contribution: mean · weight.
+    """
 
     number: int
     values: NDArray[Any]
@@ -27,20 +36,20 @@ class Channel:
 
 @dataclass(frozen=True)
 class Line:
-    """A row below the channels: what it is, and its amount."""
+    """A row below the channels: its name, its amount, and whether it is a total (bold)."""
 
     name: str
     amount: float
     strong: bool = False
 
 
-def table(channels: Sequence[Channel], lines: Sequence[Line], unit: str = "") -> str:
-    """The channels and the lines below them as an HTML table, with a bar for each amount.
+def contributions(channels: Sequence[Channel], lines: Sequence[Line], unit: str = "") -> Html:
+    """Returns an HTML table of the channels and the lines below them, with a bar for each contribution.
 
     Args:
-        channels: in the order to show; their maps have one scale of colors.
+        channels: in the order to show; all feature maps share one color scale.
         lines: the sum of the other channels, the bias, the sum of all.
-        unit: what the contributions are counted in.
+        unit: unit of the contributions.
 
     Raises:
         ValueError: no channels, or a value that is not finite.
@@ -54,42 +63,27 @@ def table(channels: Sequence[Channel], lines: Sequence[Line], unit: str = "") ->
     bound = max(abs(channel.contribution) for channel in channels) or 1.0
     rows = [_channel(channel, low, high, bound) for channel in channels]
     rows += [_line(line) for line in lines]
-    head = (
-        f'<tr><th scope="col">feature map</th><th scope="col">mean</th><th scope="col">weight</th>'
-        f'<th scope="col">contribution{f" ({escape(unit)})" if unit else ""}</th><td></td></tr>'
-    )
-    return (
-        f'<div style="overflow-x:auto"><table class="nv-pooling"><thead>{head}</thead>'
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-    )
+    head = ("feature map", "mean", "weight", f"contribution{f' ({unit})' if unit else ''}", "")
+    return table(head, rows, "nv-pooling")
 
 
-def _channel(channel: Channel, low: float, high: float, bound: float) -> str:
-    picture = maps.data_uri(colors.colorize(channel.values, "inferno", low, high))
-    shown = f'<img src="{picture}" alt="map of channel {channel.number}">'
-    return (
-        f'<tr><th scope="row">{shown} {channel.number}</th><td>{style.number(channel.mean)}</td>'
-        f"<td>× {style.number(channel.weight)}</td><td>= {_signed(channel.contribution)}</td>"
-        f"<td>{_bar(channel.contribution, bound)}</td></tr>"
-    )
+def _channel(channel: Channel, low: float, high: float, bound: float) -> Row:
+    source = maps.data_uri(colors.colorize(channel.values, "inferno", low, high))
+    image = Html(f'<img src="{source}" alt="map of channel {channel.number}"> {channel.number}')
+    weight, amount = Html(f"× {number(channel.weight)}"), Html(f"= {signed(channel.contribution)}")
+    return Row([image, channel.mean, weight, amount, _bar(channel.contribution, bound)])
 
 
-def _line(line: Line) -> str:
-    return (
-        f'<tr class="{"nv-total" if line.strong else ""}"><th scope="row" colspan="3">{escape(line.name)}</th>'
-        f"<td>{_signed(line.amount)}</td><td></td></tr>"
-    )
+def _line(line: Line) -> Row:
+    cells: list[Content | Cell] = [Cell(line.name, columns=3), Html(signed(line.amount)), ""]
+    return Row(cells, "nv-total" if line.strong else "")
 
 
-def _signed(amount: float) -> str:
-    return f"+{style.number(amount)}" if amount > 0 else style.number(amount)
-
-
-def _bar(amount: float, bound: float) -> str:
-    """A bar from the middle: to the right, warm, for; to the left, cool, against."""
+def _bar(amount: float, bound: float) -> Html:
+    """Returns a bar from the middle: positive amounts to the right in orange, negative ones to the left in blue."""
     width = 50 * abs(amount) / bound
     left, color = (50.0, style.AFTER) if amount >= 0 else (50 - width, style.OKABE_ITO[4])
-    return (
+    return Html(
         '<div class="nv-amount" aria-hidden="true">'
         f'<span style="left:{left:.2f}%;width:{width:.2f}%;background:{color}"></span></div>'
     )

@@ -135,7 +135,9 @@ def _measured(path: Path, size: int) -> Measured:
     for measured in read_measured(path):
         if measured.size == size:
             return measured
-    raise ValueError(f"{path.name} was not measured at {size} pixels; run scripts/train_photos.py DATA --measure-only")
+    raise ValueError(
+        f"{path.name} was not measured at {size} pixels; run python -m scripts.train_photos DATA --measure-only"
+    )
 
 
 def load_classifier(

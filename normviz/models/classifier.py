@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from normviz.device import device
+from normviz.formatting import percent
 from normviz.images import destandardize, to_batch, to_uint8
 from normviz.models.embedded import MEAN, STD
 
@@ -159,7 +160,7 @@ class Classifier:
             raise ValueError("probabilities must be finite; received NaN or infinity")
         index = int(probabilities.argmax())
         highest = float(probabilities[index])
-        guess, share = self.classes[index], _percent(highest)
+        guess, share = self.classes[index], percent(highest)
         if self.threshold is None:
             return Verdict(True, index, highest, f"best guess {guess}, {share}")
         if highest >= self.threshold:
@@ -175,8 +176,3 @@ class Classifier:
 def _simplified(text: str) -> str:
     """A name in lower case, letters and digits only."""
     return "".join(character for character in text.lower() if character.isalnum())
-
-
-def _percent(share: float) -> str:
-    """A probability in percent, never rounded up to 100%."""
-    return "more than 99%" if share > 0.99 else f"{100 * share:.0f}%"

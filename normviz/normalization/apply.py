@@ -1,4 +1,4 @@
-"""Run any registered normalization of activations on a tensor in its own layout."""
+"""Apply any registered normalization of activations to a tensor in one of its layouts."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from normviz.normalization.patterns import order
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 
 @torch.no_grad()
 def apply(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     layout: str,
     gamma: float = 1.0,
@@ -24,24 +24,26 @@ def apply(
     sides: Mapping[str, Tensor] | None = None,
     **settings: Value,
 ) -> Tensor:
-    """Normalize activations: move the axes as the method expects, call it, move them back, then scale and shift.
+    """Normalize activations in their layout, then scale and shift them.
+
+    The axes are permuted to the order that the method expects, and back.
 
     Args:
         method: a registered normalization of activations.
-        x: the activations, (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W); they are not changed.
+        x: the activations, (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W); not modified.
         layout: "nc", "ntd", "nchw" or "ncdhw".
-        gamma: one scale for all values.
-        beta: one shift for all values.
-        running: running mean and variance, (C,) each, for a method that reads them.
-        sides: further tensors by the name of the argument: mask (N, T), style in the layout of `x`, scale and shift.
-            Those that the method does not take are left out.
-        **settings: the method's knobs; the others have their defaults.
+        gamma: the scale of all values.
+        beta: the shift of all values.
+        running: the running mean and variance, (C,) each, for a method that uses them.
+        sides: other tensor arguments by name: mask (N, T), style in the layout of `x`, scale and shift. Tensors that
+            the method does not take are ignored.
+        **settings: values of the knobs; other knobs have their defaults.
 
     Returns:
-        The normalized activations, shape and layout of `x`.
+        The normalized activations, in the shape and layout of `x`.
 
     Raises:
-        ValueError: a setting, shape or layout that the method does not take; a gamma or beta where it has none.
+        ValueError: an invalid setting, shape or layout; gamma or beta for a method without them.
     """
     if not method.takes_activations:
         raise ValueError(f"{method.name} acts on {method.acts_on}, not on a tensor of activations")
@@ -59,8 +61,13 @@ def apply(
     return y  # shape of x
 
 
-def run(method: Method, x: Tensor, layout: str, given: Mapping[str, Tensor], settings: Mapping[str, Value]) -> Tensor:
-    """Call a method on `x` in its own layout, with gradients if they are asked for; the rest as the method wants it."""
+def run(
+    method: Normalization, x: Tensor, layout: str, given: Mapping[str, Tensor], settings: Mapping[str, Value]
+) -> Tensor:
+    """Call a method on `x` in its layout, without the checks of `apply` and with gradients.
+
+    The tensors `given` must have the axis order that the method expects; see `tensors`.
+    """
     letters = expected_order(method, layout)
     y = method.function(x.permute([layout.index(letter) for letter in letters]), **given, **settings)
     y = y.permute([letters.index(letter) for letter in layout])
@@ -69,36 +76,36 @@ def run(method: Method, x: Tensor, layout: str, given: Mapping[str, Tensor], set
 
 
 def tensors(
-    method: Method, layout: str, running: tuple[Tensor, Tensor] | None, sides: Mapping[str, Tensor] | None
+    method: Normalization, layout: str, running: tuple[Tensor, Tensor] | None, sides: Mapping[str, Tensor] | None
 ) -> dict[str, Tensor]:
-    """The method's tensor arguments besides `x`: running statistics and side inputs, as far as it takes them."""
-    known: dict[str, Any] = dict(sides or {})
+    """The tensor arguments of a method other than `x`: running statistics and side inputs that it takes."""
+    available: dict[str, Any] = dict(sides or {})
     if running is not None:
         mean, variance = running
-        known |= {"running_mean": mean, "running_var": variance}
-        known["running_sq"] = variance.double() + mean.double().square()  # (C,); float32 would lose it far from 0
+        available |= {"running_mean": mean, "running_var": variance}
+        available["running_sq"] = variance.double() + mean.double().square()  # (C,); too large for float32 far from 0
     letters = expected_order(method, layout)
     for name in ("style", "train"):
-        if name in known:
-            known[name] = known[name].permute([layout.index(letter) for letter in letters])
-    return {name: tensor for name, tensor in known.items() if method.takes(name)}
+        if name in available:
+            available[name] = available[name].permute([layout.index(letter) for letter in letters])
+    return {name: tensor for name, tensor in available.items() if method.takes(name)}
 
 
-def expected_order(method: Method, layout: str) -> str:
-    """The layout's letters in the order that the method expects.
+def expected_order(method: Normalization, layout: str) -> str:
+    """The letters of the layout in the order that the method expects.
 
     Raises:
-        ValueError: the method does not take this layout.
+        ValueError: the method does not accept this layout.
     """
-    patterns = [pattern for key, pattern in method.axes.items() if key.split(" ")[0] == layout]
+    patterns = method.patterns(layout).values()
     if not patterns:
         shapes = " or ".join(f"({', '.join(name.upper())})" for name in method.layouts())
         raise ValueError(f"{method.name} takes inputs {shapes}; received ({', '.join(layout.upper())})")
     return next((order(pattern) for pattern in patterns if pattern), layout)
 
 
-def _affine(method: Method, x: Tensor, layout: str, gamma: float, beta: float) -> dict[str, Tensor]:
-    """Gamma and beta as tensors (C,), for a method that does something else with them than scaling its result."""
+def _affine(method: Normalization, x: Tensor, layout: str, gamma: float, beta: float) -> dict[str, Tensor]:
+    """Gamma and beta as tensors (C,), for a method that does not simply scale and shift its result."""
     if method.scale:
         return {}
     channels = x.shape[2 if layout == "ntd" else 1]

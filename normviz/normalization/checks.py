@@ -1,20 +1,21 @@
-"""What every normalization asks of its input: sentences instead of a kernel's traceback."""
+"""Input checks, dtype promotion and broadcasting that the normalization methods share."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
 def check_input(name: str, x: Tensor, lowest_rank: int = 2) -> None:
-    """Refuse an input that the method `name` cannot normalize.
+    """Check the rank, dtype and size of an input.
 
     Args:
-        name: the method, as the sentence calls it.
+        name: the name of the method, for the error message.
         x: the input, (N, C, ...).
-        lowest_rank: the fewest axes that the method takes.
+        lowest_rank: the smallest number of axes that the method accepts.
 
     Raises:
-        ValueError: too few axes, no values, or values that are not floating-point numbers.
+        ValueError: too few axes, an empty tensor, or a dtype that is not floating point.
     """
     shape = tuple(x.shape)
     if x.ndim < lowest_rank:
@@ -29,16 +30,26 @@ def check_input(name: str, x: Tensor, lowest_rank: int = 2) -> None:
 
 
 def check_parameters(name: str, shape: tuple[int, ...], **tensors: Tensor | None) -> None:
-    """Refuse parameters or statistics whose shape does not fit the input; None is always right.
+    """Check the shape of parameters or statistics; None is always valid.
 
     Args:
-        name: the method, as the sentence calls it.
-        shape: the shape that each tensor must have.
-        **tensors: the tensors by the name of the argument.
+        name: the name of the method, for the error message.
+        shape: the required shape of each tensor.
+        **tensors: the tensors, by the name of the argument.
 
     Raises:
-        ValueError: a tensor of another shape.
+        ValueError: a tensor has another shape.
     """
     for argument, tensor in tensors.items():
         if tensor is not None and tuple(tensor.shape) != shape:
             raise ValueError(f"{name} needs {argument} of shape {shape} here; received {tuple(tensor.shape)}")
+
+
+def at_least_float32(x: Tensor) -> Tensor:
+    """Convert half precision to float32, so that statistics are exact enough; float32 and float64 are unchanged."""
+    return x if x.dtype in (torch.float32, torch.float64) else x.float()  # shape of x
+
+
+def per_channel(values: Tensor, x: Tensor) -> Tensor:
+    """Append axes of size 1 to values (C,) or (N, C), so that they broadcast over the positions of `x` (N, C, ...)."""
+    return values.reshape(*values.shape, *[1] * (x.ndim - 2))  # (C, 1, ...) or (N, C, 1, ...)

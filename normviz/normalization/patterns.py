@@ -1,12 +1,12 @@
-"""Who shares a statistic with whom, from a method's pattern alone.
+"""The einops patterns of the methods: which values share a statistic.
 
 A pattern such as "n (g c) h w -> n g" names the axes of the input on its left, in the order that the
-method expects; those on its right keep a statistic of their own, all others share one. Each axis has
-one letter of the layout (n, c, t, d, h, w). A second letter in parentheses splits it, and its size is
-the value of the method's knob with that symbol: "(g c)" are G groups of C/G channels, and "(n b)" are
-N/B batches of B examples. `sizes` reads the knobs: pass its result on to the functions here.
+method expects. Axes on its right keep separate statistics; all other axes share one. Each axis has
+one letter of the layout (n, c, t, d, h, w). A second letter in parentheses splits the axis; its size is
+the value of the knob with that symbol. "(g c)" means G groups of C/G channels; "(n b)" means N/B
+batches of B samples. `sizes` reads the knobs; pass its result to the functions below.
 
-The groups, one per statistic, are numbered row by row in the order of the pattern's right side.
+Groups are the sets of values that share a statistic. They are numbered in row-major order of the right side.
 """
 
 from __future__ import annotations
@@ -20,52 +20,69 @@ import torch
 from torch import Tensor
 
 from normviz.activations import layout_of
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 LETTERS = "nctdhw"
 
 
 @functools.lru_cache(maxsize=256)
 def parse(pattern: str) -> tuple[tuple[tuple[str, ...], ...], tuple[str, ...]]:
-    """The names in each axis of the left side, and the names on the right side."""
+    """Split a pattern into the names in each axis of its left side, and the names on its right side."""
     left, right = pattern.split("->")
     axes = tuple(tuple(names.strip("()").split()) for names in re.findall(r"\([^)]*\)|\w+", left))
     return axes, tuple(right.split())
 
 
-def sizes(method: Method, settings: Mapping[str, Value]) -> dict[str, int]:
-    """The sizes that a method's patterns may ask for: the value of each whole-number knob by its symbol's letter."""
+def sizes(method: Normalization, settings: Mapping[str, Value]) -> dict[str, int]:
+    """The values of the whole-number knobs by the letter of their symbol, for the split axes of a pattern."""
     return {knob.symbol.lower(): int(settings[knob.name]) for knob in method.knobs if knob.type is int}
 
 
+def divided_axes(method: Normalization, layout: str) -> dict[str, str]:
+    """The axes of a layout that are split into parts, by the name of the knob that sets the number of parts or samples.
+
+    Example: {"num_groups": "c"} for "n (g c) h w -> n g".
+    """
+    knobs = {knob.symbol.lower(): knob.name for knob in method.knobs if knob.type is int}
+    return {
+        knobs[name]: letter
+        for pattern in method.patterns(layout).values()
+        for names in (parse(pattern)[0] if pattern else ())
+        for letter in names
+        for name in names
+        if letter in LETTERS and name in knobs
+    }
+
+
 def order(pattern: str) -> str:
-    """The layout's letters in the order that the method expects: "ndt" for "n (g d) t -> n g"."""
+    """The letters of the layout in the order that the method expects: "ndt" for "n (g d) t -> n g"."""
     return "".join(name for names in parse(pattern)[0] for name in names if name in LETTERS)
 
 
 def shared_axes(pattern: str) -> tuple[str, ...]:
-    """The names of the axes whose values share a statistic: ("c", "h", "w") for "n (g c) h w -> n g"."""
+    """The names of the axes that share a statistic: ("c", "h", "w") for "n (g c) h w -> n g"."""
     axes, kept = parse(pattern)
     return tuple(name for names in axes for name in names if name not in kept)
 
 
 def describe_axes(pattern: str) -> str:
-    """The shared axes in words: "shared over N, H, W", or "shared over C/G, H, W" where an axis is split."""
+    """Describe the shared axes: "shared over N, H, W", or "shared over C/G, H, W" if an axis is split."""
     axes, kept = parse(pattern)
-    words = []
+    parts = []
     for names in axes:
         shared = [name.upper() for name in names if name in LETTERS and name not in kept]
-        words += ["/".join([*shared, *(name.upper() for name in names if name in kept)])] if shared else []
-        parts = [name.upper() for name in names if name not in LETTERS and name not in kept]
-        words += [f"{part} of {'/'.join(name.upper() for name in names if name in LETTERS)}" for part in parts]
-    return f"shared over {', '.join(words)}" if words else "nothing is shared"
+        parts += ["/".join([*shared, *(name.upper() for name in names if name in kept)])] if shared else []
+        split_off = [name.upper() for name in names if name not in LETTERS and name not in kept]
+        whole = "/".join(name.upper() for name in names if name in LETTERS)
+        parts += [f"{part} of {whole}" for part in split_off]
+    return f"shared over {', '.join(parts)}" if parts else "nothing is shared"
 
 
 def split(pattern: str, shape: Sequence[int], layout: str, given: Mapping[str, int]) -> list[dict[str, int]]:
-    """For each axis of the input, in the input's own order, the names in it and their sizes.
+    """The names and sizes in each axis of the input, in the order of its layout.
 
     Raises:
-        ValueError: the shape does not fit the layout or the pattern, or cannot be split evenly.
+        ValueError: the shape does not match the layout or the pattern, or an axis cannot be split evenly.
     """
     axes, _ = parse(pattern)
     if sorted(order(pattern)) != sorted(layout) or len(shape) != len(layout):
@@ -88,24 +105,21 @@ def split(pattern: str, shape: Sequence[int], layout: str, given: Mapping[str, i
 
 
 def count(pattern: str, shape: Sequence[int], **sizes: int) -> int:
-    """How many statistics of each kind there are.
+    """The number of groups.
 
     Args:
         pattern: the method's pattern.
-        shape: the input's shape, in its own layout.
-        **sizes: the sizes that the pattern asks for.
-
-    Returns:
-        The number of groups.
+        shape: the shape of the input, in its layout.
+        **sizes: the sizes of the split axes, from `sizes`.
 
     Raises:
-        ValueError: the shape does not fit the pattern.
+        ValueError: the shape does not match the pattern.
     """
     return math.prod(kept_axes(pattern, shape, layout_of(shape), **sizes).values())
 
 
 def kept_axes(pattern: str, shape: Sequence[int], layout: str, **sizes: int) -> dict[str, int]:
-    """The axes that keep a statistic of their own and their sizes, in the order in which groups are numbered."""
+    """The axes with separate statistics and their sizes, in the order in which groups are numbered."""
     lengths = {name: size for axis in split(pattern, shape, layout, sizes) for name, size in axis.items()}
     return {name: lengths[name] for name in parse(pattern)[1]}
 
@@ -113,20 +127,20 @@ def kept_axes(pattern: str, shape: Sequence[int], layout: str, **sizes: int) -> 
 def group_index(
     pattern: str, shape: Sequence[int], layout: str, index: tuple[int | slice | Tensor, ...] = (), **sizes: int
 ) -> Tensor:
-    """The number of the group to which each value belongs; only for the part that is asked for.
+    """The number of the group of each value in `x[index]`.
 
     Args:
         pattern: the method's pattern.
-        shape: the whole input's shape, in its own layout.
-        layout: the input's layout.
-        index: an int, a slice or an index tensor for each of the first axes; the others are whole.
-        **sizes: the sizes that the pattern asks for.
+        shape: the shape of the whole input, in its layout.
+        layout: the layout of the input.
+        index: an int, a slice or an index tensor for each of the first axes; the other axes are complete.
+        **sizes: the sizes of the split axes, from `sizes`.
 
     Returns:
-        An int64 tensor in the shape of x[index].
+        An int64 tensor with the shape of `x[index]`.
 
     Raises:
-        ValueError: the shape does not fit the pattern.
+        ValueError: the shape does not match the pattern.
     """
     axes = split(pattern, shape, layout, sizes)
     lengths = {name: size for axis in axes for name, size in axis.items()}

@@ -1,1 +1,1 @@
-"""Prints: contact sheets drawn with Pillow, without a browser."""
+"""Pictures drawn with Pillow: sheets to print, cards and annotated photos."""

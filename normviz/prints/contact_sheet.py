@@ -1,4 +1,4 @@
-"""Small pictures of one normalization each, and a sheet of them to print: drawn without a browser."""
+"""Cards that show one normalization each, and a sheet of cards to print."""
 
 from __future__ import annotations
 
@@ -19,24 +19,24 @@ from normviz.figures.normalization.cube import group_colors
 from normviz.paths import ROOT
 
 FONT = ROOT / "static" / "fonts" / "open-sans-latin.woff2"
-CUBE, BARS, VALUES = (160, 160), (480, 150), (480, 220)  # pixels
-TALLEST = 2.5  # the histograms' axis ends at so many times the highest bar of the input
+CUBE, BARS, VALUES = (160, 160), (480, 150), (480, 220)  # width and height in pixels
+TALLEST = 2.5  # upper end of the histogram axis, in multiples of the highest bar of the input
 QUIET = "#52606F"
 GRAY = "#B9BFC7"
-CARD, GAP, MARGIN, COLUMNS = (520, 700), 24, 48, 4  # pixels, and cards in a row
+CARD, GAP, MARGIN, COLUMNS = (520, 700), 24, 48, 4  # in pixels; cards in a row
 
 
 @dataclass(frozen=True)
 class Card:
-    """One method on a sheet.
+    """The card of one method.
 
     Attributes:
-        title: its name.
-        shares: which values share a statistic, in words.
-        facts: numbers with their names, as texts.
-        cube: the picture of the shared axes, PNG.
-        bars: the histograms before and after, PNG.
-        values: a part of the output, PNG, a pixel for each value.
+        title: name of the method.
+        shares: which values share statistics.
+        facts: names and numbers, as text.
+        cube: PNG of the shared axes.
+        bars: PNG of the histograms before and after.
+        values: PNG of a part of the output, with one pixel per value.
     """
 
     title: str
@@ -48,18 +48,18 @@ class Card:
 
 
 def uri(picture: bytes) -> str:
-    """A PNG as an address."""
+    """Returns a PNG as a data URI."""
     return f"data:image/png;base64,{base64.b64encode(picture).decode('ascii')}"
 
 
 def cube(groups: NDArray[Any] | None) -> bytes:
-    """A block of cells in one color for each statistic, N going back, channels to the right, positions down.
+    """Draws a block of cells with one color per group: N to the back, channels to the right, positions down.
 
     Args:
-        groups: (n, c, p) the number of the statistic of each cell; None draws a block in one gray.
+        groups: (n, c, p) group index of each cell; None draws a gray block.
 
     Returns:
-        A PNG on a transparent ground.
+        A PNG with a transparent background.
 
     Source: Wu & He 2018, Figure 2.
     """
@@ -71,47 +71,49 @@ def cube(groups: NDArray[Any] | None) -> bytes:
 
 @functools.lru_cache(maxsize=128)
 def _cube(shape: tuple[int, ...], colors: tuple[str, ...]) -> bytes:
-    """The picture of a block (n, c, p) of cells, their colors row by row."""
+    """Draws a block (n, c, p) of cells; `colors` are in row-major order."""
     cells = np.array(colors).reshape(shape)  # (n, c, p)
     n, c, p = shape
     east, north, south = np.array([0.87, 0.5]), np.array([0.87, -0.5]), np.array([0.0, 1.15])
-    corner = n * np.array([0.0, 0.5])  # of the first case's first channel
+    corner = n * np.array([0.0, 0.5])  # of the first channel of the first sample
     faces = [  # colors, origin, direction of columns, direction of rows, shade
         (cells[0].T, corner, east, south, 0.94),  # (p, c): the front
         (cells[:, -1].T, corner + c * east, north, south, 0.8),  # (p, n): the side
         (cells[:, :, 0], corner, east, north, 1.0),  # (n, c): the top
     ]
     extent = np.array([0.87 * (n + c), 0.5 * (n + c) + 1.15 * p])
-    scale = 2 * (min(CUBE) - 8) / extent.max()  # drawn twice as large, then halved: smooth edges
+    scale = 2 * (min(CUBE) - 8) / extent.max()  # drawn at twice the size, then reduced for smooth edges
     origin = np.array(CUBE) - scale * extent / 2
     image = Image.new("RGBA", (2 * CUBE[0], 2 * CUBE[1]), (0, 0, 0, 0))
     brush = ImageDraw.Draw(image)
-    for face, start, along, down, shade in faces:
+    for face, start, column_step, row_step, shade in faces:
         for (i, j), color in np.ndenumerate(face):
-            place = start + j * along + i * down
-            points = [place, place + along, place + along + down, place + down]
+            point = start + j * column_step + i * row_step
+            corners = [point, point + column_step, point + column_step + row_step, point + row_step]
             brush.polygon(
-                [tuple(origin + scale * point) for point in points],
+                [tuple(origin + scale * corner) for corner in corners],
                 fill=_shaded(str(color), shade), outline="#3A4654", width=2,
             )  # fmt: skip
     return as_png(image.reduce(2).quantize(48, Image.Quantize.FASTOCTREE))
 
 
 def bars(before: NDArray[Any], after: NDArray[Any]) -> bytes:
-    """Two histograms in the same bins, the input's and the output's; what is higher than the picture is cut off.
+    """Draws the histograms of input and output with the same bins; higher bars are clipped.
 
     Args:
         before: (B,) counts of the input.
         after: (B,) counts of the output.
 
     Returns:
-        A PNG on a transparent ground.
+        A PNG with a transparent background.
 
     Raises:
-        ValueError: different bins, or an input without counts.
+        ValueError: if the bins differ, or the input has no counts.
     """
     if before.shape != after.shape or before.ndim != 1 or not before.sum():
-        raise ValueError(f"both histograms need the same bins with counts; received {before.shape} and {after.shape}")
+        raise ValueError(
+            f"both histograms need the same bins, and the input needs counts; received {before.shape} and {after.shape}"
+        )
     width, height = BARS
     image = Image.new("RGBA", BARS, (0, 0, 0, 0))
     tallest = TALLEST * float(before.max()) / float(before.sum())
@@ -129,19 +131,19 @@ def bars(before: NDArray[Any], after: NDArray[Any]) -> bytes:
 
 
 def values(sheet: NDArray[Any], limit: float) -> bytes:
-    """Numbers as colors, blue below 0 and orange above, a pixel for each.
+    """Draws numbers as colors with one pixel each, blue below 0 and orange above.
 
     Args:
         sheet: (rows, columns) numbers.
-        limit: the value of the last color; the first one has minus that.
+        limit: value of the last color; the first color is −limit.
 
     Returns:
         A PNG.
 
     Raises:
-        ValueError: a number that is not finite.
+        ValueError: if a number is not finite.
     """
-    table = colors.palette(colors.SIGNED)[::3]  # (86, 3): every third of 256 colors, the first and the last among them
+    table = colors.palette(colors.SIGNED)[::3]  # (86, 3): every third of 256 colors, including both ends
     level = np.rint((style.finite(sheet) / limit).clip(-1, 1) * 42.5 + 42.5).astype(np.uint8)  # (rows, columns)
     image = Image.fromarray(level)
     image.putpalette(table.tobytes())
@@ -149,18 +151,18 @@ def values(sheet: NDArray[Any], limit: float) -> bytes:
 
 
 def contact_sheet(heading: str, line: str, cards: Sequence[Card]) -> bytes:
-    """All cards on one sheet of paper, each with its pictures and numbers.
+    """Draws all cards on one sheet.
 
     Args:
-        heading: what is compared.
-        line: what is true of all cards.
-        cards: in their order.
+        heading: title of the sheet.
+        line: text below the title, about all cards.
+        cards: the cards, in order.
 
     Returns:
         A PNG.
 
     Raises:
-        ValueError: no card.
+        ValueError: if there is no card.
     """
     if not cards:
         raise ValueError("a contact sheet needs at least one card: choose a method")
@@ -181,7 +183,7 @@ def contact_sheet(heading: str, line: str, cards: Sequence[Card]) -> bytes:
 
 
 def _draw(page: Image.Image, card: Card, x: int, y: int) -> None:
-    """One card, its upper left corner at (x, y)."""
+    """Draws one card with its upper left corner at (x, y)."""
     brush = ImageDraw.Draw(page)
     brush.rounded_rectangle((x, y, x + CARD[0], y + CARD[1]), 8, "#FFFFFF", "#D8D3C7", 2)
     brush.text((x + 20, y + 12), card.title, style.INK, font(26, 650))
@@ -202,14 +204,14 @@ def _draw(page: Image.Image, card: Card, x: int, y: int) -> None:
 
 @functools.cache
 def font(size: int, weight: int = 400) -> ImageFont.FreeTypeFont:
-    """The app's own font."""
+    """Returns the font of the app."""
     font = ImageFont.truetype(str(FONT), size)
     font.set_variation_by_axes([weight])
     return font
 
 
 def wrapped(text: str, size: int, width: int) -> list[str]:
-    """A text in lines that are no wider than `width` pixels."""
+    """Breaks a text into lines of at most `width` pixels."""
     lines = [""]
     for word in text.split():
         longer = f"{lines[-1]} {word}".strip()
@@ -220,14 +222,14 @@ def wrapped(text: str, size: int, width: int) -> list[str]:
     return lines
 
 
-def _shaded(color: str, light: float) -> tuple[int, int, int]:
-    """A hexadecimal color, darker."""
-    red, green, blue = (round(int(color[k : k + 2], 16) * light) for k in (1, 3, 5))
+def _shaded(color: str, factor: float) -> tuple[int, int, int]:
+    """Returns a hexadecimal color as RGB, darkened by a factor from 0 to 1."""
+    red, green, blue = (round(int(color[k : k + 2], 16) * factor) for k in (1, 3, 5))
     return red, green, blue
 
 
 def as_png(image: Image.Image) -> bytes:
-    """The PNG file of a picture."""
+    """Encodes a picture as PNG."""
     buffer = io.BytesIO()
     image.save(buffer, "PNG")
     return buffer.getvalue()

@@ -1,4 +1,4 @@
-"""Many small maps of one photo: their colors, their scales, and a sheet of them to print."""
+"""Many small maps of one photo: color limits, colored pictures, and a sheet to print."""
 
 from __future__ import annotations
 
@@ -15,14 +15,22 @@ from normviz.figures import maps, style
 from normviz.prints.contact_sheet import MARGIN, QUIET, as_png, font, wrapped
 
 Scale = Literal["own", "method"]
-SCALES: dict[Scale, str] = {"own": "each map its own", "method": "one for each method"}
-WORST = 85  # quality of a JPEG, for maps of more than 64 cells a side
-SIDE, GAP, HEAD, FOOT = 260, 16, 34, 34  # pixels of a printed map, between two, above it, below it
+SCALES: dict[Scale, str] = {"own": "one per map", "method": "one per method"}
+JPEG_QUALITY = 85  # for maps with more than 64 cells a side
+SIDE, GAP, HEAD, FOOT = 260, 16, 34, 34  # in pixels: side of a map, gap, space above, space below
 
 
 @dataclass(frozen=True)
 class Printed:
-    """One map on the sheet: its title, its values (h, w) or why there are none, its limits, a line below it."""
+    """One map on the sheet.
+
+    Attributes:
+        title: line above the map.
+        values: (h, w) the map; None if it could not be computed.
+        limits: color limits.
+        caption: line below the map.
+        refused: the reason if there is no map.
+    """
 
     title: str
     values: NDArray[Any] | None
@@ -32,20 +40,20 @@ class Printed:
 
 
 def limits(rows: Sequence[Sequence[NDArray[Any] | None]], scale: Scale) -> list[list[tuple[float, float]]]:
-    """The values of the first and the last color of each map.
+    """Returns the color limits of each map.
 
-    A map with values below 0 is centered on 0. On one scale for each method, all maps of a row have the same limits.
+    The limits of a map with negative values are symmetric about 0. With scale "method", all maps of a row share them.
 
     Args:
-        rows: for each method its maps (h, w), None where there is none.
+        rows: for each method its maps (h, w), or None for a missing map.
         scale: "own" or "method".
     """
-    found = []
+    result = []
     for row in rows:
-        there = [values for values in row if values is not None]
-        common = _limits(there) if there else (0.0, 1.0)
-        found.append([common if scale == "method" or values is None else _limits([values]) for values in row])
-    return found
+        present = [values for values in row if values is not None]
+        common = _limits(present) if present else (0.0, 1.0)
+        result.append([common if scale == "method" or values is None else _limits([values]) for values in row])
+    return result
 
 
 def _limits(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
@@ -53,17 +61,17 @@ def _limits(values: Sequence[NDArray[Any]]) -> tuple[float, float]:
 
 
 def colored(values: NDArray[Any], ends: tuple[float, float], color_map: style.ColorMap) -> NDArray[np.uint8]:
-    """A map (h, w) in colors (h, w, 3), a pixel for each cell; blue-white-orange where its limits reach below 0."""
+    """Colors a map (h, w) as (h, w, 3), one pixel per cell; blue-white-orange if its lower limit is negative."""
     return colors.colorize(values, "blue-white-orange" if ends[0] < 0 else color_map, *ends)
 
 
 def picture(values: NDArray[Any], ends: tuple[float, float], color_map: style.ColorMap) -> str:
-    """A map as an address: a pixel for each cell, exact up to 64 cells a side."""
-    return maps.data_uri(colored(values, ends, color_map), WORST)
+    """Returns a map as a data URI with one pixel per cell; lossless up to 64 cells a side."""
+    return maps.data_uri(colored(values, ends, color_map), JPEG_QUALITY)
 
 
 def small(photo: NDArray[np.uint8], longest: int = 320) -> NDArray[np.uint8]:
-    """A photo (H, W, 3) reduced to at most so many pixels a side."""
+    """Reduces a photo (H, W, 3) to at most `longest` pixels a side."""
     height, width = photo.shape[:2]
     factor = min(1.0, longest / max(height, width))
     size = max(1, round(width * factor)), max(1, round(height * factor))
@@ -78,21 +86,21 @@ def print_sheet(
     opacity: float,
     color_map: style.ColorMap,
 ) -> bytes:
-    """All maps on one sheet of paper, a row for each method, over the photo as on the screen.
+    """Draws all maps over the photo on one sheet, with a row for each method.
 
     Args:
-        heading: what is compared.
-        line: what is true of all maps, as their scale.
+        heading: title of the sheet.
+        line: text below the title, about all maps.
         rows: the name of each row and its maps.
         photo: uint8 (H, W, 3).
-        opacity: of the maps over the photo, 0 to 1.
-        color_map: of maps that are not signed.
+        opacity: opacity of the maps, from 0 to 1.
+        color_map: color map of unsigned maps.
 
     Returns:
         A PNG.
 
     Raises:
-        ValueError: no map.
+        ValueError: if there is no map.
     """
     columns = max((len(row) for _, row in rows), default=0)
     if not columns:
@@ -112,21 +120,21 @@ def print_sheet(
         brush.text((MARGIN, y), name, style.INK, font(26, 650))
         for j, shown in enumerate(row):
             x = MARGIN + j * (SIDE + GAP)
-            brush.text((x, y + 42), _fitting(shown.title, 20), style.INK, font(20))
-            place = y + 40 + HEAD
+            brush.text((x, y + 42), _shortened(shown.title, 20), style.INK, font(20))
+            top_edge = y + 40 + HEAD
             if shown.values is None:
                 for k, text in enumerate(wrapped(shown.refused, 16, SIDE)[: under.height // 22]):
-                    brush.text((x, place + 22 * k), text, QUIET, font(16))
+                    brush.text((x, top_edge + 22 * k), text, QUIET, font(16))
                 continue
             cells = Image.fromarray(colored(shown.values, shown.limits, color_map))
             drawn = cells.resize(under.size, Image.Resampling.NEAREST)
-            page.paste(Image.blend(under, drawn, opacity), (x, place))
-            brush.text((x, place + under.height + 4), _fitting(shown.caption, 18), QUIET, font(18))
+            page.paste(Image.blend(under, drawn, opacity), (x, top_edge))
+            brush.text((x, top_edge + under.height + 4), _shortened(shown.caption, 18), QUIET, font(18))
     return as_png(page)
 
 
-def _fitting(text: str, size: int) -> str:
-    """A text that is no wider than a map."""
+def _shortened(text: str, size: int) -> str:
+    """Shortens a text to the width of a map."""
     while font(size).getlength(text) > SIDE and len(text) > 2:
         text = text[:-2].rstrip() + "…"
     return text

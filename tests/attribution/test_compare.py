@@ -62,12 +62,12 @@ def raw(cell: Map) -> NDArray[np.float32]:
 
 def test_methods_beside_classes_are_the_single_maps() -> None:
     net, images = relu_net(), pictures(1)
-    rows = compare([get(name) for name in SHARED], across_classes(net, images, [3, 0, 1], "bn2"))
+    rows = compare([get(name, "attribution") for name in SHARED], across_classes(net, images, [3, 0, 1], "bn2"))
     assert [[cell.method for cell in row] for row in rows] == [[name] * 3 for name in SHARED]
     for row in rows:
         for cell, target in zip(row, (3, 0, 1), strict=True):
             assert (cell.target, cell.layer, cell.refused) == (target, "bn2", "")
-            alone = get(cell.method).function(Probe(net, images, target, "bn2"))[0]
+            alone = get(cell.method, "attribution").function(Probe(net, images, target, "bn2"))[0]
             assert cell.raw is not None and cell.drawn is not None
             np.testing.assert_allclose(cell.raw, alone.float().numpy(), rtol=1e-5, atol=1e-7)
             drawn = alone if alone.ndim == 2 else alone.sum(dim=0)
@@ -77,24 +77,24 @@ def test_methods_beside_classes_are_the_single_maps() -> None:
 def test_methods_beside_layers_are_the_single_maps() -> None:
     net, images = relu_net(seed=3), pictures(1)
     layers = ["pool", "conv1", "bn2"]
-    rows = compare([get(name) for name in SHARED], across_layers(net, images, 2, layers))
+    rows = compare([get(name, "attribution") for name in SHARED], across_layers(net, images, 2, layers))
     for row in rows:
-        if get(row[0].method).reads_layer:
+        if get(row[0].method, "attribution").reads_layer:
             assert [cell.layer for cell in row] == layers
         else:
             assert row[0] is row[1] is row[2]  # computed once: the layer has no effect
         for cell, layer in zip(row, layers, strict=True):
-            alone = get(cell.method).function(Probe(net, images, 2, layer))[0]
+            alone = get(cell.method, "attribution").function(Probe(net, images, 2, layer))[0]
             assert cell.raw is not None
             np.testing.assert_allclose(cell.raw, alone.float().numpy(), rtol=1e-5, atol=1e-7)
 
 
 def test_methods_beside_networks_are_the_single_maps_of_each() -> None:
     nets, images = [relu_net(seed=3), relu_net(seed=4), relu_net(seed=3)], pictures(1)
-    rows = compare([get(name) for name in SHARED], across_networks(nets, images, 2, "bn2"))
+    rows = compare([get(name, "attribution") for name in SHARED], across_networks(nets, images, 2, "bn2"))
     for row in rows:
         for cell, net in zip(row, nets, strict=True):
-            alone = get(cell.method).function(Probe(net, images, 2, "bn2"))[0]
+            alone = get(cell.method, "attribution").function(Probe(net, images, 2, "bn2"))[0]
             np.testing.assert_allclose(raw(cell), alone.float().numpy(), rtol=1e-5, atol=1e-7)
         first, second, third = map(raw, row)
         assert np.abs(first - second).max() > 1e-3 * np.abs(first).max()  # also where no layer is read
@@ -102,7 +102,7 @@ def test_methods_beside_networks_are_the_single_maps_of_each() -> None:
 
 
 def test_all_gradient_maps_of_all_classes_and_layers_come_from_one_forward_pass() -> None:
-    layer_methods = [get(name) for name in ("grad_cam", "grad_cam_pp", "layer_cam")]
+    layer_methods = [get(name, "attribution") for name in ("grad_cam", "grad_cam_pp", "layer_cam")]
     for number in (1, 4):
         net = Counted(relu_net())
         columns = across_classes(net, pictures(1), list(range(number)), "net.bn2")
@@ -115,20 +115,22 @@ def test_all_gradient_maps_of_all_classes_and_layers_come_from_one_forward_pass(
 
 def test_a_refusal_is_a_sentence_in_its_cell() -> None:
     net, images = relu_net(), pictures(1)
-    rows = compare([get("cam"), get("grad_cam")], across_layers(net, images, 1, ["conv1", "bn2"]))
+    rows = compare(
+        [get("cam", "attribution"), get("grad_cam", "attribution")], across_layers(net, images, 1, ["conv1", "bn2"])
+    )
     assert all(cell.raw is None and "global average pooling" in cell.refused for cell in rows[0])
     assert all(cell.drawn is None for cell in rows[0])
     assert all(cell.raw is not None and not cell.refused for cell in rows[1])
     smooth = nn.Sequential(nn.Conv2d(3, 4, 3), nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
-    refused = make_map(get("guided_backprop"), Probe(smooth.double(), images, 0, "1"))
+    refused = make_map(get("guided_backprop", "attribution"), Probe(smooth.double(), images, 0, "1"))
     assert refused.raw is None and "ReLU" in refused.refused
 
 
 def test_a_slow_method_says_how_far_it_is_and_how_it_was_computed() -> None:
-    assert get("score_cam").slow and not get("grad_cam").slow
+    assert get("score_cam", "attribution").slow and not get("grad_cam", "attribution").slow
     columns = across_classes(pooled_net(torch.float32), pictures(1, dtype=torch.float32), [0, 1], "relu")
     shares: list[float] = []
-    rows = compare([get("score_cam"), get("cam")], columns, shares.append)
+    rows = compare([get("score_cam", "attribution"), get("cam", "attribution")], columns, shares.append)
     assert shares == sorted(shares) and shares[-1] == 1.0 and len(shares) > 4
     assert all("float32" in cell.note for cell in rows[0])
 
@@ -141,7 +143,7 @@ def test_a_visitor_who_goes_away_stops_it() -> None:
         raise Gone
 
     with pytest.raises(Gone):
-        compare([get("score_cam")], across_classes(pooled_net(), pictures(1), [0], "relu"), stop)
+        compare([get("score_cam", "attribution")], across_classes(pooled_net(), pictures(1), [0], "relu"), stop)
 
 
 def test_nothing_to_compare_is_said() -> None:
@@ -206,7 +208,7 @@ def test_all_channels_add_up_to_the_cell(name: str) -> None:
     images = pictures(2)
     net = pooled_net() if name == "cam" else relu_net()
     probe = Probe(net, images, torch.tensor([2, 0]), "relu" if name == "cam" else "bn2")
-    method = get(name)
+    method = get(name, "attribution")
     raw = method.function(probe)  # (N, h, w)
     for index, row, column in ((0, 0, 0), (1, 2, 3), (1, 5, 1)):
         apart = terms(method, probe, row, column, count=3, index=index)
@@ -228,32 +230,32 @@ def test_all_channels_add_up_to_the_cell(name: str) -> None:
 def test_the_weights_of_a_term_are_the_methods() -> None:
     probe = Probe(pooled_net(), pictures(1), 2, "relu")
     for name, function in (("cam", cam), ("grad_cam", grad_cam), ("layer_cam", layer_cam)):
-        weights = channel_weights(get(name), probe)
+        weights = channel_weights(get(name, "attribution"), probe)
         summed = (weights * probe.activations).sum(dim=1)
         torch.testing.assert_close(summed if name == "cam" else summed.relu(), function(probe))
 
 
 def test_the_formula_holds_the_numbers() -> None:
     probe = Probe(pooled_net(), pictures(1), 2, "relu")
-    apart = terms(get("cam"), probe, 4, 7, count=2)
+    apart = terms(get("cam", "attribution"), probe, 4, 7, count=2)
     text = apart.formula()
     assert text.count(r"\underbrace") == 3 and "4\\text{ others}" in text
     assert "row 5, column 8" in text and f"{apart.total:.3g}" in text
-    assert "others" not in terms(get("cam"), probe, 4, 7, count=6).formula()
+    assert "others" not in terms(get("cam", "attribution"), probe, 4, 7, count=6).formula()
 
 
 def test_a_cell_without_terms_is_said() -> None:
     probe = Probe(relu_net(), pictures(1), 2, "bn2")
     for name, sentence in (("saliency", "computed at the input"), ("score_cam", "does not assign a weight")):
         with pytest.raises(ValueError, match=sentence):
-            terms(get(name), probe, 0, 0)
+            terms(get(name, "attribution"), probe, 0, 0)
         with pytest.raises(ValueError, match=sentence):
-            channel_weights(get(name), probe)
+            channel_weights(get(name, "attribution"), probe)
     for row, column in ((-1, 0), (0, 6), (6, 0)):
         with pytest.raises(ValueError, match="row from 0 to 5"):
-            terms(get("grad_cam"), probe, row, column)
+            terms(get("grad_cam", "attribution"), probe, row, column)
     with pytest.raises(ValueError, match="at least 1 channel"):
-        terms(get("grad_cam"), probe, 0, 0, count=0)
+        terms(get("grad_cam", "attribution"), probe, 0, 0, count=0)
 
 
 def test_a_network_without_gradients_still_has_terms_of_cam() -> None:
@@ -266,7 +268,7 @@ def test_a_network_without_gradients_still_has_terms_of_cam() -> None:
             with torch.no_grad():
                 return self.net(x)  # type: ignore[no-any-return]
 
-    apart = terms(get("cam"), Probe(Frozen(), pictures(1), 1, "net.relu"), 3, 3)
+    apart = terms(get("cam", "attribution"), Probe(Frozen(), pictures(1), 1, "net.relu"), 3, 3)
     assert all(term.gradient is None for term in apart.terms)
 
 

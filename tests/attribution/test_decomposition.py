@@ -116,7 +116,7 @@ def test_no_direction_holds_more_of_the_activations(method: object) -> None:
 def test_the_map_is_the_weighted_sum_of_the_activations() -> None:
     probe = many_channels()
     for name in ("eigen_cam", "eigen_grad_cam"):
-        weights = get(name).weights
+        weights = get(name, "attribution").weights
         assert weights is not None
         close(get(name).function(probe), (weights(probe) * probe.activations).sum(dim=1))
 

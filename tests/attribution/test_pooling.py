@@ -16,7 +16,7 @@ from normviz import colors
 from normviz.attribution import Probe, cam, grad_cam
 from normviz.attribution.diagnosis.pooling import pooling
 from normviz.attribution.targets import Difference
-from normviz.html.pooling import Channel, Line, table
+from normviz.html.pooling import Channel, Line, contributions
 from tests.support.comparison import identical
 from tests.support.nets import pictures, pooled_net, relu_net
 
@@ -83,7 +83,7 @@ def test_the_order_is_that_of_the_contributions() -> None:
 def test_the_table_shows_each_number_and_one_scale_of_colors() -> None:
     maps = [np.full((2, 2), 1.0), np.array([[0.0, 2.0], [0.0, 0.0]])]
     rows = [Channel(7, maps[0], 1.0, 0.5, 0.5), Channel(3, maps[1], 0.5, -0.25, -0.125)]
-    html = table(rows, [Line("the 4 other channels", 0.25), Line("the <logit>", 0.625, strong=True)], "logits")
+    html = contributions(rows, [Line("the 4 other channels", 0.25), Line("the <logit>", 0.625, strong=True)], "logits")
     text = re.sub(r"<[^>]+>", " ", html)
     for shown in ("7", "× 0.5", "= +0.5", "× −0.25", "= −0.125", "+0.25", "+0.625", "contribution (logits)"):
         assert shown in text
@@ -100,6 +100,6 @@ def test_the_table_shows_each_number_and_one_scale_of_colors() -> None:
 
 def test_the_table_refuses_nothing_and_what_is_not_finite() -> None:
     with pytest.raises(ValueError, match="at least one channel; received none"):
-        table([], [])
+        contributions([], [])
     with pytest.raises(ValueError, match="finite"):
-        table([Channel(0, np.zeros((1, 1)), float("nan"), 1.0, 1.0)], [])
+        contributions([Channel(0, np.zeros((1, 1)), float("nan"), 1.0, 1.0)], [])

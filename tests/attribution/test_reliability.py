@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe
 from normviz.models.residual import ResidualNet
-from normviz.registry import Method, Value, methods
+from normviz.registry import Attribution, Value, methods
 from tests.attribution.test_model_copy import state
 from tests.support.nets import WrappedNet, pictures, relu_net
 
@@ -23,7 +23,7 @@ FEW = {"samples": 2, "steps": 2, "masks": 8, "window": 0.5, "stride": 0.5}
 CALLS = 50  # of each of eight threads
 
 
-def settings(method: Method) -> dict[str, Value]:
+def settings(method: Attribution) -> dict[str, Value]:
     """The method's options with the smallest workload."""
     return method.settings({name: value for name, value in FEW.items() if name in [k.name for k in method.knobs]})
 
@@ -40,7 +40,7 @@ def network() -> ResidualNet:
     return net.eval().requires_grad_(False)
 
 
-def run(method: Method, model: nn.Module, images: Tensor, target: int = 1, layer: str | None = None) -> Tensor:
+def run(method: Attribution, model: nn.Module, images: Tensor, target: int = 1, layer: str | None = None) -> Tensor:
     heatmap: Tensor = method.function(Probe(model, images, target, layer), **settings(method))
     return heatmap
 
@@ -66,7 +66,7 @@ def test_eight_threads_on_one_network_give_the_maps_of_one() -> None:
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
 @pytest.mark.parametrize("training", [True, False])
-def test_the_model_is_as_before_after_success(method: Method, training: bool) -> None:
+def test_the_model_is_as_before_after_success(method: Attribution, training: bool) -> None:
     net = network().train(training)
     before = state(net)
     assert torch.isfinite(run(method, net, pictures(2, 32))).all()
@@ -74,7 +74,7 @@ def test_the_model_is_as_before_after_success(method: Method, training: bool) ->
 
 
 @pytest.mark.parametrize("method", SLOW, ids=lambda method: method.name)
-def test_slow_methods_can_be_stopped(method: Method) -> None:
+def test_slow_methods_can_be_stopped(method: Attribution) -> None:
     net, images = network(), pictures(1, 32)
     before, probe = state(net), Probe(net, images, 1)
     shares: list[float] = []
@@ -91,7 +91,7 @@ def test_slow_methods_can_be_stopped(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", SLOW, ids=lambda method: method.name)
-def test_slow_methods_tell_how_far_they_are_and_what_they_have(method: Method) -> None:
+def test_slow_methods_tell_how_far_they_are_and_what_they_have(method: Attribution) -> None:
     net, images = network(), pictures(2, 32)
     shares: list[float] = []
     previews: list[Tensor] = []
@@ -106,7 +106,7 @@ def test_slow_methods_tell_how_far_they_are_and_what_they_have(method: Method) -
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_a_batch_is_its_images_one_by_one(method: Method) -> None:
+def test_a_batch_is_its_images_one_by_one(method: Attribution) -> None:
     net, images = network(), pictures(3, 32)
     together = run(method, net, images)
     for index in range(3):
@@ -126,7 +126,7 @@ class Failing(ResidualNet):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_the_model_is_as_before_after_a_failure(method: Method, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_model_is_as_before_after_a_failure(method: Attribution, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     net = Failing(4, widths=(8, 8, 8, 8), blocks=(1, 1, 1, 1)).double()
     before, probe = state(net), Probe(net, pictures(1, 32), 1)
@@ -143,7 +143,7 @@ def tensors() -> int:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_nothing_is_kept_after_a_call(method: Method) -> None:
+def test_nothing_is_kept_after_a_call(method: Attribution) -> None:
     net, images = network(), pictures(1, 32)
     run(method, net, images)
     before = tensors()
@@ -167,7 +167,7 @@ class Flat(nn.Module):
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_a_network_without_feature_maps(method: Method) -> None:
+def test_a_network_without_feature_maps(method: Attribution) -> None:
     net = Flat().double()
     if method.reads_layer:
         with pytest.raises(ValueError, match="no layer of this model has feature maps"):
@@ -177,7 +177,7 @@ def test_a_network_without_feature_maps(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_nan_weights_are_named(method: Method) -> None:
+def test_nan_weights_are_named(method: Attribution) -> None:
     net = network()
     net.fc.weight.data[1, 0] = torch.nan
     with pytest.raises(ValueError, match=r"not finite .*its weights contain NaN"):
@@ -185,13 +185,13 @@ def test_nan_weights_are_named(method: Method) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_a_dictionary_with_logits_will_do(method: Method) -> None:
+def test_a_dictionary_with_logits_will_do(method: Attribution) -> None:
     net = network()
     torch.testing.assert_close(run(method, WrappedNet(net, True), pictures(1, 32)), run(method, net, pictures(1, 32)))
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_a_dictionary_without_logits_is_refused(method: Method) -> None:
+def test_a_dictionary_without_logits_is_refused(method: Attribution) -> None:
     class Boxes(nn.Module):
         def forward(self, x: Tensor) -> dict[str, Any]:
             return {"boxes": x}

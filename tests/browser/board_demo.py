@@ -6,10 +6,9 @@ import streamlit as st
 
 from normviz.figures import formula, maps, style
 from normviz.figures.normalization import cube, distributions, tensors
-from normviz.ui.components.board import Panel, board
+from normviz.ui.components.board import Panel, asset_routes, board
 
 N, C, H = 16, 64, 56
-st.set_page_config(layout="wide", page_title="Board")
 
 
 @st.cache_resource
@@ -133,11 +132,15 @@ def others() -> None:
     board(panels, "others", columns=2)
 
 
-st.title("Board")
-normalize()
-attribution()
-left, right = st.columns(2)
-with left:
-    sequences()
-with right:
-    others()
+if __name__ == "__main__":
+    st.set_page_config(layout="wide", page_title="Board")
+    st.title("Board")
+    normalize()
+    attribution()
+    left, right = st.columns(2)
+    with left:
+        sequences()
+    with right:
+        others()
+else:
+    app = st.App(__file__, routes=asset_routes())

@@ -28,7 +28,7 @@ def drag(page: Page, start: tuple[float, float], end: tuple[float, float]) -> No
 
 def test_painting_with_the_mouse_and_the_keyboard(open_page: Open) -> None:
     page = open_page("photo-edit")
-    expect(page.locator(".told")).to_contain_text("30 %")  # what the map marks
+    expect(page.locator(".told")).to_contain_text("30%")  # what the map marks
     canvas = page.locator("canvas.stage")
     canvas.evaluate("canvas => { canvas.mine = true; }")
     page.get_by_role("button", name="Clear").click()
@@ -37,7 +37,7 @@ def test_painting_with_the_mouse_and_the_keyboard(open_page: Open) -> None:
     drag(page, (0.3, 0.2), (0.7, 0.8))
     expect(page.locator(".nv-sentence").first).to_contain_text(re.compile("[Cc]at (falls|rises|stays)"))
     box = told(page)
-    assert 22 <= box <= 27  # 40 % by 60 %, in whole cells
+    assert 22 <= box <= 27  # 40% by 60%, in whole cells
     drag(page, (0.05, 0.1), (0.15, 0.9))  # two strokes without waiting: neither is lost
     drag(page, (0.85, 0.1), (0.95, 0.9))
     assert told(page) > box + 14

@@ -22,7 +22,7 @@ from normviz.images import read_photo, resize_map
 from normviz.models import catalog
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.paths import ROOT
-from normviz.registry import Method, methods
+from normviz.registry import Attribution, methods
 from normviz.samples import load_sample
 from scripts import make_docs
 from tests.support.checkpoints import write_checkpoint
@@ -101,7 +101,7 @@ def test_help(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main([*command.split(), "--help"])
     out, err = capsys.readouterr()
-    assert stop.value.code == 0 and err == "" and out.startswith(f"usage: python -m normviz {command}".rstrip())
+    assert stop.value.code == 0 and err == "" and out.startswith(f"usage: normviz {command}".rstrip())
 
 
 def test_as_a_module() -> None:
@@ -122,7 +122,7 @@ def test_cam(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("cam cat.png --target Chain_Saw --layer stage2 --out heat.png --raw map.npy") == 0
     out = capsys.readouterr().out
     assert "photo    cat.png, 451 x 300 pixels" in out and "Grad-CAM for chain saw at layer stage2" in out
-    assert "verdict  Not sure: this may be none of its 3 classes" in out and "wrote    heat.png, map.npy" in out
+    assert "result   Not sure: this may be none of its 3 classes" in out and "wrote    heat.png, map.npy" in out
     raw = np.load("map.npy", allow_pickle=False)
     photo, classifier = read_photo("cat.png"), load_classifier()
     expected = grad_cam(Probe(classifier.model, classifier.prepare(photo), 1, "stage2"))[0].cpu()
@@ -139,7 +139,7 @@ FEW = {"samples": 2, "steps": 2, "masks": 8, "window": 0.5, "stride": 0.5}
 
 
 @pytest.mark.parametrize("method", methods("attribution"), ids=lambda method: method.name)
-def test_every_attribution_method(method: Method, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_attribution_method(method: Attribution, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     few = " ".join(f"{knob.name}={FEW[knob.name]}" for knob in method.knobs if knob.name in FEW)
     assert run(f"cam cat.png --method {method.name} --out heat.png --raw map.npy{few and f' --set {few}'}") == 0
     out = capsys.readouterr().out
@@ -160,9 +160,9 @@ def test_one_class_and_not_another(folder: Path, capsys: pytest.CaptureFixture[s
     }
     for name, expected in wanted.items():
         assert run(f"cam cat.png --method {name} --target chainsaw --against cat --out heat.png --raw map.npy") == 0
-        assert "for chain saw and not cat" in capsys.readouterr().out
+        assert "for chain saw rather than cat" in capsys.readouterr().out
         np.testing.assert_allclose(np.load("map.npy"), expected[0].cpu().numpy(), rtol=1e-4, atol=1e-6)
-    fails(capsys, "cam cat.png --target cat --against cat --out other.png", "must name another class than cat")
+    fails(capsys, "cam cat.png --target cat --against cat --out other.png", "--against must differ from --target")
 
 
 def test_a_signed_map_is_white_at_zero(folder: Path) -> None:
@@ -195,9 +195,9 @@ def test_a_map_is_drawn_as_on_the_page_over_what_the_network_sees(
     out = capsys.readouterr().out
     classifier, photo, raw = load_classifier(f"{folder}/net"), read_photo("wide.png"), np.load("map.npy")
     _, left, height, width = classifier.box(100, 400)
-    assert left > 100 and width < 200 and f"400 x 100 pixels, of which the network sees {width} x {height}" in out
+    assert left > 100 and width < 200 and f"400 x 100 pixels; the network sees {width} x {height} of them" in out
     drawn = raw if raw.ndim == 2 else raw.sum(axis=0)
-    assert drawn.any() and (raw.ndim == 2) == (method == "grad_cam") == ("the sum of the colors" not in out)
+    assert drawn.any() and (raw.ndim == 2) == (method == "grad_cam") == ("the sum over colors" not in out)
     seen = classifier.view(photo).permute(1, 2, 0).contiguous().numpy()
     page = maps.blend(seen, drawn, OPACITY, "inferno", bool((drawn < 0).any()))
     assert identical(read_photo("heat.png"), torch.from_numpy(page).permute(2, 0, 1))
@@ -303,7 +303,11 @@ def test_norm_errors(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, f"{norm} --shape 2,6,4,4 --set groups=4", "group_norm has no knob 'groups'; its knobs are num_groups")
     fails(capsys, f"{norm} --shape 2,6,4,4 --set num_groups=two", "num_groups must be a whole number")
     fails(capsys, f"{norm} --shape 2,6,4,4 --set eps=-1", "eps must be a number from 1e-12 to 1; received -1")
-    fails(capsys, f"{norm} --shape 2,x", "a shape is whole numbers with commas, as 8,32,16,16; received '2,x'")
+    fails(
+        capsys,
+        f"{norm} --shape 2,x",
+        "for example 8,32,16,16; received '2,x'",
+    )
     fails(capsys, f"{norm} --shape 2", "(N, C, H, W) or (N, C, D, H, W); received shape (2,)")
     fails(capsys, f"{norm} --shape 2,0", "every size must be at least 1")
     fails(capsys, f"{norm} --shape 99999,99999", "values can be generated")
@@ -325,13 +329,13 @@ def test_arrays_that_cannot_be_read(folder: Path, capsys: pytest.CaptureFixture[
         np.save("x.npy", np.asarray(values), allow_pickle=True)
 
     save(np.array([[{}, None]], dtype=object))
-    fails(capsys, norm, "x.npy must hold real numbers; it holds objects, which are not loaded")
+    fails(capsys, norm, "x.npy must contain real numbers; it contains objects, which are not loaded")
     save([["a", "b"]])
-    fails(capsys, norm, "x.npy must hold real numbers; it holds <U1")
+    fails(capsys, norm, "x.npy must contain real numbers; it contains <U1")
     save(np.ones((2, 2), np.complex64))
-    fails(capsys, norm, "must hold real numbers")
+    fails(capsys, norm, "must contain real numbers")
     save(np.ones((2, 0)))
-    fails(capsys, norm, "must hold 1 to 33,554,432 numbers; received shape (2, 0)")
+    fails(capsys, norm, "must contain 1 to 33,554,432 numbers; received shape (2, 0)")
     save([[1.0, np.nan], [np.inf, 2.0]])
     fails(capsys, norm, "1 NaN and 1 infinite values of 4, the first one at index (0, 1)")
     Path("x.npy").write_text("1,2,3")
@@ -357,9 +361,9 @@ def test_make_docs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text, page = readme.read_text(), (tmp_path / "docs" / "METHODS.md").read_text()
     assert text.startswith("# Title\n") and text.endswith("\nthe end\n") and "old" not in text
     for method in methods():
-        assert f"[{method.title}]({method.source.url}) `{method.name}`" in text
+        assert f"[{method.title}]({method.url}) `{method.name}`" in text
         assert f"| `{method.name}` | {method.title} |" in page
-        assert method.source.url in text and all(knob.help in page for knob in method.knobs)
+        assert method.url in text and all(knob.help in page for knob in method.knobs)
     for row in (line for line in (text + page).splitlines() if line.startswith("|")):
         assert row.count("|") in (3, 7), row  # no bar inside a cell splits it
     readme.write_text("# no markers")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from normviz.__main__ import main
-from normviz.registry import Method, methods
+from normviz.registry import Normalization, methods
 from tests.commands.test_command_line import fails
 
 ALL = methods("normalization")
@@ -28,14 +28,16 @@ def said(capsys: pytest.CaptureFixture[str], command: str, *more: str) -> str:
 
 
 @pytest.mark.parametrize("method", [m for m in ALL if m.takes_activations], ids=lambda m: m.name)
-def test_norm_runs_every_method_that_acts_on_activations(method: Method, capsys: pytest.CaptureFixture[str]) -> None:
+def test_norm_runs_every_method_that_acts_on_activations(
+    method: Normalization, capsys: pytest.CaptureFixture[str]
+) -> None:
     shape = {"nc": "16,8", "ntd": "16,4,8", "nchw": "16,8,4,4", "ncdhw": "16,8,2,4,4"}[method.layouts()[-1]]
     out = said(capsys, f"norm --method {method.name} --shape {shape} --out y.npy", *needed(method))
     assert np.load("y.npy", allow_pickle=False).shape == tuple(map(int, shape.split(",")))
     assert method.title in out and "std after" in out
 
 
-def needed(method: Method) -> list[str]:
+def needed(method: Normalization) -> list[str]:
     """The running statistics, for a method that does not work without."""
     if not method.takes("running_sq"):
         return []
@@ -45,10 +47,10 @@ def needed(method: Method) -> list[str]:
 
 
 @pytest.mark.parametrize("method", [m for m in ALL if m.acts_on == "weights"], ids=lambda m: m.name)
-def test_norm_runs_every_method_that_acts_on_weights(method: Method, capsys: pytest.CaptureFixture[str]) -> None:
+def test_norm_runs_every_method_that_acts_on_weights(method: Normalization, capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, f"norm --method {method.name} --shape 6,4,3,3 --out w.npy")
     assert np.load("w.npy", allow_pickle=False).shape == (6, 4, 3, 3)
-    assert "largest singular value" in out and "mean norm of a row" in out
+    assert "largest singular value" in out and "mean row norm" in out
 
 
 def test_norm_leaves_padding_out_where_the_method_knows_of_it(capsys: pytest.CaptureFixture[str]) -> None:
@@ -61,7 +63,7 @@ def test_norm_leaves_padding_out_where_the_method_knows_of_it(capsys: pytest.Cap
 
 @pytest.mark.parametrize("method", [m for m in ALL if not m.axes], ids=lambda m: m.name)
 def test_demo_runs_every_method_that_does_not_act_on_activations(
-    method: Method, capsys: pytest.CaptureFixture[str]
+    method: Normalization, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = said(capsys, f"demo {method.name} --seed 1")
     assert method.title in out and "measured" in out and len(out.splitlines()) > 4
@@ -72,7 +74,7 @@ def test_errata_and_invariance(capsys: pytest.CaptureFixture[str]) -> None:
     name = listed.partition(":")[0]
     assert "as printed" in listed and len(listed.splitlines()) > 20
     alone = said(capsys, f"errata {name}")
-    assert alone.startswith(listed.splitlines()[0]) and "right    " in alone
+    assert alone.startswith(listed.splitlines()[0]) and "correct  " in alone
     table = said(capsys, "invariance --layout nc").splitlines()
     (batch,) = (line for line in table if line.startswith("Batch norm, training"))
     assert batch.split()[3] == "="  # scaling all weights
@@ -81,7 +83,7 @@ def test_errata_and_invariance(capsys: pytest.CaptureFixture[str]) -> None:
 def test_what_these_commands_refuse(capsys: pytest.CaptureFixture[str]) -> None:
     fails(capsys, "demo layer_norm", "acts on activations: run it with normviz normalize --method layer_norm")
     fails(capsys, "demo pre_norm --set depth", "--set takes KNOB=VALUE")
-    fails(capsys, "norm --method grad_norm --out y.npy", "see it run with normviz weights-and-blocks grad_norm")
+    fails(capsys, "norm --method grad_norm --out y.npy", "run normviz weights-and-blocks grad_norm")
     fails(capsys, "norm --method z_score --padding 2 --out y.npy", "a share is a number from 0 to 0.9; received '2'")
     fails(capsys, "errata nothing", "there is no erratum 'nothing'; choose one of")
     fails(capsys, "invariance --layout nchwx", "the layout must be nc, ntd or nchw")

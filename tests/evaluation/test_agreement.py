@@ -35,7 +35,7 @@ def photos(count: int) -> list[torch.Tensor]:
 
 def test_each_number_is_the_correlation_of_two_maps_of_the_class_that_all_think_most_probable() -> None:
     networks, images = [small("a", 0), small("b", 1), small("a again", 0)], photos(3)
-    found = agreement(networks, images, get("layer_cam"), "relu")
+    found = agreement(networks, images, get("layer_cam", "attribution"), "relu")
     assert found.titles == ("a", "b", "a again", "the picture's center") and found.same.shape == (3, 4, 4)
     for number, photo in enumerate(images):
         shares = sum(one.probabilities(photo) for one in networks)
@@ -53,14 +53,14 @@ def test_each_number_is_the_correlation_of_two_maps_of_the_class_that_all_think_
 
 def test_maps_of_other_photos_say_how_much_is_chance() -> None:
     one, images = small("a", 0), photos(2)
-    found = agreement([one, one], images, get("grad_cam"), "relu")
-    same_photo_twice = agreement([one, one], [images[0], images[0]], get("grad_cam"), "relu")
+    found = agreement([one, one], images, get("grad_cam", "attribution"), "relu")
+    same_photo_twice = agreement([one, one], [images[0], images[0]], get("grad_cam", "attribution"), "relu")
     assert found.other.shape == (1,) and found.other[0] < 0.999
     np.testing.assert_allclose(same_photo_twice.other, 1.0)
 
 
 def test_a_method_that_refuses_leaves_a_dash() -> None:
-    found = agreement([small("a", 0), small("b", 1)], photos(2), get("cam"), "conv")
+    found = agreement([small("a", 0), small("b", 1)], photos(2), get("cam", "attribution"), "conv")
     assert np.isnan(found.same[:, 0, 1]).all() and found.between(0, 1) is None and len(found.other) == 0
     lines = markdown(found).splitlines()
     assert lines[2] == "| a | 1 | – | – |" and len({line.count("|") for line in lines}) == 1
@@ -69,9 +69,9 @@ def test_a_method_that_refuses_leaves_a_dash() -> None:
 def test_too_little_is_refused() -> None:
     one = small("a", 0)
     with pytest.raises(ValueError, match="at least two networks; received 1"):
-        agreement([one], photos(2), get("grad_cam"))
+        agreement([one], photos(2), get("grad_cam", "attribution"))
     with pytest.raises(ValueError, match="at least two photos; received 1"):
-        agreement([one, one], photos(1), get("grad_cam"))
+        agreement([one, one], photos(1), get("grad_cam", "attribution"))
 
 
 def test_the_script_writes_its_command_and_a_table_of_the_family(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from normviz.evaluation.faithfulness.road import Road
 from normviz.evaluation.faithfulness.study import BASELINES, MEASURES, Row, markdown, study
 from normviz.figures.evaluation import faithfulness as figures
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
+from normviz.html import faithfulness as tables
 from normviz.images import decode
 from normviz.models import catalog
 from normviz.models.catalog import SIZE, Classifier, load_classifier, read_classifier
@@ -57,11 +58,11 @@ def _refusing(probe: Probe) -> Tensor:
 
 def test_a_study_holds_what_the_measures_say_of_each_photo(classifier: Classifier) -> None:
     seen: list[tuple[int, str]] = []
-    refusing = replace(get("saliency"), name="refusing", title="Refusing", function=_refusing)
+    refusing = replace(get("saliency", "attribution"), name="refusing", title="Refusing", function=_refusing)
     rows = study(
         classifier,
         _photos(),
-        [get("grad_cam"), refusing],
+        [get("grad_cam", "attribution"), refusing],
         HOW,
         progress=lambda number, name: seen.append((number, name)),
     )
@@ -77,7 +78,7 @@ def test_a_study_holds_what_the_measures_say_of_each_photo(classifier: Classifie
             assert by_name[name].values["deletion"][number] == pytest.approx(area, abs=1e-6)
     assert all(set(row.values) == set(MEASURES) for row in rows if row.values)
     with pytest.raises(ValueError, match="at least one photo"):
-        study(classifier, [], [get("grad_cam")], HOW)
+        study(classifier, [], [get("grad_cam", "attribution")], HOW)
 
 
 def test_the_table_has_means_with_intervals_and_sorts_methods_by_insertion() -> None:
@@ -89,8 +90,8 @@ def test_the_table_has_means_with_intervals_and_sorts_methods_by_insertion() -> 
     lines = markdown(rows).splitlines()
     assert lines[0].startswith("| Map | Deletion area ↓ | Insertion area ↑ |")
     assert lines[2] == (
-        "| *random, cells of the layer* | 0.100 [0.100, 0.100] | 0.100 [0.100, 0.100] | 10 % [10 %, 10 %] "
-        "| 10 % [10 %, 10 %] | 0.100 [0.100, 0.100] |"
+        "| *random, cells of the layer* | 0.100 [0.100, 0.100] | 0.100 [0.100, 0.100] | 10% [10%, 10%] "
+        "| 10% [10%, 10%] | 0.100 [0.100, 0.100] |"
     )
     assert [line.split(" | ")[0] for line in lines[6:]] == ["| High", "| Low", "| None"]
     assert "cannot be run" in lines[-1] and len({line.count("|") for line in lines}) == 1
@@ -200,7 +201,7 @@ def _judged(level: float, rose: bool = False) -> Judged:
 
 def test_curves_show_every_map_and_the_share() -> None:
     found = {name: _judged(0.5 + i / 10).deletion for i, name in enumerate(NAMES)}
-    figure = figures.along(found, "probability", "removed", 30, (0, 1))
+    figure = figures.score_curves(found, "probability", "removed", 30, (0, 1))
     assert [trace.name for trace in figure.data] == list(NAMES.values())
     np.testing.assert_allclose(figure.data[0].x, [0, 25, 50, 75, 100])
     assert figure.layout.shapes[0].x0 == 30 and list(figure.layout.yaxis.range) == [0, 1]
@@ -215,13 +216,13 @@ def test_road_is_drawn_as_two_curves_and_as_gaps() -> None:
 
 
 def test_the_table_marks_the_best_of_each_column() -> None:
-    html = figures.table([("a <b>", _judged(0.2)), ("c", _judged(0.8, rose=True))])
+    html = tables.measures([("a <b>", _judged(0.2)), ("c", _judged(0.8, rose=True))])
     assert "a &lt;b&gt;" in html
     first, second = html.split("<tbody>")[1].split("</tr>")[:2]
     assert "<b>0.150</b>" in first and "<b>0.450</b>" not in first  # deletion: low is good
-    assert "<b>0.450</b>" in second and "<b>0 % (rose)</b>" in second
+    assert "<b>0.450</b>" in second and "<b>0% (rose)</b>" in second
 
 
 def test_pictures_stand_side_by_side() -> None:
-    html = figures.strip([("a <b>", "c", np.zeros((8, 8, 3), np.uint8))] * 3, 1.5)
-    assert html.count("<img") == 3 and "a &lt;b&gt;" in html and "--aspect:1.5" in html
+    html = tables.pictures([("a <b>", "c", np.zeros((8, 8, 3), np.uint8))] * 3, 1.5)
+    assert html.count("<img") == 3 and "a &lt;b&gt;" in html and "aspect-ratio:1.5" in html

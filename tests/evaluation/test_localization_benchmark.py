@@ -30,12 +30,12 @@ from normviz.evaluation.localization.benchmark import (
 from normviz.evaluation.localization.measures import energy_inside, grid_pointing, pointing
 from normviz.evaluation.localization.questions import KINDS, MOSAIC, Kind, Questions, make_questions
 from normviz.evaluation.localization.report import Report, in_words, markdown, read, write
-from normviz.html.localization import outline, tile
 from normviz.images import resize_map
 from normviz.models import catalog
 from normviz.models.catalog import load_classifier
 from normviz.models.embedded import Measured, write_weights
 from normviz.models.residual import Norm, ResidualNet
+from normviz.prints.localization import outline, tile
 from normviz.registry import get, methods
 from normviz.scenes import CLASSES, SIZE, make_scene
 from normviz.ui.pages import localization as page
@@ -104,9 +104,11 @@ def test_a_run_is_the_same_as_scene_by_scene(kind: Kind, assets: Path, monkeypat
     for image, label in zip(asked.images, asked.labels.tolist(), strict=True):
         images = replace(classifier, size=size[0]).prepare(image)
         expected.append(resize_map(grad_cam(Probe(classifier.model, images, label))[0], size))
-    found = maps_of(get("grad_cam"), probes_of(classifier, asked))
+    found = maps_of(get("grad_cam", "attribution"), probes_of(classifier, asked))
     assert torch.allclose(found, torch.stack(expected), atol=1e-5)
-    (result,) = (r for r in run(jobs([get("grad_cam")], [classifier], {kind: asked})) if r.network != ANY)
+    (result,) = (
+        r for r in run(jobs([get("grad_cam", "attribution")], [classifier], {kind: asked})) if r.network != ANY
+    )
     for row in result.rows:
         measured = {"pointing": pointing, "energy": energy_inside, "grid": energy_inside}.get(row.measure)
         if measured is not None:
@@ -135,7 +137,7 @@ def test_baselines_know_nothing_and_score_so() -> None:
 
 def test_progress_rises_to_one_and_can_cancel(assets: Path) -> None:
     asked: dict[Kind, Questions] = {"one": make_questions("one", 4)}
-    todo = jobs([get(name) for name in FAST], [load_classifier("scenes")], asked)
+    todo = jobs([get(name, "attribution") for name in FAST], [load_classifier("scenes")], asked)
     shares: list[float] = []
     results = list(run(todo, shares.append))
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1) and len(results) == len(todo)
@@ -158,14 +160,16 @@ def test_slow_methods_get_fewer_scenes(assets: Path) -> None:
     assert set(counts) == {method.name for method in methods("attribution")}
     assert counts["grad_cam"] == 20 and counts["score_cam"] == 4
     assert all(name in counts for name in benchmark.HARDEST), "a name that no method has"
-    assert counts["rise"] == 2 and share_of(get("rise"), "grid") is None
+    assert counts["rise"] == 2 and share_of(get("rise", "attribution"), "grid") is None
 
 
 def test_what_a_method_refuses_is_a_result_and_a_network_of_photos_is_refused(assets: Path) -> None:
     asked: dict[Kind, Questions] = {"one": make_questions("one", 4)}
     classifier = load_classifier("scenes")
     smooth = replace(classifier, model=torch.nn.Sequential(torch.nn.Conv2d(3, 8, 3), torch.nn.GELU(), _Mean()))
-    results = list(run(jobs([get("guided_backprop"), get("grad_cam")], [smooth], asked)))[len(BASELINES) :]
+    results = list(run(jobs([get("guided_backprop", "attribution"), get("grad_cam", "attribution")], [smooth], asked)))[
+        len(BASELINES) :
+    ]
     assert "ReLU" in results[0].refused and not results[0].rows
     assert not results[1].refused and results[1].rows
     with pytest.raises(ValueError, match="other classes than those of the scenes"):
@@ -208,12 +212,12 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
 
 def test_the_ranking_in_words() -> None:
     said = in_words(made(), "one", "pointing", TITLES)
-    assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74 %, Saliency 45 %."
+    assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74%, Saliency 45%."
     assert said[1] == (
-        "A spot at the center of the picture reaches 50 %. Clearly better on every network: no method. "
+        "A spot at the center of the picture reaches 50%. Clearly better on every network: no method. "
         "Clearly better on none: Saliency."
     )
-    assert "best with batch norm (70 %) and worst with no normalization (49 %)" in said[2]
+    assert "best with batch norm (70%) and worst with no normalization (49%)" in said[2]
     assert in_words(made(), "grid", "grid", TITLES) == ["Nothing was measured on these scenes."]
 
 
@@ -262,7 +266,7 @@ def test_the_command_goes_on_where_it_was_stopped(
     assert len(full.results) == 3 * 2 + 2 * 2 * 2 and full.command.endswith("--kinds one grid")
     write(replace(full, results=full.results[:7]), out)
     assert main(command) == 0
-    assert "7 of 14 results are in" in capsys.readouterr().err and read(out) == full
+    assert "7 of 14 results are already in" in capsys.readouterr().err and read(out) == full
     monkeypatch.setattr(benchmark, "maps_of", lambda *_: pytest.fail("computed again"))
     assert main(command) == 0 and read(out) == full
 
@@ -275,7 +279,7 @@ def test_other_weights_are_measured_again(assets: Path, capsys: pytest.CaptureFi
     full.networks["scenes"] = "another"
     write(full, out)
     assert main(command) == 0
-    assert "4 of 5 results are in" in capsys.readouterr().err
+    assert "4 of 5 results are already in" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -283,7 +287,7 @@ def test_other_weights_are_measured_again(assets: Path, capsys: pytest.CaptureFi
     [
         ("localize --methods grad_camel", "no attribution method 'grad_camel'"),
         ("localize --networks photos", "no classifier 'photos'"),
-        ("localize --scenes 3", "scenes are a whole number from 4 to 10000; received '3'"),
+        ("localize --scenes 3", "scenes is a whole number from 4 to 10000; received '3'"),
         ("localize --out table.csv", "table.csv: the name must end in .json"),
         ("localize --kinds two", "invalid choice: 'two'"),
     ],
@@ -327,7 +331,7 @@ def test_the_page_shows_the_report_that_ships(assets: Path) -> None:
         test = open_page("localization", kind=kind)
         assert not test.exception and not errors(test), words(test)
     test = open_page("localization", measure="Energy inside")
-    assert "Grad-CAM 74 %" in " ".join(text.value for text in test.markdown)
+    assert "Grad-CAM 74%" in " ".join(text.value for text in test.markdown)
 
 
 def test_without_networks_the_page_says_so(assets: Path) -> None:

@@ -231,7 +231,7 @@ def test_what_counts_as_lit() -> None:
 
 def test_alike_is_both_correlations() -> None:
     probe = Probe(relu_net(), pictures(1), 2, "bn2")
-    one, other = make_map(get("layer_cam"), probe), make_map(get("saliency"), probe)
+    one, other = make_map(get("layer_cam", "attribution"), probe), make_map(get("saliency", "attribution"), probe)
     assert alike(one, one, (12, 12)) == pytest.approx((1.0, 1.0), abs=1e-12)
     assert -1 <= alike(one, other, (12, 12))[0] < 1
 

@@ -29,11 +29,11 @@ def settings(name: str, **given: Value) -> dict[str, Value]:
 
 def seen(name: str, point: int = 5, **arguments: Any) -> Space:
     given = settings(name, **arguments.pop("knobs", {}))
-    return space(get(name), POINTS, given, point=point, incoming=direction(40, 25), **arguments)
+    return space(get(name, "normalization"), POINTS, given, point=point, incoming=direction(40, 25), **arguments)
 
 
 def test_every_method_is_registered_for_three_features() -> None:
-    assert all("nc" in get(name).layouts() for name in METHODS)
+    assert all("nc" in get(name, "normalization").layouts() for name in METHODS)
 
 
 # --- where the points land ---
@@ -117,7 +117,7 @@ def test_the_gradient_is_that_of_finite_differences(name: str) -> None:
     def loss(move: Tensor) -> float:
         moved = POINTS.clone()
         moved[5] += move
-        return float(space(get(name), moved, given, gamma=gamma, point=5).after[5] @ incoming)
+        return float(space(get(name, "normalization"), moved, given, gamma=gamma, point=5).after[5] @ incoming)
 
     slope = [(loss(step) - loss(-step)) / 2e-5 for step in 1e-5 * torch.eye(3, dtype=torch.float64)]
     torch.testing.assert_close(left, torch.tensor(slope).double(), rtol=0, atol=1e-6)
@@ -140,8 +140,12 @@ def test_in_a_batch_the_features_gradients_add_up_to_nothing() -> None:
 
 
 def test_a_small_point_gets_a_large_gradient() -> None:
-    far = space(get("l2_norm"), POINTS, settings("l2_norm"), point=0, incoming=direction(10, 20)).gradient.left
-    near = space(get("l2_norm"), POINTS / 10, settings("l2_norm"), point=0, incoming=direction(10, 20)).gradient.left
+    far = space(
+        get("l2_norm", "normalization"), POINTS, settings("l2_norm"), point=0, incoming=direction(10, 20)
+    ).gradient.left
+    near = space(
+        get("l2_norm", "normalization"), POINTS / 10, settings("l2_norm"), point=0, incoming=direction(10, 20)
+    ).gradient.left
     torch.testing.assert_close(near, 10 * far)
 
 
@@ -153,7 +157,7 @@ def test_directions_have_length_one() -> None:
 
 def test_nothing_given_is_written_or_tracked() -> None:
     x = POINTS.clone()
-    lands = space(get("layer_norm"), x, settings("layer_norm"))
+    lands = space(get("layer_norm", "normalization"), x, settings("layer_norm"))
     assert identical(x, POINTS) and not x.requires_grad
     assert not any(t.requires_grad for t in (lands.before, lands.after, lands.plain, *lands.surface))
 
@@ -167,7 +171,7 @@ def test_nothing_given_is_written_or_tracked() -> None:
 )
 def test_what_cannot_be_drawn_is_refused_in_words(points: Tensor, point: int, sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
-        space(get("layer_norm"), points, settings("layer_norm"), point=point)
+        space(get("layer_norm", "normalization"), points, settings("layer_norm"), point=point)
 
 
 # --- the figure ---
@@ -176,8 +180,8 @@ def test_what_cannot_be_drawn_is_refused_in_words(points: Tensor, point: int, se
 def drawn(name: str = "layer_norm", **arguments: Any) -> Any:
     lands = seen(name)
     return figures.scene(
-        lands.before.numpy(), lands.after.numpy(), [line.numpy() for line in lands.surface], "circle", chosen=5,
-        incoming=lands.gradient.incoming.numpy(), left=lands.gradient.left.numpy(), **arguments,
+        lands.before.numpy(), lands.after.numpy(), [line.numpy() for line in lands.surface], "circle", selected=5,
+        incoming=lands.gradient.incoming.numpy(), remaining=lands.gradient.left.numpy(), **arguments,
     )  # fmt: skip
 
 
@@ -210,7 +214,7 @@ def test_an_arrow_starts_at_its_point_and_ends_where_its_vector_does() -> None:
 
 def test_the_largest_scene_is_small_on_the_wire() -> None:
     x = generate((200, 3), "normal").double()
-    lands = space(get("rms_norm"), x, settings("rms_norm"))
+    lands = space(get("rms_norm", "normalization"), x, settings("rms_norm"))
     figure = figures.scene(
         lands.before.numpy(), lands.after.numpy(), [line.numpy() for line in lands.surface], "sphere"
     )

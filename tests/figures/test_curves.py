@@ -115,14 +115,14 @@ def test_a_chart_of_many_points_stays_small() -> None:
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: lines([], "x", "y"), "at least one curve; received none"),
-    (lambda: lines([Line("a", X, X[:3])], "x", "y"), "'a' has 5 places and 3 values"),
+    (lambda: lines([Line("a", X, X[:3])], "x", "y"), "x and y of 'a' must have the same length; received 5 and 3"),
     (lambda: lines([Line("a", X, X * np.nan)], "x", "y"), "5 NaN or infinite of 5"),
-    (lambda: lines([Line("a", X, X - 1)], "x", "y", log_y=True), "values of 'a' must be above 0 .* received 0"),
-    (lambda: lines([Line("a", np.ones((2, 2)), X)], "x", "y"), r"a row of numbers; received shape \(2, 2\)"),
-    (lambda: bars([], [Bars("a", [1])], "x", "y"), "received 1 groups at 0 places"),
-    (lambda: bars(["a"], [Bars("a", [1, 2])], "x", "y"), "'a' needs a height for each of 1 places; received 2"),
-    (lambda: bars(["a"], [Bars("a", [1])], "x", "y", [1, 2]), "'expected' needs a height for each of 1 places"),
-    (lambda: bars(["a"], [Bars("a", [0])], "x", "y", log_y=True), "heights of 'a' must be above 0"),
+    (lambda: lines([Line("a", X, X - 1)], "x", "y", log_y=True), "y of 'a' must be positive .* received 0"),
+    (lambda: lines([Line("a", np.ones((2, 2)), X)], "x", "y"), r"one dimension; received shape \(2, 2\)"),
+    (lambda: bars([], [Bars("a", [1])], "x", "y"), "received 1 groups and 0 labels"),
+    (lambda: bars(["a"], [Bars("a", [1, 2])], "x", "y"), "'a' needs a height for each of 1 labels; received 2"),
+    (lambda: bars(["a"], [Bars("a", [1])], "x", "y", [1, 2]), "'expected' needs a height for each of 1 labels"),
+    (lambda: bars(["a"], [Bars("a", [0])], "x", "y", log_y=True), "heights of 'a' must be positive"),
 ]
 
 

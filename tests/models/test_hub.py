@@ -23,7 +23,7 @@ from normviz.models.classifier import Classifier
 from normviz.models.curated import CURATED
 from normviz.models.download import hub_id
 from normviz.models.hub import Logits, read_folder
-from normviz.registry import Method, Value, methods
+from normviz.registry import Attribution, Value, methods
 from normviz.samples import load_sample
 from tests.support.checkpoints import CLASSES, FAMILIES, SIDE, write_checkpoint
 from tests.support.comparison import identical
@@ -141,7 +141,7 @@ def test_layers_have_readable_names_and_maps(family: str, classifier: Classifier
         assert (16, 4, 4) in found.values()
 
 
-def cheap(method: Method) -> dict[str, Value]:
+def cheap(method: Attribution) -> dict[str, Value]:
     """Options that limit a method's cost."""
     settings: dict[str, Value] = {knob.name: SMALL[knob.name] for knob in method.knobs if knob.name in SMALL}
     if any(knob.name == "steps" for knob in method.knobs):
@@ -151,7 +151,7 @@ def cheap(method: Method) -> dict[str, Value]:
 
 @pytest.mark.parametrize("method", methods("attribution"), ids=lambda method: method.name)
 def test_every_method_explains_it_or_says_why_not(
-    family: str, method: Method, classifier: Classifier, photo: Tensor
+    family: str, method: Attribution, classifier: Classifier, photo: Tensor
 ) -> None:
     images = classifier.prepare(photo)  # (1, 3, h, w)
     probe = Probe(classifier.model, images)

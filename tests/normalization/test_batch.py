@@ -94,7 +94,7 @@ def test_bfloat16_is_right_to_its_own_precision() -> None:
         ("batch_group_norm", {"batch_size": 2, "num_groups": 3}),
         ("inference_example_weighing", {"running_mean": mean, "running_sq": square}),
     ):
-        actual = get(name).function(x, **given)
+        actual = get(name, "normalization").function(x, **given)
         assert actual.dtype == torch.bfloat16
         torch.testing.assert_close(actual.double(), getattr(reference, name)(x, **given), rtol=0.02, atol=0.04)
 
@@ -177,7 +177,7 @@ def test_the_seed_deals_the_examples_out() -> None:
 
 
 def test_locality_follows_the_order_of_the_batch() -> None:
-    method = get("ghost batching")
+    method = get("ghost batching", "normalization")
     assert method.batch_order is not None
     order = method.batch_order(9, **method.settings({"size": 3, "shuffle": 2}))
     assert identical(order, ghost_order(9, 2)) and sorted(order.tolist()) == list(range(9))
@@ -244,18 +244,18 @@ def _ones(*shape: int) -> Tensor:
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: ghost_batch_norm(_ones(17, 3), 16), "cannot leave a single example over; 17 examples in sub-batches of 1"),
-    (lambda: ghost_batch_norm(_ones(5, 3, 4), 2), "5 examples in sub-batches of 2 leave one: choose another size"),
+    (lambda: ghost_batch_norm(_ones(17, 3), 16), "at least 2 samples in the last sub-batch; 17 samples"),
+    (lambda: ghost_batch_norm(_ones(5, 3, 4), 2), "5 samples in sub-batches of 2 leave 1: choose another size"),
     (lambda: ghost_batch_norm(_ones(4, 3), 1), r"more than one value per channel .* shape \(4, 3\) .* of 1 has one"),
     (lambda: ghost_batch_norm(_ones(1, 3)), r"more than one value per channel .* shape \(1, 3\)"),
-    (lambda: ghost_batch_norm(_ones(4, 3), 0), "at least one example; received size 0"),
+    (lambda: ghost_batch_norm(_ones(4, 3), 0), "a size of at least 1; received 0"),
     (lambda: ghost_batch_norm(_ones(4, 3), 2, weight=_ones(4)), r"needs weight of shape \(3,\) here; received \(4,\)"),
     (lambda: batch_group_norm(_ones(6, 8), 4), r"a batch_size that divides N; shape \(6, 8\) has N = 6, received 4"),
     (lambda: batch_group_norm(_ones(4, 6), 4, 4), r"num_groups that divides C; shape \(4, 6\) has C = 6, received 4"),
     (lambda: batch_group_norm(_ones(4, 6), 0), "received 0: choose a divisor of 4"),
     (lambda: batch_group_norm(_ones(4, 4), bias=_ones(1)), r"needs bias of shape \(4,\)"),
     (lambda: inference_example_weighing(_ones(4, 3), _ones(3), _ones(3)), r"at least 3 axes, .* received shape \(4, 3"),
-    (lambda: inference_example_weighing(_ones(4, 3, 2)), "needs running_mean and running_sq: keep the running means"),
+    (lambda: inference_example_weighing(_ones(4, 3, 2)), "needs running_mean and running_sq: pass the running means"),
     (lambda: inference_example_weighing(_ones(4, 3, 2), _ones(3), _ones(2)), r"running_sq of shape \(3,\)"),
     (lambda: identity_parameters(_ones(1, 3)), "identity_parameters needs more than one value per channel"),
 ]

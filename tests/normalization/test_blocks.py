@@ -56,7 +56,7 @@ def _same(actual: object, expected: object) -> None:
 )
 def test_agrees_with_the_reference(name: str, arguments: dict[str, Any], shape: tuple[int, ...], eps: float) -> None:
     x = random(*shape) * 2 + 1
-    actual = get(name).function(x, layer, **arguments, eps=eps)
+    actual = get(name, "normalization").function(x, layer, **arguments, eps=eps)
     _same(actual, getattr(reference, name)(x, layer, **arguments, eps=eps))
 
 
@@ -121,7 +121,7 @@ EXPRESSIONS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "arguments"), EXPRESSIONS, ids=[name for name, _ in EXPRESSIONS])
 def test_the_expression_in_pytorch_is_the_function(name: str, arguments: dict[str, Any]) -> None:
-    method = get(name)
+    method = get(name, "normalization")
     expected = eval(method.torch, {"torch": torch, "F": F, "nn": nn, "math": math}, arguments)
     _same(method.function(**arguments), expected)
     assert len(method.torch) <= 160

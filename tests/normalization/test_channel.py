@@ -158,7 +158,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         lambda: filter_response_norm(torch.ones(2, 3, 4), threshold=torch.ones(2)),
         r"filter_response_norm needs threshold of shape \(3,\) here; received \(2,\)",
     ),
-    (lambda: switchable_norm(torch.ones(2, 3, 1, 1)), "switchable_norm needs more than one position per example"),
+    (lambda: switchable_norm(torch.ones(2, 3, 1, 1)), "switchable_norm needs more than one position per sample"),
     (
         lambda: switchable_norm(torch.ones(2, 3, 4), mean_weights=torch.ones(2)),
         r"switchable_norm needs mean_weights of shape \(3,\) here; received \(2,\)",

@@ -29,7 +29,7 @@ from normviz.normalization.analysis.comparison import (
 from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.apply import apply, run, tensors
 from normviz.prints import contact_sheet
-from normviz.registry import Method, get, methods
+from normviz.registry import Normalization, get, methods
 from tests.support.comparison import identical
 
 SHAPES = {"nc": (8, 12), "ntd": (4, 6, 12), "nchw": (4, 8, 6, 6), "ncdhw": (2, 8, 2, 4, 4)}
@@ -51,7 +51,7 @@ def opened(picture: bytes) -> Image.Image:
 
 
 @pytest.mark.parametrize(("method", "shape"), ALL)
-def test_every_method_is_measured_as_it_works(method: Method, shape: tuple[int, ...]) -> None:
+def test_every_method_is_measured_as_it_works(method: Normalization, shape: tuple[int, ...]) -> None:
     x = input_of(*shape)
     before, ground = x.clone(), look(x)
     found = compare(method, x, ground)
@@ -78,7 +78,7 @@ GIVEN = {"x", "running_mean", "running_var", "running_sq", "train", "mask", "sty
 
 
 @pytest.mark.parametrize(("method", "shape"), ALL)
-def test_what_a_method_learns_has_the_shapes_that_it_takes(method: Method, shape: tuple[int, ...]) -> None:
+def test_what_a_method_learns_has_the_shapes_that_it_takes(method: Normalization, shape: tuple[int, ...]) -> None:
     x, layout = input_of(*shape), layout_of(shape)
     settings = fitting(method, x.shape)
     shapes = learned(method, x.shape, settings)
@@ -102,16 +102,16 @@ def test_what_a_method_learns_has_the_shapes_that_it_takes(method: Method, shape
         ("l2_norm", 128, 0, "shared over C"),
         ("rms_norm", 8, 16 * 4 * 4, "shared over C, H, W"),
         ("filter_response_norm", 128, 48, "shared over H, W"),
-        ("switchable_norm", None, 38, "no groups: each result reads all N, all C, all H, all W"),
-        ("local_response_norm", None, 0, "no groups: each result reads 5 of 16 C"),
-        ("dynamic_tanh", None, 33, "each value on its own"),
+        ("switchable_norm", None, 38, "no groups: each result depends on all N, all C, all H, all W"),
+        ("local_response_norm", None, 0, "no groups: each result depends on 5 of 16 C"),
+        ("dynamic_tanh", None, 33, "each value separately"),
     ],
 )
 def test_statistics_and_learned_numbers_are_counted(
     name: str, statistics: int | None, parameters: int, shares: str
 ) -> None:
     x = input_of(8, 16, 4, 4)
-    found = compare(get(name), x, look(x))
+    found = compare(get(name, "normalization"), x, look(x))
     assert (found.statistics, found.parameters, found.shares) == (statistics, parameters, shares)
     assert (found.groups is None) == (statistics is None)
 
@@ -119,23 +119,25 @@ def test_statistics_and_learned_numbers_are_counted(
 def test_the_block_shows_who_shares_and_follows_a_shuffled_batch() -> None:
     x = input_of(8, 16, 4, 4)
     ground = look(x)
-    batch, layer, ghost = (compare(get(name), x, ground) for name in ("batch_norm", "layer_norm", "ghost_batch_norm"))
+    batch, layer, ghost = (
+        compare(get(name, "normalization"), x, ground) for name in ("batch_norm", "layer_norm", "ghost_batch_norm")
+    )
     assert batch.groups is not None and layer.groups is not None and ghost.groups is not None
     assert batch.groups.shape == BLOCK
     assert (batch.groups == batch.groups[:1, :, :1]).all() and len(np.unique(batch.groups)) == BLOCK[1]
     assert (layer.groups == layer.groups[:, :1, :1]).all() and len(np.unique(layer.groups)) == BLOCK[0]
     assert ghost.settings["size"] == 4
-    order = get("ghost_batch_norm").batch_order
+    order = get("ghost_batch_norm", "normalization").batch_order
     assert order is not None
     place = order(8, **ghost.settings).argsort()[[0, 2, 5, 7]] // 4  # the sub-batch of four evenly spaced examples
     assert (ghost.groups[:, 0, 0] // 16 == place.numpy()).all()
 
 
 def test_sizes_that_must_divide_are_proper_parts() -> None:
-    group, ghost = get("group_norm"), get("ghost_batch_norm")
+    group, ghost = get("group_norm", "normalization"), get("ghost_batch_norm", "normalization")
     assert [fitting(group, torch.Size((4, c)))["num_groups"] for c in (16, 8, 12, 7)] == [8, 4, 6, 1]
     assert [fitting(ghost, torch.Size((n, 3)))["size"] for n in (64, 16, 8, 6)] == [16, 8, 4, 3]
-    assert fitting(get("local_response_norm"), torch.Size((2, 4, 4, 4)))["size"] == 5
+    assert fitting(get("local_response_norm", "normalization"), torch.Size((2, 4, 4, 4)))["size"] == 5
 
 
 def test_padding_is_not_counted() -> None:
@@ -143,7 +145,7 @@ def test_padding_is_not_counted() -> None:
     x = x * mask[..., None]
     ground = look(x, mask)
     assert ground.counts.sum() == 8 * int(mask.sum())
-    found = compare(get("recurrent_batch_norm"), x, ground, mask=mask)
+    found = compare(get("recurrent_batch_norm", "normalization"), x, ground, mask=mask)
     assert found.counts.sum() == 8 * int(mask.sum())
     assert found.mean == pytest.approx(0, abs=1e-5)
     assert found.std == pytest.approx(1, abs=1e-3)
@@ -152,7 +154,7 @@ def test_padding_is_not_counted() -> None:
 def test_what_a_method_refuses_is_raised() -> None:
     x = input_of(1, 4)
     with pytest.raises(ValueError, match="more than one value per channel"):
-        compare(get("batch_norm"), x, look(x))
+        compare(get("batch_norm", "normalization"), x, look(x))
     with pytest.raises(ValueError, match="NaN"):
         look(torch.full((2, 3), torch.nan))
 

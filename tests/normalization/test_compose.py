@@ -150,8 +150,8 @@ def test_nobody_has_named_these(choice: Choice) -> None:
 def test_one_step_away() -> None:
     near = {match.name: words for words, match in one_step_away(Choice("nchw", "hw", running=True), SHAPES["nchw"])}
     assert near == {
-        "Batch Normalization, at inference": "average over N as well",
-        "Instance Normalization": "use the batch's own statistics",
+        "Batch Normalization, at inference": "also average over N",
+        "Instance Normalization": "use the statistics of the batch",
     }
 
 
@@ -191,7 +191,7 @@ def test_formula(layout: Layout, axes: str) -> None:
     ("given", "words"),
     [
         (("nwhc", ""), "layout"), (("nchw", "hn"), "order"), (("nchw", "t"), "letters of nchw"),
-        (("nchw", "hw", 2), "only where it is shared"), (("nchw", "c", 0), "at least 1"),
+        (("nchw", "hw", 2), "1 unless axis"), (("nchw", "c", 0), "at least 1"),
         (("nc", "n", 1, True, 0.0), "above 0"), (("nc", "n", 1, True, 2.0, False, 0.0), "above 0"),
         (("nc", "", 1, True, 2.0, True), "at least one shared axis"),
     ],

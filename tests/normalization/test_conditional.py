@@ -150,7 +150,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: adaptive_instance_norm(torch.ones(2, 3), torch.ones(2, 3)), "at least 3 axes"),
     (
         lambda: adaptive_instance_norm(torch.ones(2, 3, 4), torch.ones(1, 3, 4)),
-        r"as many examples and channels as the content, \(2, 3\); received a style of shape \(1, 3, 4\)",
+        r"the samples and channels of the content, \(2, 3\); received a style of shape \(1, 3, 4\)",
     ),
     (lambda: adaptive_instance_norm(torch.ones(2, 3, 4), torch.ones(2, 3, 1)), "needs more than one position"),
     (lambda: spade(torch.ones(2, 3, 4)), "spade needs an input of at least 4 axes"),

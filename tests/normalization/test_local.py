@@ -82,7 +82,7 @@ def test_local_response_norm_without_a_weight_is_the_identity() -> None:
 def test_local_response_norm_in_pieces_is_that_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     x = random(5, 4, 3, 3)
     whole = local_response_norm(x)
-    monkeypatch.setattr(local, "_AT_ONCE", 80)  # two examples of 36 values
+    monkeypatch.setattr(local, "_CHUNK", 80)  # two examples of 36 values
     _same(local_response_norm(x), whole)
 
 

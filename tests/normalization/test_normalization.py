@@ -223,7 +223,7 @@ def test_nothing_given_is_written(training: bool) -> None:
     x, mean, var = random(4, 6, 3, 3) + 2, random(6, seed=1), random(6, seed=2).exp()
     copies = x.clone(), mean.clone(), var.clone()
     batch_norm(x, mean, var, training=training)
-    apply(get("batch_norm"), x, "nchw", 2.0, 1.0, running=(mean, var), training=training)
+    apply(get("batch_norm", "normalization"), x, "nchw", 2.0, 1.0, running=(mean, var), training=training)
     running_statistics(x, mean, var)
     assert all(identical(a, b) for a, b in zip((x, mean, var), copies, strict=True))
 
@@ -255,15 +255,21 @@ def test_apply_moves_the_axes_scales_and_shifts(case: Case) -> None:
 def test_apply_refuses_what_the_method_does_not_have() -> None:
     x = random(4, 6)
     refused: list[tuple[str, Callable[[], Tensor]]] = [
-        ("rms_norm has no beta; leave it at 0, received 1", lambda: apply(get("rms_norm"), x, "nc", 1.0, 1.0)),
-        ("layer_norm has no knob 'groups'", lambda: apply(get("layer_norm"), x, "nc", groups=2)),
-        ("eps must be a number from 1e-12 to 1", lambda: apply(get("layer_norm"), x, "nc", eps=2.0)),
-        (r"the layout nchw needs 4 axes; received shape \(4, 6\)", lambda: apply(get("layer_norm"), x, "nchw")),
+        (
+            "rms_norm has no beta; leave it at 0, received 1",
+            lambda: apply(get("rms_norm", "normalization"), x, "nc", 1.0, 1.0),
+        ),
+        ("layer_norm has no knob 'groups'", lambda: apply(get("layer_norm", "normalization"), x, "nc", groups=2)),
+        ("eps must be a number from 1e-12 to 1", lambda: apply(get("layer_norm", "normalization"), x, "nc", eps=2.0)),
+        (
+            r"the layout nchw needs 4 axes; received shape \(4, 6\)",
+            lambda: apply(get("layer_norm", "normalization"), x, "nchw"),
+        ),
         (
             r"instance_norm takes inputs \(N, T, D\) or .*; received \(N, C\)",
-            lambda: apply(get("instance_norm"), x, "nc"),
+            lambda: apply(get("instance_norm", "normalization"), x, "nc"),
         ),
-        ("weight_norm acts on weights, not on a tensor", lambda: apply(get("weight_norm"), x, "nc")),
+        ("weight_norm acts on weights, not on a tensor", lambda: apply(get("weight_norm", "normalization"), x, "nc")),
     ]
     for sentence, call in refused:
         with pytest.raises(ValueError, match=sentence):
@@ -278,7 +284,7 @@ def _ones(*shape: int) -> Tensor:
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: batch_norm(_ones(1, 3)), r"more than one value per channel .* shape \(1, 3\) has one: add examples"),
+    (lambda: batch_norm(_ones(1, 3)), r"more than one value per channel .* shape \(1, 3\) has one: add samples"),
     (lambda: batch_norm(_ones(1, 3, 1, 1)), r"shape \(1, 3, 1, 1\) has one"),
     (lambda: batch_norm(_ones(2, 3), eps=0.0), "needs eps above 0; received 0"),
     (lambda: batch_norm(_ones(2, 3), training=False), "needs running_mean and running_var"),
@@ -293,7 +299,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: group_norm(_ones(2, 12)), r"choose one of 1, 2, 3, 4, 6, 12$"),
     (lambda: group_norm(_ones(2, 4), 0), "into 0 groups: choose one of 1, 2, 4$"),
     (lambda: instance_norm(_ones(2, 4)), r"at least 3 axes, \(N, C, L\) or \(N, C, H, W\); received shape \(2, 4\)"),
-    (lambda: instance_norm(_ones(2, 4, 1, 1)), "more than one position per example and channel"),
+    (lambda: instance_norm(_ones(2, 4, 1, 1)), "more than one position per sample and channel"),
 ]
 
 

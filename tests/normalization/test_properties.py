@@ -13,7 +13,7 @@ from torch import Tensor
 
 from normviz.normalization import apply, divisors
 from normviz.normalization.apply import expected_order
-from normviz.registry import Knob, Method, Value, methods
+from normviz.registry import Knob, Normalization, Value, methods
 from tests.reference import normalization as reference
 from tests.support.cases import Case, arguments_of, groups_of, random, sides_of, small_settings, with_eps
 from tests.support.comparison import identical
@@ -30,7 +30,7 @@ many = settings(
 
 
 @st.composite
-def cases(draw: st.DrawFn, method: Method) -> tuple[Case, tuple[int, ...]]:
+def cases(draw: st.DrawFn, method: Normalization) -> tuple[Case, tuple[int, ...]]:
     """A layout that the method takes, a small shape, and settings that fit them."""
     layout = draw(st.sampled_from(method.layouts()))
     lengths = {letter: draw(st.integers(1, 4)) for letter in layout}
@@ -80,7 +80,7 @@ def _run(call: Callable[[], Tensor]) -> Tensor:
 @each_method
 @many
 @given(data=st.data())
-def test_agrees_with_the_reference_in_float64(method: Method, data: st.DataObject) -> None:
+def test_agrees_with_the_reference_in_float64(method: Normalization, data: st.DataObject) -> None:
     case, shape = data.draw(cases(method))
     x = _input(case, shape)
     arguments = arguments_of(case, x)
@@ -93,7 +93,7 @@ def test_agrees_with_the_reference_in_float64(method: Method, data: st.DataObjec
 @pytest.mark.parametrize("method", [m for m in METHODS if any(m.axes.values())], ids=lambda method: method.name)
 @many
 @given(data=st.data())
-def test_one_changed_value_moves_its_own_group_and_no_other(method: Method, data: st.DataObject) -> None:
+def test_one_changed_value_moves_its_own_group_and_no_other(method: Normalization, data: st.DataObject) -> None:
     case, shape = data.draw(cases(method))
     assume(case.pattern is not None)
     x, sides = random(*shape), sides_of(random(*shape))
@@ -112,7 +112,7 @@ def test_one_changed_value_moves_its_own_group_and_no_other(method: Method, data
 @each_method
 @many
 @given(data=st.data())
-def test_the_gradient_is_that_of_finite_differences(method: Method, data: st.DataObject) -> None:
+def test_the_gradient_is_that_of_finite_differences(method: Normalization, data: st.DataObject) -> None:
     case, shape = data.draw(cases(method))
     assume(torch.Size(shape).numel() <= 24)
     x = _input(case, shape).requires_grad_()
@@ -127,7 +127,7 @@ def test_the_gradient_is_that_of_finite_differences(method: Method, data: st.Dat
 @each_method
 @many
 @given(data=st.data())
-def test_neither_the_input_nor_anything_given_is_written(method: Method, data: st.DataObject) -> None:
+def test_neither_the_input_nor_anything_given_is_written(method: Normalization, data: st.DataObject) -> None:
     case, shape = data.draw(cases(method))
     x = _input(case, shape)
     arguments = arguments_of(case, x)

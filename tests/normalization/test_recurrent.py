@@ -85,7 +85,7 @@ def test_the_kernel_sees_the_real_frames_alone() -> None:
 
 
 def test_the_pytorch_expression_is_the_same() -> None:
-    method, x = get("recurrent_batch_norm"), random(4, 5, 3) + 1
+    method, x = get("recurrent_batch_norm", "normalization"), random(4, 5, 3) + 1
     names = {"F": F, "x": x, "weight": random(3, seed=1), "bias": None, **method.settings()}
     _same(method.function(x, weight=names["weight"]), eval(method.torch, names))
 
@@ -185,7 +185,7 @@ def test_locality(per_step: bool) -> None:
     changed = x.clone()
     changed[1, 1, 2] += 1.5
     mask = {"mask": MASK}
-    method = get("recurrent_batch_norm")
+    method = get("recurrent_batch_norm", "normalization")
     before, after = (apply(method, t, "ntd", sides=mask, per_step=per_step) for t in (x, changed))
     moved = before != after
     expected = torch.zeros_like(moved)
@@ -233,7 +233,7 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: recurrent_batch_norm(_ones(1, 3, 4), per_step=True), r"step 1 of the batch .* add sequences, or set"),
     (lambda: recurrent_batch_norm(_ones(1, 1, 4)), r"more than one real frame .* the batch of shape \(1, 1, 4\)"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4), ~_ones(2, 3).bool()), r"mask of shape \(2, 3\) has none"),
-    (lambda: recurrent_batch_norm(_ones(2, 3, 4), _ones(2, 3)), "a mask of bool, true for real frames; received torch"),
+    (lambda: recurrent_batch_norm(_ones(2, 3, 4), _ones(2, 3)), "a bool mask, true for real frames; received torch"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4), LONE.T), r"needs mask of shape \(2, 3\) here; received \(3, 2\)"),
     (lambda: recurrent_batch_norm(_ones(2, 3)), "at least 3 axes"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4, 5)), r"an input \(N, T, D\); received shape \(2, 3, 4, 5\)"),

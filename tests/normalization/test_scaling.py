@@ -78,13 +78,13 @@ def test_min_max_ends_are_the_ends_of_the_range(low: float) -> None:
 
 @pytest.mark.parametrize("name", ["min_max_scaling", "z_score", "max_abs_scaling", "robust_scaling", "unit_length"])
 def test_the_pytorch_expression_is_the_same(name: str) -> None:
-    method, x = get(name), random(3, 4, 2, 5) + 1
+    method, x = get(name, "normalization"), random(3, 4, 2, 5) + 1
     names = {"torch": torch, "F": torch.nn.functional, "x": x, **method.settings()}
     _same(method.function(x), eval(method.torch, names))
 
 
 def test_the_pytorch_expression_of_zca_is_the_same() -> None:
-    method, x = get("ZCA"), random(9, 4) + 1
+    method, x = get("ZCA", "normalization"), random(9, 4) + 1
     _same(zca_whitening(x), eval(method.torch, {"torch": torch, "x": x, **method.settings()}), 1e-8)
 
 
@@ -234,10 +234,14 @@ def test_locality_and_layouts_through_apply() -> None:
         changed = x.clone()
         changed.select(feature, 1)[0] += 9.0
         for scale in PER_FEATURE:
-            moved = apply(get(scale.__name__), changed, layout) != apply(get(scale.__name__), x, layout)
+            moved = apply(get(scale.__name__, "normalization"), changed, layout) != apply(
+                get(scale.__name__, "normalization"), x, layout
+            )
             assert moved.select(feature, 1).any()
             assert not moved.select(feature, 0).any() and not moved.select(feature, 2).any()
-        moved = apply(get("unit_length"), changed, layout) != apply(get("unit_length"), x, layout)
+        moved = apply(get("unit_length", "normalization"), changed, layout) != apply(
+            get("unit_length", "normalization"), x, layout
+        )
         assert moved[0].all() and not moved[1:].any()
 
 

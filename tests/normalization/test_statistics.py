@@ -74,8 +74,8 @@ def test_counts_of_a_small_batch() -> None:
 
 
 def test_sizes_are_the_whole_number_knobs_by_symbol() -> None:
-    assert sizes(get("group_norm"), {"num_groups": 4, "eps": 1e-5}) == {"g": 4}
-    assert sizes(get("layer_norm"), {"per_position": True, "eps": 1e-5}) == {}
+    assert sizes(get("group_norm", "normalization"), {"num_groups": 4, "eps": 1e-5}) == {"g": 4}
+    assert sizes(get("layer_norm", "normalization"), {"per_position": True, "eps": 1e-5}) == {}
 
 
 def test_kept_axes_come_in_the_order_of_the_groups() -> None:
@@ -179,8 +179,8 @@ def test_a_histogram_of_more_values_counts_an_even_sample(monkeypatch: pytest.Mo
     monkeypatch.setattr(statistics, "MOST_COUNTED", 4096)
     x = torch.arange(64.0).expand(300, 64)  # every channel its own value: the step 5 divides 19,200 values, 6 too: 7
     result = histogram(x, -0.5, 63.5, 64)
-    assert result.seen == -(-19_200 // 7) and result.sampled == result.seen / x.numel()
-    assert int(result.counts.sum()) == result.seen and result.outside == 0
+    assert result.counted == -(-19_200 // 7) and result.sampled == result.counted / x.numel()
+    assert int(result.counts.sum()) == result.counted and result.outside == 0
     assert result.counts.max() - result.counts.min() <= 1
     assert identical(result.counts, histogram(x, -0.5, 63.5, 64).counts)
 
@@ -193,7 +193,7 @@ def test_group_histograms_agree_with_those_of_each_group(pattern: str, layout: s
     result = group_histograms(x, pattern, layout, -4.0, 4.0, 10, chosen, None, **SIZES)
     expected = [histogram(members[group], -4.0, 4.0, 10).counts.tolist() for group in chosen]
     assert result.counts.tolist() == expected
-    assert result.seen == result.size == 3 * members.shape[1]
+    assert result.counted == result.size == 3 * members.shape[1]
     first = group_histograms(x, pattern, layout, -4.0, 4.0, 10, None, None, **SIZES)
     assert len(first.counts) == min(64, len(members)) and first.counts[2].tolist() == expected[2]
 

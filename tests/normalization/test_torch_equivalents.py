@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normviz.registry import Method, methods
+from normviz.registry import Normalization, methods
 from tests.support.cases import Case, arguments_of, input_of, random, small_settings
 
 WITH_TORCH = [method for method in methods("normalization") if method.torch]
@@ -41,7 +41,7 @@ _ATTENTION: Inputs = {
 _SPECIAL = {"qk_norm": _ATTENTION, "norm_placement": _MATRIX, "affine_decay": _RESIDUAL}
 
 
-def _inputs(method: Method) -> dict[str, Any]:
+def _inputs(method: Normalization) -> dict[str, Any]:
     """Random values for every argument that is no knob, and the knobs' defaults, small where the inputs are small."""
     settings = method.settings(small_settings(method))
     if not method.takes_activations:
@@ -52,7 +52,7 @@ def _inputs(method: Method) -> dict[str, Any]:
     return {next(iter(inspect.signature(method.function).parameters)): x, **arguments_of(case, x), **settings}
 
 
-def _both(method: Method, inputs: dict[str, Any]) -> tuple[Any, Any]:
+def _both(method: Normalization, inputs: dict[str, Any]) -> tuple[Any, Any]:
     """The function's result and the expression's; arguments that the expression leaves out keep their defaults."""
     tree = ast.parse(method.torch, mode="eval")
     named = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
@@ -63,7 +63,7 @@ def _both(method: Method, inputs: dict[str, Any]) -> tuple[Any, Any]:
 
 @each_method
 @pytest.mark.parametrize("eps", [None, 0.5])
-def test_expression_is_the_method(method: Method, eps: float | None) -> None:
+def test_expression_is_the_method(method: Normalization, eps: float | None) -> None:
     inputs = _inputs(method)
     if eps is not None and "eps" in inputs:
         inputs["eps"] = eps
@@ -71,11 +71,11 @@ def test_expression_is_the_method(method: Method, eps: float | None) -> None:
 
 
 @each_method
-def test_expression_fits_on_a_line(method: Method) -> None:
+def test_expression_fits_on_a_line(method: Normalization) -> None:
     assert len(method.torch) <= LONGEST
     assert "\n" not in method.torch
 
 
 @pytest.mark.parametrize("method", [m for m in methods("normalization") if not m.torch], ids=lambda method: method.name)
-def test_a_method_without_an_expression_says_what_to_do_instead(method: Method) -> None:
-    assert len(method.trap) > len("PyTorch has none.")
+def test_a_method_without_an_expression_says_what_to_do_instead(method: Normalization) -> None:
+    assert len(method.common_mistake) > len("PyTorch has none.")

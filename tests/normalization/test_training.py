@@ -63,7 +63,7 @@ EXPRESSIONS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "arguments"), EXPRESSIONS, ids=[name for name, _ in EXPRESSIONS])
 def test_the_expression_in_pytorch_is_the_function(name: str, arguments: dict[str, Any]) -> None:
-    method = get(name)
+    method = get(name, "normalization")
     arguments = method.settings() | arguments
     expected = eval(method.torch, {"torch": torch, "F": F, "nn": nn}, arguments)
     _same(method.function(**arguments), expected)

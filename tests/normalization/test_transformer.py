@@ -38,7 +38,7 @@ def _same(actual: object, expected: object) -> None:
 def test_tokens_agree_with_the_reference_and_with_normalize(shape: tuple[int, ...], eps: float) -> None:
     x, g = random(*shape) * 0.7, torch.tensor(1.7, dtype=torch.float64)
     for name in ("scale_norm", "fix_norm"):
-        function = get(name).function
+        function = get(name, "normalization").function
         for given in (None, g):
             _same(function(x, given, eps=eps), getattr(reference, name)(x, given, eps=eps))
         _same(function(x, g, eps=eps), g * F.normalize(x, dim=-1, eps=eps))
@@ -93,7 +93,7 @@ EXPRESSIONS: list[tuple[str, dict[str, Any]]] = [
 
 @pytest.mark.parametrize(("name", "arguments"), EXPRESSIONS, ids=[name for name, _ in EXPRESSIONS])
 def test_the_expression_in_pytorch_is_the_function(name: str, arguments: dict[str, Any]) -> None:
-    method = get(name)
+    method = get(name, "normalization")
     expected = eval(method.torch, {"torch": torch, "F": F, "nn": nn, "math": math}, arguments)
     _same(method.function(**arguments), expected)
     assert len(method.torch) <= 160
@@ -182,7 +182,7 @@ def test_gradients() -> None:
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
     (lambda: scale_norm(torch.ones(2, 3, 4, 5)), r"scale_norm needs tokens \(N, C\) or \(N, T, D\); received shape"),
-    (lambda: fix_norm(torch.ones(2, 3), torch.ones(3)), r"fix_norm needs a g of one number; received shape \(3,\)"),
+    (lambda: fix_norm(torch.ones(2, 3), torch.ones(3)), r"fix_norm needs g to be a scalar; received shape \(3,\)"),
     (lambda: fix_norm(torch.ones(3)), r"fix_norm needs an input of at least 2 axes"),
     (lambda: dynamic_tanh(torch.ones(2, 3, 4), torch.ones(3)), r"weight of shape \(4,\) here; received \(3,\)"),
     (lambda: dynamic_tanh(torch.ones(2, 3).long()), "floating-point values; received torch.int64"),
@@ -191,10 +191,10 @@ REFUSED: list[tuple[Callable[[], object], str]] = [
         r"received \(2, 3\), \(2, 4\) and \(2, 3\)",
     ),
     (lambda: qk_norm(torch.ones(2, 3), torch.ones(4, 3), torch.ones(5, 3)), r"qk_norm needs q \(\.\.\., L, D\)"),
-    (lambda: qk_norm(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1, 3)), "at least 2 keys to start g; received 1"),
+    (lambda: qk_norm(torch.ones(2, 3), torch.ones(1, 3), torch.ones(1, 3)), "at least 2 keys to initialize g; "),
     (
         lambda: qk_norm(TOKENS, TOKENS, TOKENS, torch.ones(2)),
-        r"a g of one number; received shape \(2,\)",
+        r"needs g to be a scalar; received shape \(2,\)",
     ),
     (lambda: ngpt_step(torch.ones(3), layer), "ngpt_step needs an input of at least 2 axes"),
 ]

@@ -72,45 +72,58 @@ def test_the_words_for_center_and_scale_tell_what_the_method_does(case: Case) ->
 
 def test_the_gain_of_the_methods_own_is_measured() -> None:
     x = random(4, 6, dtype=torch.float32)
-    seen = view(get("min_max_scaling"), x, "nc", get("min_max_scaling").settings({"low": -1.0, "high": 3.0}))
+    seen = view(
+        get("min_max_scaling", "normalization"),
+        x,
+        "nc",
+        get("min_max_scaling", "normalization").settings({"low": -1.0, "high": 3.0}),
+    )
     assert seen.gain == pytest.approx(4, rel=1e-4) and seen.offset == pytest.approx(-1, rel=1e-4)
-    seen = view(get("scale_norm"), x, "nc", get("scale_norm").settings())
+    seen = view(get("scale_norm", "normalization"), x, "nc", get("scale_norm", "normalization").settings())
     assert seen.gain == pytest.approx(math.sqrt(6), rel=1e-4)
-    seen = view(get("dynamic_tanh"), x, "nc", get("dynamic_tanh").settings())
+    seen = view(get("dynamic_tanh", "normalization"), x, "nc", get("dynamic_tanh", "normalization").settings())
     assert math.isnan(seen.gain) and seen.total == 0
 
 
 def test_what_a_cell_reads_is_its_window() -> None:
-    method, x = get("local_response_norm"), random(2, 8, 3, 3)
+    method, x = get("local_response_norm", "normalization"), random(2, 8, 3, 3)
     found = reads(method, x, "nchw", (1, 4, 2, 0), method.settings({"size": 3}))
     expected = torch.zeros(2, 8, 3, 3, dtype=torch.bool)
     expected[1, 3:6, 2, 0] = True
     assert identical(found, expected)
     seen = view(method, x, "nchw", method.settings({"size": 3}), cell=(1, 4, 2, 0))
-    assert seen.groups[2, 0] == 0 and (seen.groups == 0).sum() == 1 and seen.rows.labels == ["what this cell reads"]
+    assert seen.groups[2, 0] == 0 and (seen.groups == 0).sum() == 1
+    assert seen.rows.labels == ["values that this cell depends on"]
     assert seen.rows.mean_before[0] == pytest.approx(float(x[1, 3:6, 2, 0].mean())) and seen.bars_before.sum() == 3
 
 
 def test_padded_cells_are_a_group_of_their_own_and_do_not_count_where_the_method_knows_of_them() -> None:
     x, mask = random(4, 6, 3, dtype=torch.float32) + 2, padding_mask(4, 6, 0.4)
     x = x * mask[..., None]
-    method = get("recurrent_batch_norm")
+    method = get("recurrent_batch_norm", "normalization")
     seen = view(method, x, "ntd", method.settings(), cell=(1, 0, 0), mask=mask)
     np.testing.assert_array_equal(seen.groups == seen.padding, ~mask[1].numpy()[:, None].repeat(3, 1))
     torch.testing.assert_close(torch.from_numpy(seen.rows.mean_before), x[mask].mean(0))
     assert seen.histogram_before.counts.sum() == int(mask.sum()) * 3
     assert seen.bars_before.sum() == int(mask.sum()) * 3
-    plain = view(get("batch_norm"), x, "ntd", get("batch_norm").settings(), cell=(1, 0, 0), mask=mask)
+    plain = view(
+        get("batch_norm", "normalization"),
+        x,
+        "ntd",
+        get("batch_norm", "normalization").settings(),
+        cell=(1, 0, 0),
+        mask=mask,
+    )
     torch.testing.assert_close(torch.from_numpy(plain.rows.mean_before), x.mean((0, 1)))
     assert (plain.block == plain.padding).any()
 
 
 def test_side_inputs_have_the_shapes_that_the_methods_take() -> None:
     x = random(4, 6, 5, 3)
-    assert make_sides(get("batch_norm"), x) == {}
-    assert identical(make_sides(get("adaptive_instance_norm"), x)["style"], x[[3, 0, 1, 2]])
-    maps = make_sides(get("spade"), x)["scale"]
+    assert make_sides(get("batch_norm", "normalization"), x) == {}
+    assert identical(make_sides(get("adaptive_instance_norm", "normalization"), x)["style"], x[[3, 0, 1, 2]])
+    maps = make_sides(get("spade", "normalization"), x)["scale"]
     assert maps.shape == x.shape and torch.allclose(maps[..., 0], -maps[..., -1])
-    rows = make_sides(get("ada_layer_norm"), random(4, 5, 6), seed=1)
+    rows = make_sides(get("ada_layer_norm", "normalization"), random(4, 5, 6), seed=1)
     assert rows["scale"].shape == (4, 6) and not identical(rows["scale"], rows["shift"])
-    assert not make_sides(get("ada_layer_norm"), random(4, 5, 6), strength=0)["shift"].any()
+    assert not make_sides(get("ada_layer_norm", "normalization"), random(4, 5, 6), strength=0)["shift"].any()

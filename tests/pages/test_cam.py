@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from normviz.models.catalog import load_classifier
-from normviz.registry import Method, get, methods
+from normviz.registry import Attribution, get, methods
 from normviz.samples import SAMPLES, load_sample
 from normviz.ui.inputs import target_picker
 from normviz.ui.inputs.photo import Photo, decoded
@@ -25,7 +25,7 @@ SLOW = [method for method in methods("attribution") if method.slow]
 STEM = "stem 48 × 32 × 32"  # a layer with few channels
 
 
-def small(method: Method) -> dict[str, str]:
+def small(method: Attribution) -> dict[str, str]:
     """Knobs in a link with which a method that takes long takes a moment."""
     few = {"samples": "2", "steps": "2", "masks": "16", "window": "0.5", "stride": "0.5"}
     ranges = {knob.name: knob.range for knob in method.knobs if knob.range}
@@ -37,7 +37,7 @@ def small(method: Method) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("method", SLOW, ids=lambda method: method.name)
-def test_every_method_that_takes_long_draws_the_cat(method: Method) -> None:
+def test_every_method_that_takes_long_draws_the_cat(method: Attribution) -> None:
     test = open_page(PAGE, method=stage.title(method.name), **small(method))
     assert not test.exception
     assert not errors(test), words(test)
@@ -49,7 +49,7 @@ def test_every_method_that_takes_long_draws_the_cat(method: Method) -> None:
 def test_the_list_begins_with_maps_of_a_layer_and_ends_with_what_takes_long() -> None:
     listed = stage.listed()
     assert sorted(listed) == sorted(method.name for method in methods("attribution"))
-    kinds = [(get(name).slow, get(name).level == "input") for name in listed]
+    kinds = [(get(name, "attribution").slow, get(name, "attribution").level == "input") for name in listed]
     assert kinds == sorted(kinds)
     assert stage.title("score_cam") == "Score-CAM (takes long)" and stage.title("grad_cam") == "Grad-CAM"
 
@@ -139,7 +139,9 @@ def question(method: str, **asked: Any) -> MapRequest:
     classifier = load_classifier()
     layer = asked.pop("layer", "stage4")
     settings = get(method).settings(asked.pop("settings", {}))
-    return MapRequest(photo("chelsea"), classifier, get(method), classifier.index("cat"), layer, settings, **asked)
+    return MapRequest(
+        photo("chelsea"), classifier, get(method, "attribution"), classifier.index("cat"), layer, settings, **asked
+    )
 
 
 def run_script(asked: MapRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> NDArray[np.float32]:
@@ -188,7 +190,9 @@ def test_the_lines_of_python_name_every_method(method: str) -> None:
     names: dict[str, Any] = {}
     exec(compile("\n".join(line for line in source.splitlines() if "import" in line), "script", "exec"), names)
     assert callable(names[method])
-    assert ("layer=" in source) == (get(method).reads_layer and not get(method).takes("layers"))
+    assert ("layer=" in source) == (
+        get(method, "attribution").reads_layer and not get(method, "attribution").takes("layers")
+    )
 
 
 # Stopping

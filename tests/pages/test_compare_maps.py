@@ -51,7 +51,7 @@ def test_methods_stand_beside_classes() -> None:
     fine(test)
     sheet = sheet_of(test)
     assert [row["heading"] for row in sheet["rows"]] == [
-        get(name).title for name in test.multiselect(key="methods").value
+        get(name, "attribution").title for name in test.multiselect(key="methods").value
     ]
     assert all(row["maps"][0]["title"] == "cat" for row in sheet["rows"])
     assert all(len(row["maps"]) == 3 and "its own scale" in row["note"] for row in sheet["rows"])
@@ -156,7 +156,14 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> ComparisonRequest:
     model = Counted(pooled_net(torch.float32).eval().requires_grad_(False))
     classifier = Classifier("small", "a small network", model, ("ant", "bee", "cat", "dog"), None, size=16)
     photo = Photo("a cat", decoded(load_sample("chelsea")), "chelsea", "chelsea")
-    return ComparisonRequest(photo, (classifier,), (get("grad_cam"), get("cam")), "classes", (2, 0), ("net.relu",))
+    return ComparisonRequest(
+        photo,
+        (classifier,),
+        (get("grad_cam", "attribution"), get("cam", "attribution")),
+        "classes",
+        (2, 0),
+        ("net.relu",),
+    )
 
 
 def quiet(name: str, share: float) -> None:
@@ -168,7 +175,7 @@ def test_another_method_and_another_class_need_no_forward_pass(asked: Comparison
     passes = asked.classifier.model.passes
     comparison.maps(asked, quiet)
     first = passes[0]
-    methods = (get("grad_cam"), get("layer_cam"), get("grad_cam_pp"))
+    methods = (get("grad_cam", "attribution"), get("layer_cam", "attribution"), get("grad_cam_pp", "attribution"))
     more = ComparisonRequest(asked.photo, asked.networks, methods, "classes", (2, 0), asked.layers)
     found = comparison.maps(more, quiet)
     other = ComparisonRequest(asked.photo, asked.networks, more.methods, "classes", (3, 1, 2), asked.layers)
@@ -188,7 +195,9 @@ def test_a_heavy_probe_is_not_kept(asked: ComparisonRequest, monkeypatch: pytest
 
 def test_a_slow_method_says_its_name_and_how_far_it_is(asked: ComparisonRequest) -> None:
     seen: list[tuple[str, float]] = []
-    slow = ComparisonRequest(asked.photo, asked.networks, (get("score_cam"),), "classes", (2,), asked.layers)
+    slow = ComparisonRequest(
+        asked.photo, asked.networks, (get("score_cam", "attribution"),), "classes", (2,), asked.layers
+    )
     ((one,),) = comparison.maps(slow, lambda name, share: seen.append((name, share)))
     assert one.raw is not None and all(name == "Score-CAM of cat at net.relu" for name, _ in seen)
 
@@ -250,13 +259,13 @@ def test_only_small_maps_send_their_values() -> None:
 
 def test_tables_say_what_they_hold() -> None:
     table = np.array([[1.0, -0.001, np.nan], [-0.001, 1.0, np.nan], [np.nan, np.nan, np.nan]])
-    text = map_tables.alike(["a<b", "c", "d"], table)
+    text = map_tables.similarity(["a<b", "c", "d"], table)
     assert "a&lt;b" in text and text.count(">–</td>") == 5 and ">0.00<" in text and "−0.00" not in text
     probe = Probe(pooled_net(), pictures(1), 2, "relu")
-    apart = terms(get("grad_cam"), probe, 1, 1, count=2)
+    apart = terms(get("grad_cam", "attribution"), probe, 1, 1, count=2)
     shown = map_tables.channels(apart, np.zeros((2, 12, 12), np.float32), 0.0, 1.0, relu=True)
     assert "the other 4 channels" in shown and "sum over all 6 channels" in shown
-    assert ("negative sums are set to 0" in shown) == (apart.total < 0)
+    assert ("a negative sum is set to 0" in shown) == (apart.total < 0)
 
 
 def test_numbers_need_no_markup() -> None:

@@ -12,6 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from normviz.figures import style
 from normviz.figures.normalization import data_scaling
+from normviz.html import data_scaling as tables
 from normviz.registry import methods
 from tests.pages.test_pages import errors, open_page, words
 
@@ -58,7 +59,7 @@ def test_it_says_what_is_fitted_on_what() -> None:
 
 def test_columns_of_text_are_named_and_the_shares_of_distance_even_out() -> None:
     test = open_page("data_scaling")
-    assert "Left out because they hold text or nothing: country, continent." in said(test)
+    assert "Omitted columns of text or without values: country, continent." in said(test)
     shares = [float(share) for share in re.findall(r"([\d.]+) %</td>", words(test))]
     assert shares == [0.0, 33.3, 100.0, 33.3, 0.0, 33.3]
 
@@ -94,7 +95,7 @@ def test_constant_columns_one_column_and_names_that_look_like_code() -> None:
     test.file_uploader(key="table-file").set_value(("mine.csv", data, "text/csv")).run()
     assert not test.exception and not errors(test), words(test)
     assert "&lt;b&gt;x&lt;/b&gt;" in words(test) and "<b>x</b>" not in words(test)
-    assert "The same number in every row" in said(test)
+    assert "Constant columns" in said(test)
 
 
 def test_changing_the_table_keeps_the_page() -> None:
@@ -179,18 +180,18 @@ def test_colors_of_a_photo_have_a_line_each() -> None:
 
 def test_statistics_are_those_of_the_columns() -> None:
     after = (VALUES - VALUES.mean(0)) / VALUES.std(0)
-    text = data_scaling.statistics(("a", "b & c"), VALUES, after)
+    text = tables.statistics(("a", "b & c"), VALUES, after)
     rows = [re.findall(r"<td>(.*?)</td>", row) for row in text.split("<tr>")[2:]]
-    assert rows[0] == ["before", "0", "1.5", "1.12", "3", "0.1 %"]
-    assert rows[1][2:4] == ["0", "1"] and rows[1][-1] == rows[3][-1] == "50.0 %"
+    assert rows[0] == ["before", "0", "1.5", "1.12", "3", "0.1%"]
+    assert rows[1][2:4] == ["0", "1"] and rows[1][-1] == rows[3][-1] == "50.0%"
     assert rows[2][1:5] == ["10", "37.5", "31.1", "90"]
     assert "b &amp; c" in text
-    assert "0.0 %" in data_scaling.statistics(("a",), np.ones((3, 1)), np.zeros((3, 1)))
+    assert "0%" in tables.statistics(("a",), np.ones((3, 1)), np.zeros((3, 1)))
 
 
 @pytest.mark.parametrize("values", [np.zeros((4, 3)), np.zeros((3, 2)), np.full((4, 2), np.nan)])
 def test_figures_refuse_what_does_not_fit(values: Any) -> None:
-    with pytest.raises(ValueError, match=r"needs (a name for each column|finite values)"):
+    with pytest.raises(ValueError, match=r"needs (one name per column|finite values)"):
         data_scaling.strips(values, ("a", "b"), TRAIN, style.BEFORE)
     with pytest.raises(ValueError, match="two columns; received 1"):
         data_scaling.scatter(VALUES[:, :1], ("a",), TRAIN, style.BEFORE)

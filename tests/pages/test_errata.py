@@ -27,7 +27,7 @@ def test_every_erratum_is_drawn_with_both_formulas_its_numbers_and_a_link() -> N
         assert erratum.why in [text.value for text in test.markdown]
         assert ("gives nothing" in words(test)) == (name == "power-iteration-shape")
         links = [link.proto.label for link in test.get("page_link")]
-        assert [f"Open {get(method).title}" for method in erratum.methods] == links
+        assert [f"Open {get(method, 'normalization').title}" for method in erratum.methods] == links
 
 
 def table(text: str) -> dict[str, list[str]]:
@@ -81,7 +81,7 @@ def test_the_gradient_can_be_hidden_and_the_features_scaled() -> None:
 
 def test_what_a_change_sends_is_small() -> None:
     x = torch.from_numpy(np.random.default_rng(0).normal(size=(200, 3)))
-    method = get("rms_norm")
+    method = get("rms_norm", "normalization")
     seen = space(method, x, method.settings(), incoming=direction(60, 60))
     figure = geometry.scene(
         seen.before.numpy(), seen.after.numpy(), [line.numpy() for line in seen.surface], "sphere", True, 0,

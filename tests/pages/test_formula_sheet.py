@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from normviz.registry import Method, get, methods
+from normviz.registry import Normalization, get, methods
 from normviz.ui.pages.formula_sheet import fits
 from tests.pages.test_pages import errors, open_page, words
 
@@ -39,11 +39,11 @@ def shown(**link: str) -> set[str]:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_method_is_there_with_its_facts(sheet: AppTest, method: Method) -> None:
+def test_every_method_is_there_with_its_facts(sheet: AppTest, method: Normalization) -> None:
     text = entries(sheet)[method.title]
-    for fact in (method.summary, method.formula, method.use, method.torch, method.trap, *method.aliases):
+    for fact in (method.summary, method.formula, method.use, method.torch, method.common_mistake, *method.aliases):
         assert fact in text
-    assert f"[{method.source.text()}]({method.source.url})" in text
+    assert method.citation in text
     for knob in method.knobs:
         assert f"- `{knob.name}`" in text and knob.help in text
 
@@ -96,7 +96,7 @@ def test_a_method_is_found_by_any_of_its_names(query: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("method", METHODS, ids=lambda method: method.name)
-def test_every_name_and_alias_finds_its_method(method: Method) -> None:
+def test_every_name_and_alias_finds_its_method(method: Normalization) -> None:
     for name in (method.title, method.name, *method.aliases):
         assert all(fits(method, asked) for asked in (name, name.upper(), name.replace(" ", ""), name[:3]))
     assert not fits(method, f"{method.title} unicorn")

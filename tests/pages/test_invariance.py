@@ -45,7 +45,9 @@ TABLE: list[tuple[str, str, str, dict[str, Value]]] = [
     ("101001011", "scaled_weight_standardization", "nc ntd nchw", {}),
 ]
 CELLS = [
-    pytest.param(Row(get(name), layout, tuple(settings.items())), marks, id=f"{name}-{layout}-{settings}")
+    pytest.param(
+        Row(get(name, "normalization"), layout, tuple(settings.items())), marks, id=f"{name}-{layout}-{settings}"
+    )
     for marks, name, layouts, settings in TABLE
     for layout in layouts.split()
 ]
@@ -81,20 +83,20 @@ def test_what_is_derived_from_the_facts_is_what_is_measured(layout: str, seed: i
 def test_what_is_moved_comes_out_moved(name: str, stays: bool) -> None:
     move = COLUMNS[-1]
     assert move.kind == "place"
-    cell = measure(Row(get(name), "nchw"), move)
+    cell = measure(Row(get(name, "normalization"), "nchw"), move)
     assert cell.unchanged == stays
 
 
 def test_a_batch_of_one_gives_what_the_batch_gave_only_where_no_statistic_crosses_cases() -> None:
     alone = next(column for column in COLUMNS if column.name == "alone")
-    on_maps = measure(Row(get("batch_norm"), "nchw"), alone)
+    on_maps = measure(Row(get("batch_norm", "normalization"), "nchw"), alone)
     assert on_maps.change > 0.1
-    single = measure(Row(get("batch_norm"), "nc"), alone)
+    single = measure(Row(get("batch_norm", "normalization"), "nc"), alone)
     assert math.isnan(single.change)
     assert not single.unchanged
     assert "more than one value per channel" in single.refused
     assert single.refused in single.why
-    assert measure(Row(get("layer_norm"), "nc"), alone).unchanged
+    assert measure(Row(get("layer_norm", "normalization"), "nc"), alone).unchanged
 
 
 def test_every_method_has_its_row_with_each_switch() -> None:
@@ -111,7 +113,7 @@ def test_reasons_name_what_shares_a_statistic() -> None:
     named = {column.name: column for column in COLUMNS}
 
     def why(name: str, column: str, layout: str = "nchw", **settings: Value) -> str:
-        return measure(Row(get(name), layout, tuple(settings.items())), named[column]).why
+        return measure(Row(get(name, "normalization"), layout, tuple(settings.items())), named[column]).why
 
     assert why("layer_norm", "row_times", "nc") == (
         "One row of W is multiplied by 2.5: one feature of Wx becomes 2.5 times as large, the others stay. "
@@ -125,7 +127,7 @@ def test_reasons_name_what_shares_a_statistic() -> None:
 
 @pytest.mark.parametrize("delta", [1.0, 0.0, -2.0, math.inf, math.nan])
 def test_a_change_that_changes_nothing_is_refused(delta: float) -> None:
-    row = Row(get("layer_norm"), "nc")
+    row = Row(get("layer_norm", "normalization"), "nc")
     with pytest.raises(ValueError, match="size of the change"):
         measure(row, COLUMNS[0], delta=delta)
     with pytest.raises(ValueError, match="size of the change"):
@@ -134,4 +136,4 @@ def test_a_change_that_changes_nothing_is_refused(delta: float) -> None:
 
 def test_without_positions_nothing_can_be_moved() -> None:
     with pytest.raises(ValueError, match="no positions to move"):
-        measure(Row(get("layer_norm"), "nc"), COLUMNS[-1])
+        measure(Row(get("layer_norm", "normalization"), "nc"), COLUMNS[-1])

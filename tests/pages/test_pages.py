@@ -100,7 +100,7 @@ def test_an_array_from_a_file_is_normalized_and_a_bad_one_is_said() -> None:
         (npy(np.array([{}], dtype=object), allow_pickle=True), "objects, which are not loaded"),
         (npy(np.ones(7)), "received shape (7,)"),
         (npy(np.full((3, 4), np.nan)), "12 NaN and 0 infinite values"),
-        (b"no array", "does not begin as such a file does"),
+        (b"no array", "does not start with the .npy header"),
     ):
         test.file_uploader(key="array-file").set_value(("x.npy", content, "application/octet-stream")).run()
         assert not test.exception and sentence in " ".join(errors(test))
@@ -111,7 +111,7 @@ def test_a_table_is_normalized_and_a_bad_one_is_said() -> None:
     assert not errors(test) and "N rows of C columns: sepal length (cm)" in " ".join(c.value for c in test.caption)
     upload = test.file_uploader(key="table-file")
     upload.set_value(("t.csv", b"a,b,name\n1,2,x\n3,5,y\n4,4,z\n", "text/csv")).run()
-    assert not errors(test) and "hold text or nothing: name" in " ".join(caption.value for caption in test.caption)
+    assert not errors(test) and "of text or without values: name" in " ".join(caption.value for caption in test.caption)
     test.file_uploader(key="table-file").set_value(("t.csv", b"name\nx\ny\n", "text/csv")).run()
     assert not test.exception and "The sample is shown instead" in " ".join(errors(test))
 

@@ -62,11 +62,11 @@ def test_grids_have_square_cells() -> None:
 
 
 def test_changes_in_words() -> None:
-    assert confidence_change.in_words("cat", 0.94, 0.31) == "cat falls from 94 % to 31 %"
-    assert confidence_change.in_words("cat", 0.31, 0.999) == "cat rises from 31 % to more than 99 %"
-    assert confidence_change.in_words("cat", 0.001, 0.004) == "cat stays at less than 1 %"
-    row = confidence_change.table(["<b>"], [0.5], [0.004], "cat")
-    assert "&lt;b&gt;" in row and "50 % → &lt; 1 %" in row and "width:50.0%" in row
+    assert confidence_change.describe("cat", 0.94, 0.31) == "cat falls from 94% to 31%"
+    assert confidence_change.describe("cat", 0.31, 0.999) == "cat rises from 31% to more than 99%"
+    assert confidence_change.describe("cat", 0.001, 0.004) == "cat stays at less than 1%"
+    row = confidence_change.probabilities(["<b>"], [0.5], [0.004], "cat")
+    assert "&lt;b&gt;" in row and "50% → &lt;1%" in row and "width:50.0%" in row
 
 
 def said(test: AppTest) -> str:
@@ -78,7 +78,7 @@ def test_the_strongest_part_of_the_map_goes_first() -> None:
     test = open_page("photo_edit")
     assert not test.exception and not errors(test), words(test)
     assert "falls from" in said(test) and "The region filled with one color" in words(test)
-    for where in ("strongest 50 %", "all but the strongest 30 %", "strongest 10 %"):
+    for where in ("strongest 50%", "all but the strongest 30%", "strongest 10%"):
         test.selectbox(key="area").select(where).run()
         assert not test.exception and not errors(test), words(test)
 
@@ -160,5 +160,5 @@ def test_an_own_photo_is_reduced_and_edited_and_the_old_region_is_dropped() -> N
     test.file_uploader(key="photo-file").set_value(("hubble.jpg", load_sample("hubble"), "image/jpeg")).run()
     assert not test.exception and not errors(test)
     assert "Drag over the photo" in said(test) and "paint" not in test.query_params
-    test.selectbox(key="area").select("strongest 20 %").run()
+    test.selectbox(key="area").select("strongest 20%").run()
     assert not errors(test), words(test)

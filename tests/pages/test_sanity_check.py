@@ -8,6 +8,7 @@ from streamlit.testing.v1 import AppTest
 
 from normviz.evaluation.sanity_check import Stage
 from normviz.figures.evaluation import sanity_check as figures
+from normviz.html import sanity_check as rows
 from normviz.registry import methods
 from tests.pages.test_pages import errors, open_page, words
 
@@ -26,16 +27,16 @@ def test_curves_and_words_follow_the_measure() -> None:
     figure = figures.similarity(found, "rank", False)
     assert [list(trace.y) for trace in figure.data] == [[1, 0.5, -0.25], pytest.approx([1, 0.9, 0.8])]
     assert list(figures.similarity(found, "magnitude rank", True).data[0].y) == [1, 0.5, 0.25]
-    assert figures.in_words(found, "rank", False) == (
-        "The rank correlation with the trained network's map: with layer1 random One 0.50, Two 0.90; "
+    assert figures.describe(found, "rank", False) == (
+        "Rank correlation with the map of the trained network: with layer1 random One 0.50, Two 0.90; "
         "with all weights random One −0.25, Two 0.80."
     )
-    assert "with only layer2 random One 0.50" in figures.in_words(found, "SSIM", True)
+    assert "with only layer2 random One 0.50" in figures.describe(found, "SSIM", True)
 
 
 def test_the_strip_shows_the_first_the_last_and_some_between() -> None:
-    assert figures.chosen(3) == [0, 1, 2] and figures.chosen(11) == [0, 2, 4, 6, 8, 10]
-    html = figures.strip({"a <b>": _stages(*[0.5] * 11)}, "rank", False)
+    assert rows.shown_stages(3) == [0, 1, 2] and rows.shown_stages(11) == [0, 2, 4, 6, 8, 10]
+    html = rows.map_rows({"a <b>": _stages(*[0.5] * 11)}, "rank", False)
     assert html.count("<img") == 6 and "a &lt;b&gt;" in html and "… to layer10" in html
     assert len(html) < 120_000
 
@@ -45,7 +46,7 @@ def test_every_method_is_drawn_stage_by_stage() -> None:
     assert not test.exception and not errors(test), words(test)
     said = words(test)
     for title in ("Grad-CAM", "Saliency", "Guided backpropagation", "Sobel edges"):
-        assert f"<h3>{title}</h3>" in said
+        assert f">{title}</h3>" in said
     assert "with fc random" in said and "Sobel edges 1.00." in said
     test.segmented_control(key="order").set_value("one at a time").run()
     assert not test.exception and not errors(test) and "with only stem random" in words(test)

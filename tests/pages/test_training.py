@@ -12,6 +12,7 @@ import torch
 
 from normviz.attribution import Probe, grad_cam
 from normviz.experiments.labs.training import Recipe, probabilities, tiny_net, to_input
+from normviz.formatting import percent
 from normviz.html import training as training_html
 from normviz.html.training import Curve
 from normviz.images import resize_map
@@ -142,16 +143,16 @@ def test_answers_tell_class_confidence_and_the_share_of_the_map_on_the_object() 
     model, _ = read_weights(ASSETS / "scenes_batch.safetensors")
     scenes = [make_scene(3), make_scene(4, objects=2), make_scene(5, objects=0)]
     found = training.answers(model, scenes)
-    assert found[2].inside is None and not found[2].right
+    assert found[2].share_on_object is None and not found[2].right
     for scene, answer in zip(scenes[:2], found, strict=False):
         share = probabilities(model, scene.image[None])[0]  # (classes,)
         best = int(share.argmax())
-        assert answer.said == f"{CLASSES[best]}, {100 * float(share[best]):.0f} %"
+        assert answer.text == f"{CLASSES[best]}, {percent(float(share[best]))}"
         assert answer.right == (best in [item.label for item in scene.items])
         raw = grad_cam(Probe(model, to_input(scene.image[None]), best))[0]  # (h, w)
         drawn = resize_map(raw, (64, 64))
         covered = torch.stack([item.mask for item in scene.items]).any(dim=0)
-        assert answer.inside == pytest.approx(float((drawn * covered).sum() / drawn.sum()), abs=1e-4)
+        assert answer.share_on_object == pytest.approx(float((drawn * covered).sum() / drawn.sum()), abs=1e-4)
     cards = training.cards(scenes, tiny_net("batch"), None)
     assert all(card.after is None for card in cards) and cards[2].area == 0
     assert cards[0].area == pytest.approx(float(scenes[0].items[0].mask.float().mean()))
@@ -162,7 +163,7 @@ def test_a_chart_says_where_it_is_and_draws_every_curve() -> None:
     drawn = training_html.chart(
         "Right & wrong", [Curve("seen", "#7C8DA6", points), Curve("new", "#D9622B", [])], 1000, 1.0, True
     )
-    assert "Right &amp; wrong by step. seen now 50 %" in drawn and "100 %" in drawn
+    assert "Right &amp; wrong by step. seen now 50%" in drawn and "100%" in drawn
     lines = training_html._lines([Curve("seen", "#7C8DA6", points)], [0.0], 1000, 1.0)
     assert lines.startswith("data:image/svg+xml;base64,") and len(lines) < 12_000  # not every point is sent
     empty = training_html.chart("Loss", [Curve("loss", "#7C8DA6", [])], 1)

@@ -11,7 +11,7 @@ from torch import Tensor
 from normviz.activations import padding_mask
 from normviz.normalization.apply import apply, expected_order
 from normviz.normalization.patterns import group_index, sizes
-from normviz.registry import Method, Value, get, methods
+from normviz.registry import Normalization, Value, get, methods
 
 
 class Case(NamedTuple):
@@ -22,7 +22,7 @@ class Case(NamedTuple):
     settings: dict[str, Value]
 
     @property
-    def method(self) -> Method:
+    def method(self) -> Normalization:
         return get(self.name, "normalization")
 
     @property
@@ -43,7 +43,7 @@ SMALL: dict[str, Value] = {"num_groups": 2, "batch_size": 2}  # knobs that the s
 SMALL_OF: dict[tuple[str, str], Value] = {("ghost_batch_norm", "size"): 2, ("lp_norm", "p"): 3.0}
 
 
-def small_settings(method: Method) -> dict[str, Value]:
+def small_settings(method: Normalization) -> dict[str, Value]:
     """Settings of the knobs whose defaults do not fit the small shapes of the tests."""
     wanted = {knob.name: SMALL_OF.get((method.name, knob.name), SMALL.get(knob.name)) for knob in method.knobs}
     return {name: value for name, value in wanted.items() if value is not None}

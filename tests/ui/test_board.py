@@ -1,4 +1,4 @@
-"""The board without a browser: what it sends, what it publishes, the plain charts behind it."""
+"""The board without a browser: what it sends, the files that it serves, the plain charts in its place."""
 
 import json
 import re
@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import plotly
 import pytest
-import streamlit as st
-from plotly.offline import get_plotlyjs_version
+from plotly.offline import get_plotlyjs
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 
 from normviz.figures import formula, link, maps
@@ -24,9 +25,8 @@ import numpy as np
 import streamlit as st
 from normviz.figures import formula, maps
 from normviz.figures.normalization import tensors
-from normviz.ui.components.board import Panel, board, ensure_plotly_script
+from normviz.ui.components.board import Panel, board
 
-st.text(str(ensure_plotly_script()))
 values = np.arange(12.0).reshape(3, 4) - 5
 table = formula.GroupStatistics(np.arange(4), list("abcd"), *np.ones((4, 4)))
 panels = [
@@ -40,14 +40,12 @@ st.text(f"clicked {clicked}")
 
 
 @pytest.fixture
-def app(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], AppTest]:
+def app(tmp_path: Path) -> Callable[[], AppTest]:
     """A function that runs the small app in a folder of its own."""
-    board_module._served.cache_clear()
     (tmp_path / "app.py").write_text(APP)
 
     def run() -> AppTest:
         at = AppTest.from_file(str(tmp_path / "app.py"), default_timeout=60)
-        monkeypatch.setattr(st, "get_option", lambda name: "" if name == "server.baseUrlPath" else True)
         at.run()
         assert not at.exception
         return at
@@ -62,7 +60,7 @@ def sent(at: AppTest) -> dict[str, Any]:
     return data
 
 
-def test_the_board_sends_one_element_with_all_figures(app: Callable[[], AppTest], tmp_path: Path) -> None:
+def test_the_board_sends_one_element_with_all_figures(app: Callable[[], AppTest]) -> None:
     at = app()
     data = sent(at)
     assert [panel["id"] for panel in data["panels"]] == ["before", "after", "classes"]
@@ -70,37 +68,26 @@ def test_the_board_sends_one_element_with_all_figures(app: Callable[[], AppTest]
     assert data["panels"][0]["alt"] == "Before"  # the title stands in
     assert data["panels"][0]["figure"]["data"][0]["z"]["dtype"] == "u2"
     assert data["readout"]["eps"] == 0.5 and data["readout"]["statistics"]["labels"] == ["a", "b", "c", "d"]
-    assert at.text[0].value == data["plotly"] == f"/app/static/plotly-{get_plotlyjs_version()}.min.js"
-    assert at.text[1].value == "clicked None"
+    assert at.text[0].value == "clicked None"
     assert data["clicks"] is True and data["readout"]["cell"] == [2, 3]
     assert data["colors"][-1] == link.PADDING  # the last color is that of padding
-    source = Path(plotly.__file__).parent / "package_data" / "plotly.min.js"
-    published = tmp_path / "static" / f"plotly-{get_plotlyjs_version()}.min.js"
-    assert published.read_bytes() == source.read_bytes()
-    folder = tmp_path / data["script"].removeprefix("/app/").rpartition("/")[0]
-    modules = sorted(path.name for path in folder.iterdir())
-    parts = ("cube", "layout", "numbers", "paint", "pointer", "readout")
-    assert modules == ["board.css", "board.js", *(f"board_{part}.js" for part in parts)]
-    for path in folder.glob("*.js"):
-        for imported in re.findall(r'from "\./(\w+\.js)"', path.read_text()):
-            assert imported in modules
 
 
-def test_files_are_published_once_and_repaired(tmp_path: Path) -> None:
-    path = tmp_path / "static" / "deep" / "file.js"
-    assert board_module._publish(path, b"whole")
-    first = path.stat().st_mtime_ns
-    assert board_module._publish(path, b"whole") and path.stat().st_mtime_ns == first
-    path.write_bytes(b"cut")
-    assert board_module._publish(path, b"whole") and path.read_bytes() == b"whole"
-    assert [p.name for p in path.parent.iterdir()] == ["file.js"]
-
-
-def test_without_a_folder_to_write_to_plain_charts_stand_in(app: Callable[[], AppTest], tmp_path: Path) -> None:
-    (tmp_path / "static").write_text("a file where the folder should be")
-    at = app()
-    assert at.text[0].value == "None"
-    assert len(at.get("plotly_chart")) == 3 and not at.get("bidi_component")
+@pytest.mark.parametrize("base", ["", "/tools/normviz/"])
+def test_the_boards_files_are_served_from_where_they_are_installed(base: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "get_option", lambda name: base)
+    data = board_module.payload([])
+    client = TestClient(Starlette(routes=board_module.asset_routes()))
+    script = client.get(data["script"])
+    assert data["script"].startswith(f"{base.rstrip('/')}/board/") and script.headers["content-type"].startswith(
+        "text/javascript"
+    )
+    assert "immutable" in script.headers["cache-control"]
+    assert client.get(data["style"]).headers["content-type"].startswith("text/css")
+    assert client.get(data["plotly"]).text == get_plotlyjs()
+    folder = data["script"].rpartition("/")[0]
+    imported = re.findall(r'from "\./(\w+\.js)"', script.text)
+    assert len(imported) > 3 and all(client.get(f"{folder}/{name}").status_code == 200 for name in imported)
 
 
 def test_plain_charts_on_request_hold_the_same_numbers(
@@ -119,7 +106,6 @@ def test_plain_charts_on_request_hold_the_same_numbers(
 
 def test_a_kept_board_asks_for_clicks_only_where_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[bytes, Any]] = []
-    monkeypatch.setattr(board_module, "_usable", lambda: {"plotly": "p"})
     monkeypatch.setattr(board_module, "_send", lambda data, key, on_click: sent.append((data, on_click)))
     drawn: list[int] = []
 

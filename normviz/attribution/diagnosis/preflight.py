@@ -5,10 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Method, Need, get
+from normviz.registry import Attribution, Need, get, methods
 
 SURE = 0.999  # a probability beyond which it hardly moves, whatever is covered
-SIGNED = ("hires_cam", "cam")  # methods that keep evidence against the target
 SAME = 1e-6  # values closer than this share of the largest are the same
 
 
@@ -79,7 +78,7 @@ def _missing(probe: Probe, need: Need) -> str | None:
     return None
 
 
-def _not_finite(probe: Probe, facts: Method, index: int) -> str | None:
+def _not_finite(probe: Probe, facts: Attribution, index: int) -> str | None:
     if not facts.reads_layer or probe.activations[index].isfinite().all():
         return None
     return (
@@ -109,7 +108,7 @@ def _constant(probe: Probe, index: int) -> str | None:
     )
 
 
-def _flat(drawn: Tensor, probe: Probe, facts: Method, index: int) -> str | None:
+def _flat(drawn: Tensor, probe: Probe, facts: Attribution, index: int) -> str | None:
     """The reason why a nonzero map has the same value everywhere."""
     if drawn.amax() - drawn.amin() > SAME * drawn.abs().amax():
         return None
@@ -152,7 +151,7 @@ def _zero_gradient(probe: Probe, label: str, index: int, at_layer: bool) -> str 
     return f"no gradient of {label} reaches the input, because every path is inactive: choose another class"
 
 
-def _input_reason(probe: Probe, facts: Method, label: str, index: int) -> str:
+def _input_reason(probe: Probe, facts: Attribution, label: str, index: int) -> str:
     if reason := _zero_gradient(probe, label, index, at_layer=False):
         return reason
     if "relu" in facts.needs:
@@ -162,7 +161,7 @@ def _input_reason(probe: Probe, facts: Method, label: str, index: int) -> str:
     return f"no change of the image that {facts.title} tried affects {label}: try larger changes, or another class"
 
 
-def _layer_reason(probe: Probe, facts: Method, label: str, index: int) -> str:
+def _layer_reason(probe: Probe, facts: Attribution, label: str, index: int) -> str:
     if reason := _dead(probe, index):
         return reason
     layer = f"layer '{probe.layer}'"
@@ -188,10 +187,11 @@ def _layer_reason(probe: Probe, facts: Method, label: str, index: int) -> str:
     )
 
 
-def _signed_methods(probe: Probe, facts: Method, index: int) -> str:
+def _signed_methods(probe: Probe, facts: Attribution, index: int) -> str:
     """Methods that show negative evidence here, as the last part of a remedy."""
-    titles = [f"{facts.title} without its ReLU"] if facts.takes("relu") else []
-    titles += [get(name).title for name in SIGNED if name != facts.name and _is_nonzero(probe, name, index)]
+    titles = [f"{facts.title} without its ReLU"] if facts.has_optional_relu else []
+    others = [method for method in methods("attribution") if method.has_optional_relu and method.name != facts.name]
+    titles += [method.title for method in others if _is_nonzero(probe, method.name, index)]
     if not titles:
         return ""
     return f", or {' or '.join(titles)}, which {'show' if len(titles) > 1 else 'shows'} signed evidence"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Method, Value
+from normviz.registry import Attribution, Value
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ class Terms:
 
 
 def terms(
-    method: Method,
+    method: Attribution,
     probe: Probe,
     row: int,
     column: int,
@@ -111,12 +111,12 @@ def terms(
     return Terms(row, column, named, total, total - sum(term.product for term in named), channels)
 
 
-def has_channel_weights(method: Method) -> bool:
+def has_channel_weights(method: Attribution) -> bool:
     """Whether a map of this method is a weighted sum of the channels of its layer."""
     return method.weights is not None and method.level == "layer"
 
 
-def channel_weights(method: Method, probe: Probe, settings: Mapping[str, Value] | None = None) -> Tensor:
+def channel_weights(method: Attribution, probe: Probe, settings: Mapping[str, Value] | None = None) -> Tensor:
     """The factors of the activations: (N, K, 1, 1) or (N, K, h, w).
 
     Raises:
@@ -129,7 +129,7 @@ def channel_weights(method: Method, probe: Probe, settings: Mapping[str, Value] 
     return weights  # (N, K, 1, 1) or (N, K, h, w)
 
 
-def no_terms_reason(method: Method) -> str:
+def no_terms_reason(method: Attribution) -> str:
     """The reason why a method's map cannot be decomposed into channels."""
     if method.level == "input":
         return (

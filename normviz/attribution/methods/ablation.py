@@ -9,11 +9,13 @@ from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import Steps
-from normviz.registry import register
+from normviz.registry import attribution
+
+__all__ = ["ablation_cam"]
 
 
-@register(
-    title="Ablation-CAM", kind="attribution", cite="desai2020ablation", level="layer", unit="logits × activation",
+@attribution(
+    title="Ablation-CAM", cite="desai2020ablation", level="layer", unit="logits × activation",
     aliases=("AblationCAM",),
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = S_c - S_c(A_k \leftarrow 0)",
 )  # fmt: skip

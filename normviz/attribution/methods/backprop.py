@@ -5,11 +5,13 @@ from __future__ import annotations
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import register
+from normviz.registry import attribution
+
+__all__ = ["deconvnet", "guided_backprop", "saliency"]
 
 
-@register(
-    title="Saliency", kind="attribution", cite="simonyan2013deep", level="input", unit="logits per unit of input",
+@attribution(
+    title="Saliency", cite="simonyan2013deep", level="input", unit="logits per unit of input",
     aliases=("gradient", "vanilla gradient", "saliency map"),
     formula=r"M_{ij} = \max_{\mathrm{ch}} \left| \frac{\partial S_c}{\partial x_{\mathrm{ch}\,ij}} \right|",
 )  # fmt: skip
@@ -28,8 +30,8 @@ def saliency(probe: Probe) -> Tensor:
     return probe.input_gradient.abs().amax(dim=1)  # (N, H, W)
 
 
-@register(
-    title="Deconvnet", kind="attribution", cite="zeiler2014visualizing", level="input",
+@attribution(
+    title="Deconvnet", cite="zeiler2014visualizing", level="input",
     unit="logits per unit of input", aliases=("deconv", "deconvolution", "deconvolutional network"), needs=("relu",),
     formula=r"R^{l} = \mathrm{ReLU}(R^{l+1}) \text{ at each ReLU, from } R = \frac{\partial S_c}{\partial S} "
     r"\text{ down to } R^{0}",
@@ -54,8 +56,8 @@ def deconvnet(probe: Probe) -> Tensor:
     return probe.backprop("deconvnet")  # (N, C, H, W)
 
 
-@register(
-    title="Guided backpropagation", kind="attribution", cite="springenberg2015striving", level="input",
+@attribution(
+    title="Guided backpropagation", cite="springenberg2015striving", level="input",
     unit="logits per unit of input", aliases=("guided backprop", "guided BP", "GBP"), needs=("relu",),
     formula=r"R^{l} = R^{l+1}\,\mathbf{1}[x^{l} > 0]\,\mathbf{1}[R^{l+1} > 0] \text{ at each ReLU, from } "
     r"R = \frac{\partial S_c}{\partial S} \text{ down to } R^{0}",

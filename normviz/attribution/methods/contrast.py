@@ -8,11 +8,13 @@ import torch
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["finer_cam"]
 
 
-@register(
-    title="Finer-CAM", kind="attribution", cite="zhang2025finer", level="layer", unit="logits",
+@attribution(
+    title="Finer-CAM", cite="zhang2025finer", level="layer", unit="logits",
     aliases=("contrastive Grad-CAM",),
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = \frac{1}{hw} \sum_{ij} "
     r"\frac{\partial}{\partial A_{kij}} \Big(S_c - \frac{\gamma}{m} \sum_{d \in \text{top } m} S_d\Big)",

@@ -14,13 +14,15 @@ from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.engine.network import as_logits, read_output, recording, scan
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.targets import Score
-from normviz.registry import register
+from normviz.registry import attribution
+
+__all__ = ["shapley_cam"]
 
 Utility = Literal["rest", "logit"]
 
 
-@register(
-    title="Shapley-CAM", kind="attribution", cite="cai2025cams", level="layer", unit="logits",
+@attribution(
+    title="Shapley-CAM", cite="cai2025cams", level="layer", unit="logits",
     aliases=("ShapleyCAM",),
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = \frac{1}{hw} \sum_{ij} \Big(\nabla U - "
     r"\tfrac{1}{2}\,\nabla^2 U\,A\Big)_{kij}, \quad U = S_c + \ln \mathrm{softmax}(S)_c",

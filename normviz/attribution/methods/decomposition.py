@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["eigen_cam", "eigen_grad_cam", "fem", "kpca_cam"]
 
 Kernel = Literal["sigmoid", "rbf", "linear"]
 MAX_CELLS = 4096  # limits the kernel matrix (cells x cells) to 128 MiB in float64
@@ -30,8 +32,8 @@ def _eigen_grad_cam_weights(probe: Probe) -> Tensor:
     return _principal_direction(evidence) * probe.gradients  # (N, K, h, w)
 
 
-@register(
-    title="Eigen-CAM", kind="attribution", cite="muhammad2020eigen", level="layer", unit="activation",
+@attribution(
+    title="Eigen-CAM", cite="muhammad2020eigen", level="layer", unit="activation",
     weights=_eigen_cam_weights, aliases=("EigenCAM", "principal component of the activations"),
     formula=r"M_{ij} = \sum_k v_k A_{kij}, \quad A = U \Sigma V^\top, \quad v = \text{first column of } V, \quad "
     r"\sum_{ij} M_{ij} \sum_k A_{kij} \ge 0",
@@ -56,8 +58,8 @@ def eigen_cam(probe: Probe) -> Tensor:
     return (_eigen_cam_weights(probe) * probe.activations).sum(dim=1)  # (N, h, w)
 
 
-@register(
-    title="EigenGrad-CAM", kind="attribution", cite="gildenblat2021library", level="layer", unit="logits",
+@attribution(
+    title="EigenGrad-CAM", cite="gildenblat2021library", level="layer", unit="logits",
     weights=_eigen_grad_cam_weights, aliases=("EigenGradCAM",),
     formula=r"M_{ij} = \sum_k v_k\, g_{kij} A_{kij}, \quad g \odot A = U \Sigma V^\top, \quad "
     r"v = \text{first column of } V, \quad \sum_{ij} M_{ij} \sum_k g_{kij} A_{kij} \ge 0",
@@ -81,8 +83,8 @@ def eigen_grad_cam(probe: Probe) -> Tensor:
     return (_eigen_grad_cam_weights(probe) * probe.activations).sum(dim=1)  # (N, h, w)
 
 
-@register(
-    title="KPCA-CAM", kind="attribution", cite="karmani2024kpca", level="layer", unit="coordinate",
+@attribution(
+    title="KPCA-CAM", cite="karmani2024kpca", level="layer", unit="coordinate",
     aliases=("KernelPCA-CAM", "kernel PCA CAM"),
     formula=r"M = \sqrt{\lambda}\, u, \quad \tilde Q u = \lambda u, \quad Q_{pq} = "
     r"\tanh\!\Big(\frac{\gamma}{K}\, a_p^\top a_q + 1\Big) \text{ or } e^{-\frac{\gamma}{K} \lVert a_p - a_q\rVert^2}"
@@ -134,8 +136,8 @@ def kpca_cam(
     return _component((-gamma / channels * torch.cdist(cells, cells).square()).exp(), cells, activations)
 
 
-@register(
-    title="FEM", kind="attribution", cite="fuad2020features", level="layer", unit="activation",
+@attribution(
+    title="FEM", cite="fuad2020features", level="layer", unit="activation",
     aliases=("Feature Explanation Method",),
     formula=r"M_{ij} = \sum_k \mu_k\, \mathbf{1}\big[A_{kij} > \mu_k + \kappa\, \sigma_k\big]",
 )  # fmt: skip

@@ -19,7 +19,9 @@ from normviz.attribution.engine.grid import Grid, find_grid, square_cells
 from normviz.attribution.engine.model_copy import borrow_copy
 from normviz.attribution.engine.network import read_output, recording, scan
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import register
+from normviz.registry import attribution
+
+__all__ = ["FullGradients", "full_grad", "full_gradients"]
 
 # Function names without underscores, as shared by torch, Tensor and torch.nn.functional. Functions that are not listed
 # add nothing: ReLUs, pooling, means, reshaping and products with constants are homogeneous in their input.
@@ -119,8 +121,8 @@ def full_gradients(probe: Probe) -> FullGradients:
     return FullGradients(parts[0], tuple(zip(names, parts[1:], strict=True)), score.detach(), grids)
 
 
-@register(
-    title="FullGrad", kind="attribution", cite="srinivas2019full", level="input", unit="rescaled logits",
+@attribution(
+    title="FullGrad", cite="srinivas2019full", level="input", unit="rescaled logits",
     aliases=("full gradient",),
     formula=r"M = \psi\Big(x \odot \frac{\partial S_c}{\partial x}\Big) + \sum_{l} \sum_{k} \psi\Big(b^l_k "
     r"\frac{\partial S_c}{\partial b^l_k}\Big), \quad \psi = \mathrm{up}\big(\mathrm{rescale}(|\cdot|)\big)",

@@ -11,13 +11,15 @@ from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe, layers, probes
 from normviz.attribution.methods.gradient import layer_cam
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["layer_cam_fusion"]
 
 UNSCALED = 2  # number of deepest layers without tanh scaling: stages 4 and 5 of 5 in the paper
 
 
-@register(
-    title="LayerCAM, fused", kind="attribution", cite="jiang2021layercam", level="layer",
+@attribution(
+    title="LayerCAM, fused", cite="jiang2021layercam", level="layer",
     unit="share of the layer's maximum", aliases=("LayerCAM fusion", "fused LayerCAM"),
     formula=r"M = \max_l\, \mathrm{up}\left(F^l\right), \quad F^l = \begin{cases} \tanh\left(\gamma\,M^l / \max M^l"
     r"\right) & \text{shallow} \\ M^l / \max M^l & \text{the two deepest} \end{cases}",

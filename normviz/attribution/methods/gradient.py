@@ -7,7 +7,18 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import register
+from normviz.registry import attribution
+
+__all__ = [
+    "cam",
+    "element_wise_grad_cam",
+    "grad_cam",
+    "grad_cam_pp",
+    "guided_grad_cam",
+    "hires_cam",
+    "layer_cam",
+    "xgrad_cam",
+]
 
 
 def _cam_weights(probe: Probe) -> Tensor:
@@ -50,8 +61,8 @@ def _element_wise_grad_cam_weights(probe: Probe) -> Tensor:
     return torch.where(probe.activations * probe.gradients > 0, probe.gradients, 0)  # (N, K, h, w)
 
 
-@register(
-    title="CAM", kind="attribution", cite="zhou2016learning", level="layer", unit="logits", weights=_cam_weights,
+@attribution(
+    title="CAM", cite="zhou2016learning", level="layer", unit="logits", weights=_cam_weights,
     aliases=("class activation map", "class activation mapping"), needs=("pooled head",),
     formula=r"M_{ij} = \sum_k w_k^c A_{kij}",
 )  # fmt: skip
@@ -77,8 +88,8 @@ def cam(probe: Probe, relu: bool = False) -> Tensor:
     return evidence.relu() if relu else evidence
 
 
-@register(
-    title="Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="layer", unit="logits",
+@attribution(
+    title="Grad-CAM", cite="selvaraju2017grad", level="layer", unit="logits",
     weights=_grad_cam_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \alpha_k A_{kij}\Big), \quad "
     r"\alpha_k = \frac{1}{hw} \sum_{ij} \frac{\partial S_c}{\partial A_{kij}}",
@@ -98,8 +109,8 @@ def grad_cam(probe: Probe) -> Tensor:
     return (_grad_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
-@register(
-    title="Guided Grad-CAM", kind="attribution", cite="selvaraju2017grad", level="input",
+@attribution(
+    title="Guided Grad-CAM", cite="selvaraju2017grad", level="input",
     unit="logits² per unit of input", factors=("grad_cam", "guided_backprop"), needs=("relu",),
     formula=r"M = R_{\text{guided}} \odot \mathrm{up}\big(M_{\text{Grad-CAM}}\big)",
 )  # fmt: skip
@@ -123,8 +134,8 @@ def guided_grad_cam(probe: Probe) -> Tensor:
     return probe.backprop("guided") * coarse  # (N, C, H, W)
 
 
-@register(
-    title="Grad-CAM++", kind="attribution", cite="chattopadhay2018grad", level="layer", unit="logits",
+@attribution(
+    title="Grad-CAM++", cite="chattopadhay2018grad", level="layer", unit="logits",
     weights=_grad_cam_pp_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = \sum_{ij} \alpha_{kij}\,"
     r"\mathrm{ReLU}(g_{kij}), \quad \alpha_{kij} = \frac{g_{kij}^2}{2 g_{kij}^2 + g_{kij}^3 \sum_{ab} A_{kab}}",
@@ -148,8 +159,8 @@ def grad_cam_pp(probe: Probe) -> Tensor:
     return (_grad_cam_pp_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
-@register(
-    title="LayerCAM", kind="attribution", cite="jiang2021layercam", level="layer", unit="logits",
+@attribution(
+    title="LayerCAM", cite="jiang2021layercam", level="layer", unit="logits",
     weights=_layer_cam_weights,
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k \mathrm{ReLU}(g_{kij})\,A_{kij}\Big)",
 )  # fmt: skip
@@ -168,8 +179,8 @@ def layer_cam(probe: Probe) -> Tensor:
     return (_layer_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
-@register(
-    title="XGrad-CAM", kind="attribution", cite="fu2020axiom", level="layer", unit="logits",
+@attribution(
+    title="XGrad-CAM", cite="fu2020axiom", level="layer", unit="logits",
     weights=_xgrad_cam_weights, aliases=("axiom-based Grad-CAM",),
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad "
     r"w_k = \sum_{ij} \frac{A_{kij}}{\sum_{ab} A_{kab}}\,g_{kij}",
@@ -191,8 +202,8 @@ def xgrad_cam(probe: Probe) -> Tensor:
     return (_xgrad_cam_weights(probe) * probe.activations).sum(dim=1).relu()  # (N, h, w)
 
 
-@register(
-    title="HiResCAM", kind="attribution", cite="draelos2020hirescam", level="layer", unit="logits",
+@attribution(
+    title="HiResCAM", cite="draelos2020hirescam", level="layer", unit="logits",
     weights=_hires_cam_weights,
     formula=r"M_{ij} = \sum_k g_{kij}\,A_{kij}",
 )  # fmt: skip
@@ -213,8 +224,8 @@ def hires_cam(probe: Probe, relu: bool = False) -> Tensor:
     return evidence.relu() if relu else evidence
 
 
-@register(
-    title="Element-wise Grad-CAM", kind="attribution", cite="gildenblat2021library", level="layer", unit="logits",
+@attribution(
+    title="Element-wise Grad-CAM", cite="gildenblat2021library", level="layer", unit="logits",
     weights=_element_wise_grad_cam_weights, aliases=("GradCAMElementWise",),
     formula=r"M_{ij} = \sum_k \mathrm{ReLU}\left(g_{kij}\,A_{kij}\right)",
 )  # fmt: skip

@@ -14,14 +14,16 @@ from torch import Tensor
 from normviz.attribution.engine.blur import gaussian_blur
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import Read, Scorer, Steps, check_choice
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["occlusion", "rise"]
 
 Fill = Literal["zero", "mean", "blur"]
 Report = Callable[[Tensor], None]
 
 
-@register(
-    title="Occlusion", kind="attribution", cite="zeiler2014visualizing", level="input", unit="score",
+@attribution(
+    title="Occlusion", cite="zeiler2014visualizing", level="input", unit="score",
     aliases=("occlusion sensitivity", "sliding window"),
     formula=r"M_{ij} = \underset{q \,\ni\, (i,j)}{\mathrm{mean}} \big(S_c(x) - S_c(x \text{ with } q \text{ covered})"
     r"\big), \quad q \text{: squares with sides } w, \text{ in steps of } d",
@@ -98,8 +100,8 @@ def occlusion(
     return drops / counts  # (N, H, W)
 
 
-@register(
-    title="RISE", kind="attribution", cite="petsiuk2018rise", level="input", unit="score",
+@attribution(
+    title="RISE", cite="petsiuk2018rise", level="input", unit="score",
     aliases=("randomized input sampling",),
     formula=r"M_{ij} = \frac{1}{n\,p} \sum_{r=1}^{n} f_c(x \odot m_r)\, m_{r,ij}, \quad m_r = \mathrm{up}(b_r), \quad "
     r"b_r \in \{0, 1\}^{g \times g}, \quad P(b = 1) = p, \quad \text{seed } s",

@@ -11,15 +11,17 @@ from torch import Tensor
 from normviz.attribution.engine.averaging import averaged_map
 from normviz.attribution.engine.blur import gaussian_blur
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["integrated_gradients"]
 
 Baseline = Literal["mean", "black", "blur"]
 BLUR = 1 / 16  # standard deviation of the blur, as a fraction of the image's longer side
 GOLDEN = (5**0.5 - 1) / 2
 
 
-@register(
-    title="Integrated gradients", kind="attribution", cite="sundararajan2017axiomatic", level="input", unit="logits",
+@attribution(
+    title="Integrated gradients", cite="sundararajan2017axiomatic", level="input", unit="logits",
     aliases=("IG",),
     formula=r"M = (x - x') \odot \frac{1}{m} \sum_{s=1}^{m} \frac{\partial S_c}{\partial x} "
     r"\Big(x' + \frac{s - 1/2}{m}\,(x - x')\Big), \quad \sum M \to S_c(x) - S_c(x')",

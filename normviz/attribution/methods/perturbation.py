@@ -11,7 +11,9 @@ from torch import Tensor
 
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.engine.scorer import TRIAL, Precision, Scorer, Steps, check_choice
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["is_cam", "score_cam", "ss_cam"]
 
 Convention = Literal["logit", "paper", "official"]
 Where = Literal["mask", "image"]
@@ -25,8 +27,8 @@ _CONVENTIONS: dict[Convention, str] = {
 Mask = Callable[[Tensor, Tensor], Tensor]  # image (1, C, H, W) and channels (b, h, w) -> masked images (b, C, H, W)
 
 
-@register(
-    title="Score-CAM", kind="attribution", cite="wang2020score", level="layer", unit="activation",
+@attribution(
+    title="Score-CAM", cite="wang2020score", level="layer", unit="activation",
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad "
     r"w = \mathrm{softmax}_k\, f_c(x \odot H_k), \quad H_k = \frac{A_k - \min A_k}{\max A_k - \min A_k}",
 )  # fmt: skip
@@ -93,8 +95,8 @@ def score_cam(
     return weights.heatmap()
 
 
-@register(
-    title="SS-CAM", kind="attribution", cite="wang2020smoothed", level="layer", unit="activation",
+@attribution(
+    title="SS-CAM", cite="wang2020smoothed", level="layer", unit="activation",
     aliases=("Smoothed Score-CAM", "SSCAM"),
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w = \mathrm{softmax}_k \frac{1}{n} "
     r"\sum_{r=1}^{n} S_c\big(x \odot (H_k + \delta_{kr})\big), \quad \delta_{kr} \sim \mathcal{N}(0, \sigma^2) "
@@ -167,8 +169,8 @@ def ss_cam(
     return weights.heatmap()
 
 
-@register(
-    title="IS-CAM", kind="attribution", cite="naidu2020integrated", level="layer", unit="activation",
+@attribution(
+    title="IS-CAM", cite="naidu2020integrated", level="layer", unit="activation",
     aliases=("Integrated Score-CAM", "ISCAM"),
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w = \mathrm{softmax}_k \frac{1}{n} "
     r"\sum_{r=1}^{n} S_c(t_r\, x \odot H_k), \quad t_r = \sum_{q=1}^{r} \frac{q}{n} \text{ or } \frac{r}{n}",

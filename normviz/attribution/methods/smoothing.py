@@ -10,11 +10,13 @@ from torch import Tensor
 
 from normviz.attribution.engine.averaging import averaged_map, noisy_samples
 from normviz.attribution.engine.probe import Probe
-from normviz.registry import Range, register
+from normviz.registry import Range, attribution
+
+__all__ = ["smooth_grad", "smooth_grad_cam_pp"]
 
 
-@register(
-    title="SmoothGrad", kind="attribution", cite="smilkov2017smoothgrad", level="input",
+@attribution(
+    title="SmoothGrad", cite="smilkov2017smoothgrad", level="input",
     unit="logits per unit of input",
     formula=r"M_{ij} = \max_{\mathrm{ch}} \Big| \frac{1}{n} \sum_{s=1}^{n} \frac{\partial S_c}{\partial x_{\mathrm{ch}"
     r"\,ij}} (x + \varepsilon_s) \Big|, \quad \varepsilon_s \sim \mathcal{N}\big(0, (\sigma\,(\max x - \min x))^2\big)"
@@ -65,8 +67,8 @@ def smooth_grad(
     return heatmap
 
 
-@register(
-    title="Smooth Grad-CAM++", kind="attribution", cite="omeiza2019smooth", level="layer", unit="logits",
+@attribution(
+    title="Smooth Grad-CAM++", cite="omeiza2019smooth", level="layer", unit="logits",
     formula=r"M_{ij} = \mathrm{ReLU}\Big(\sum_k w_k A_{kij}\Big), \quad w_k = \sum_{ij} \frac{\overline{g^2_{kij}}}"
     r"{2\,\overline{g^2_{kij}} + \overline{g^3_{kij}} \sum_{ab} A_{kab}}\,\mathrm{ReLU}\big(\overline{g_{kij}}\big), "
     r"\quad \overline{g^p} = \frac{1}{n} \sum_{s=1}^{n} g(x + \varepsilon_s)^p, \quad \varepsilon_s \sim \mathcal{N}"

@@ -14,7 +14,7 @@ from normviz.evaluation.baselines import random_map
 from normviz.evaluation.bootstrap import Estimate, mean_and_interval
 from normviz.evaluation.faithfulness.judge import RIVALS, Judged, Settings, black_level, judge, rivals
 from normviz.models.catalog import Classifier
-from normviz.registry import Method
+from normviz.registry import Attribution
 
 MEASURES: dict[str, tuple[str, Callable[[Judged], float]]] = {
     "deletion": ("Deletion area ↓", lambda one: one.deletion.area),
@@ -50,7 +50,7 @@ class Row:
 def study(
     classifier: Classifier,
     photos: Iterable[Tensor],
-    methods: Sequence[Method],
+    methods: Sequence[Attribution],
     settings: Settings | None = None,
     *,
     layer: str | None = None,
@@ -128,5 +128,5 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _cell(measure: str, value: Estimate) -> str:
     if measure in ("drop", "increase"):
-        return f"{value.mean:.0%} [{value.low:.0%}, {value.high:.0%}]".replace("%", " %")
+        return f"{value.mean:.0%} [{value.low:.0%}, {value.high:.0%}]"
     return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"

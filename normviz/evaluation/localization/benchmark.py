@@ -16,7 +16,7 @@ from normviz.evaluation.localization.measures import best_iou, energy_inside, po
 from normviz.evaluation.localization.questions import Kind, Questions
 from normviz.evaluation.pixels import at_pixels
 from normviz.models.catalog import Classifier
-from normviz.registry import Method
+from normviz.registry import Attribution
 from normviz.scenes import CLASSES
 
 MEASURES: dict[Kind, tuple[str, ...]] = {
@@ -84,7 +84,7 @@ class Job:
     """One result to be computed: a method, or a baseline where there is none, on a network and some questions."""
 
     questions: Questions
-    method: Method | None = None
+    method: Attribution | None = None
     classifier: Classifier | None = None
     baseline: str = ""
 
@@ -119,7 +119,7 @@ class Probes:
         return self.known[key]
 
 
-def share_of(method: Method, kind: Kind) -> int | None:
+def share_of(method: Attribution, kind: Kind) -> int | None:
     """One of how many scenes a method is asked about; None: it is not asked about this kind."""
     if method.name in HARDEST:
         return None if kind == "grid" else HARDEST_SHARE
@@ -127,7 +127,7 @@ def share_of(method: Method, kind: Kind) -> int | None:
 
 
 def jobs(
-    methods: Sequence[Method], classifiers: Sequence[Classifier], questions: Mapping[Kind, Questions]
+    methods: Sequence[Attribution], classifiers: Sequence[Classifier], questions: Mapping[Kind, Questions]
 ) -> list[Job]:
     """All results to be computed: the baselines first, then network by network; slow methods on fewer of the scenes.
 
@@ -178,7 +178,7 @@ def probes_of(classifier: Classifier, questions: Questions) -> list[Probe]:
 
 
 def maps_of(
-    method: Method, probes: Sequence[Probe], progress: Callable[[float], None] = lambda share: None
+    method: Attribution, probes: Sequence[Probe], progress: Callable[[float], None] = lambda share: None
 ) -> Tensor:  # fmt: skip
     """A method's maps at the pixels of the pictures, on the CPU: (N, H, W).
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from normviz.evaluation.localization.benchmark import ANY, MEASURES, Result, Row
 from normviz.evaluation.localization.questions import Kind
+from normviz.formatting import percent
 from normviz.paths import ASSETS
 
 NAMED = 8  # methods that a sentence names; of more it gives the number
@@ -122,7 +123,7 @@ def markdown(report: Report, titles: dict[str, str]) -> str:
     """
     parts = [
         f"`{report.command}` (NormViz {report.version}): {report.scenes} scenes of each kind, a quarter as many "
-        "mosaics. In percent, with the 95 % interval of a bootstrap over the scenes; **bold** where the whole interval "
+        "mosaics. In percent, with the 95% interval of a bootstrap over the scenes; **bold** where the whole interval "
         "lies above that of the center of the picture.\n"
     ]
     kinds = [kind for kind in MEASURES if any(result.kind == kind for result in report.results)]
@@ -176,14 +177,14 @@ def in_words(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -
     over = (
         f"the mean over {len(networks)} networks" if len(networks) > 1 else f"on {titles.get(networks[0], networks[0])}"
     )
-    best = [f"{titles.get(m, m)} {100 * mean([rows[m, n] for n in networks]):.0f} %" for m in ranked[:3]]
+    best = [f"{titles.get(m, m)} {percent(mean([rows[m, n] for n in networks]), counted=True)}" for m in ranked[:3]]
     said = [f"Best, {over}: {', '.join(best)}."]
     center = report.row("center", ANY, kind, measure)
     if center is not None:
         won = {m: sum(row is not None and beats(row, center) for row in (rows[m, n] for n in networks)) for m in ranked}
         better = [m for m in ranked if won[m] == len(networks)]
         never = [m for m in ranked if not won[m]]
-        text = f"A spot at the center of the picture reaches {100 * center.mean:.0f} %. Clearly better"
+        text = f"A spot at the center of the picture reaches {percent(center.mean, counted=True)}. Clearly better"
         if len(networks) > 1:
             said.append(f"{text} on every network: {few(better)}. Clearly better on none: {few(never)}.")
         else:
@@ -191,6 +192,7 @@ def in_words(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -
     common = [m for m in ranked if all(rows[m, n] is not None for n in networks)]
     if len(networks) > 1 and common:
         order = sorted(networks, key=lambda n: -mean([rows[m, n] for m in common]))
-        ends = [f"{titles.get(n, n)} ({100 * mean([rows[m, n] for m in common]):.0f} %)" for n in (order[0], order[-1])]
+        means = {n: percent(mean([rows[m, n] for m in common]), counted=True) for n in (order[0], order[-1])}
+        ends = [f"{titles.get(n, n)} ({share})" for n, share in means.items()]
         said.append(f"Over all methods maps are best with {ends[0]} and worst with {ends[1]}.")
     return said

@@ -201,7 +201,7 @@ def _norm_placement(generator: Generator, before: bool, eps: float) -> Demonstra
         "In front of the ReLU, batch norm makes the bias useless. Behind it, the bias counts.",
         (
             Curves(
-                "What enters the next layer", "value", "share of values in %",
+                "What enters the next layer", "value", "share of values (%)",
                 (Curve(chosen, middles, shares[chosen]), Curve(other, middles, shares[other], "compared")), step=True,
             ),
             BarChart(

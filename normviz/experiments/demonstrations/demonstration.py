@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from normviz.experiments.results import Fact, Numbers, Picture
-from normviz.registry import Knob, Method, Value, get
+from normviz.registry import Knob, Normalization, Value, get
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Experiment:
     own: tuple[Knob, ...]
 
     @property
-    def method(self) -> Method:
+    def method(self) -> Normalization:
         """The registered method, with the demonstration's own knobs behind its own."""
         registered = get(self.name, "normalization")
         return replace(registered, knobs=(*registered.knobs, *self.own))

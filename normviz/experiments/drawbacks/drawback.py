@@ -134,13 +134,13 @@ def stages(setting: Setting) -> list[tuple[str, tuple[int, ...]]]:
 
 def tile(found: Map, title: str, caption: str = "") -> Tile:
     """A map as a tile, or the sentence with which its method refuses."""
-    return Tile(title, found.drawn, get(found.method).unit, caption, found.refused)
+    return Tile(title, found.drawn, get(found.method, "attribution").unit, caption, found.refused)
 
 
 def maps_at(setting: Setting, method: str, names: Sequence[str]) -> list[Map]:
     """The maps of one method at several layers, from one forward and one backward pass."""
     model, images = setting.classifier.model, setting.images
-    return [make_map(get(method), probe) for probe in probes(model, images, setting.target, names)]
+    return [make_map(get(method, "attribution"), probe) for probe in probes(model, images, setting.target, names)]
 
 
 def alike(first: Map, second: Map, size: tuple[int, int]) -> tuple[float, float]:

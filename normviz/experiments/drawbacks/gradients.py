@@ -84,7 +84,7 @@ def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
     asked, masks = two_objects(setting)
     areas = masks.flatten(1).sum(dim=1).double()  # (2,)
     weaker = int(areas.argmin())
-    found = [make_map(get(name), asked.probe()) for name in OBJECTS]
+    found = [make_map(get(name, "attribution"), asked.probe()) for name in OBJECTS]
     shares, tiles = [], []
     for one in found:
         parts = evidence_inside(one.drawn, masks)  # (2,)
@@ -185,7 +185,7 @@ def low_activation(setting: Setting, progress: Progress) -> DrawbackResult:
         f"bars: the {len(order)} channels with the largest weights, and what the logit of {setting.name} really loses "
         "when each is set to 0.",
         ((
-            tile(make_map(get("grad_cam"), probe), "Grad-CAM"),
+            tile(make_map(get("grad_cam", "attribution"), probe), "Grad-CAM"),
             channel(idle, "Heavy, but it adds little"),
             channel(busy, "The one that matters most"),
         ),),
@@ -242,7 +242,7 @@ def every_class_alike(setting: Setting, progress: Progress) -> DrawbackResult:
     names = [f"{setting.classifier.classes[k]} ({float(probabilities[k]):.2g})" for k in chosen]
     rows, places, bars, facts = [], [], [], []
     for number, name in enumerate(SAME):
-        found = [make_map(get(name), probe) for probe in columns]
+        found = [make_map(get(name, "attribution"), probe) for probe in columns]
         title = get(name).title
         rows.append(tuple(tile(one, f"{title}: {said}") for one, said in zip(found, names, strict=True)))
         both = alike(found[0], found[1], size)
@@ -273,7 +273,7 @@ def cam_refused(setting: Setting, progress: Progress) -> DrawbackResult:
     refused, facts = 0, []
     for probe in found:
         for method, row in tiles.items():
-            one = make_map(get(method), probe)
+            one = make_map(get(method, "attribution"), probe)
             row.append(tile(one, f"{get(method).title}, {probe.layer}"))
             refused += bool(method == "cam" and one.refused)
             if method == "cam" and one.drawn is not None:

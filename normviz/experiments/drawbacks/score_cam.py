@@ -13,6 +13,7 @@ from normviz.attribution import Probe
 from normviz.attribution.compare import Map, make_map
 from normviz.experiments.drawbacks.drawback import DrawbackResult, Progress, Setting, Tile, alike, seen, shows, tile
 from normviz.experiments.results import BarChart, Curve, Curves, Fact, array
+from normviz.formatting import percent
 from normviz.registry import get
 
 CONVENTIONS = ("logit", "paper", "official")
@@ -25,7 +26,7 @@ def score_cam_cost(setting: Setting, progress: Progress) -> DrawbackResult:
     """Grad-CAM and the three conventions of Score-CAM: seconds, forward passes, and how far they agree."""
     start = time.perf_counter()
     probe = setting.probe()
-    coarse = make_map(get("grad_cam"), probe)
+    coarse = make_map(get("grad_cam", "attribution"), probe)
     first = time.perf_counter() - start
     found: dict[str, Map] = {}
     notes: list[str] = []
@@ -111,7 +112,7 @@ def score_cam_context(setting: Setting, progress: Progress) -> DrawbackResult:
     photos = seen(classifier, masked(probe, [channels[i] for i in shown]))
     tiles = tuple(
         Tile(f"Through channel {channels[i]}", photo=photo,
-             caption=f"{classifier.classes[int(best[i])]}, {100 * float(shares[i].max()):.0f} %")
+             caption=f"{classifier.classes[int(best[i])]}, {percent(float(shares[i].max()))}")
         for i, photo in zip(shown, photos, strict=True)
     )  # fmt: skip
     n, places = len(channels), np.arange(1, len(channels) + 1, dtype=np.float64)

@@ -89,7 +89,7 @@ def directions(probe: Probe) -> dict[str, Tensor]:
 def first_order(setting: Setting, progress: Progress) -> DrawbackResult:
     """How the score really moves beside what the gradient at the photo predicts."""
     probe = setting.probe()
-    pictures, facts, tiles = [], [], [tile(make_map(get("saliency"), probe), "Saliency at the photo")]
+    pictures, facts, tiles = [], [], [tile(make_map(get("saliency", "attribution"), probe), "Saliency at the photo")]
     ways = directions(probe)
     for number, (name, direction) in enumerate(ways.items()):
         path = along(probe, direction)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from normviz.activations import layout_of
 from normviz.normalization.apply import apply
-from normviz.registry import Method, Value, methods
+from normviz.registry import Normalization, Value, methods
 
 LEAST = 1e-12  # epsilon
 CASES, CHANNELS = 6, 6  # N of the batch, and rows of W
@@ -41,7 +41,7 @@ Output = Callable[..., Tensor]  # y for some weights and data
 class Row:
     """A method as it stands in the matrix: the layout of what it normalizes, and its settings."""
 
-    method: Method
+    method: Normalization
     layout: str
     settings: tuple[tuple[str, Value], ...] = ()
 
@@ -122,7 +122,7 @@ def rows(layout: str) -> tuple[Row, ...]:
         if method.acts_on == "weights":
             found.append(Row(method, layout))
         elif method.takes_activations and layout in method.layouts():
-            switches = [key.partition(" ")[2] for key in method.axes if key.split(" ")[0] == layout]
+            switches = list(method.patterns(layout))
             turns = [((name, on),) for name in dict.fromkeys(filter(None, switches)) for on in (True, False)]
             forms = [((knob.name, choice),) for knob in method.knobs for choice in knob.choices]
             found += [Row(method, layout, settings) for settings in turns or forms or [()]]

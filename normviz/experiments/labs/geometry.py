@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import normviz.normalization  # noqa: F401  (registers the methods that are named here)
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 METHODS = ("layer_norm", "rms_norm", "l2_norm", "lp_norm", "scale_norm", "batch_norm", "z_score")
 EXACT = 1e-12  # epsilon of the surfaces: where points lie when it adds nothing
@@ -75,7 +75,7 @@ def direction(around: float, up: float) -> Tensor:
 
 
 def space(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     settings: dict[str, Value],
     gamma: Tensor | None = None,
@@ -144,7 +144,7 @@ def space(
     return Space(before, after.detach(), plain, tuple(surface), gap, gradient)
 
 
-def _per_point(method: Method) -> bool:
+def _per_point(method: Normalization) -> bool:
     """Whether every point has statistics of its own: then all results lie on one surface."""
     return "n" in (method.pattern("nc") or "").partition("->")[2].split()
 

@@ -1,1 +1,1 @@
-"""Figures of the evaluations of maps."""
+"""Figures for the evaluation of attribution maps."""

@@ -1,4 +1,4 @@
-"""The evidence ledger as a row of bars that begin where the one before them ends, and end at the score."""
+"""A waterfall chart of the contributions that add up to a class score."""
 
 from __future__ import annotations
 
@@ -8,27 +8,29 @@ from itertools import accumulate
 import plotly.graph_objects as go
 
 from normviz.figures import style
+from normviz.formatting import signed
 
 AGAINST = style.OKABE_ITO[4]  # blue, as on the map
 BIAS, SUM = style.BEFORE, "#8A8F98"
 
 
 def waterfall(entries: Sequence[tuple[str, float]], total: tuple[str, float]) -> go.Figure:
-    """Amounts that add up: a floating bar for each entry, from the sum before it to the sum with it, then the sum.
+    """Draws amounts and their total: each bar starts where the previous one ends; the last bar is the total.
 
     Args:
-        entries: names and amounts; the first is what speaks for it, amounts below 0 go to the left.
-        total: the name and the amount of the sum, from 0.
+        entries: names and amounts, from top to bottom; negative amounts go to the left.
+        total: name and amount of the sum, drawn from 0.
 
     Raises:
-        ValueError: no entries, or a total that is not their sum to a thousandth of the largest amount.
+        ValueError: if there are no entries, or the total differs from their sum by more than 0.1% of the largest
+            amount.
     """
     if not entries:
-        raise ValueError("a ledger needs at least one entry; received none")
+        raise ValueError("a waterfall chart needs at least one entry; received none")
     amounts = [amount for _, amount in entries]
     size = max(abs(amount) for amount in (*amounts, total[1])) or 1.0
     if abs(sum(amounts) - total[1]) > 1e-3 * size:
-        raise ValueError(f"the entries add up to {sum(amounts):.6g}, not to {total[1]:.6g}: enter the rest, too")
+        raise ValueError(f"the entries add up to {sum(amounts):.6g}, not to {total[1]:.6g}: add an entry for the rest")
     starts = [0.0, *accumulate(amounts)][:-1]
     names = [*(name for name, _ in entries), total[0]]
     bars, bases = [*amounts, total[1]], [*starts, 0.0]
@@ -42,7 +44,7 @@ def waterfall(entries: Sequence[tuple[str, float]], total: tuple[str, float]) ->
         x=bars,
         base=bases,
         y=rows,
-        text=[f"+{style.number(bar)}" if bar > 0 else style.number(bar) for bar in bars],
+        text=[signed(bar) for bar in bars],
         textposition="outside",
         cliponaxis=False,
         marker={"color": [*colors, SUM]},

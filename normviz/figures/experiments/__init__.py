@@ -1,1 +1,1 @@
-"""Figures of the experiments."""
+"""Figures for the experiments."""

@@ -1,4 +1,4 @@
-"""The statistics of a content's channels against those of a style: before, and after they were exchanged."""
+"""Channel statistics of a content image against those of a style image, before and after the transfer."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from normviz.figures import style
+from normviz.formatting import number
 
-DIAGONAL = "#8A8F98"  # a gray that stands out on light and on dark
+DIAGONAL = "#8A8F98"  # gray that is visible on light and dark pages
 
 
 class Cloud(NamedTuple):
-    """One statistic of every channel, (C,), of something that has a name and a color."""
+    """One statistic of all channels of a tensor: name, values (C,), color and marker symbol."""
 
     name: str
     values: NDArray[Any]
@@ -23,16 +24,16 @@ class Cloud(NamedTuple):
     symbol: str = "circle"
 
 
-def against_style(of_style: NDArray[Any], clouds: Sequence[Cloud], what: str) -> go.Figure:
-    """A dot for each channel: its statistic in the style to the right, its statistic elsewhere upwards.
+def against_style(of_style: NDArray[Any], clouds: Sequence[Cloud], statistic: str) -> go.Figure:
+    """Draws one dot per channel: its statistic in the style on the x axis, its statistic in each cloud on the y axis.
 
     Args:
-        of_style: (C,) the statistic of each channel in the style.
-        clouds: at least one cloud of the same statistic elsewhere.
-        what: the statistic's name, as "mean".
+        of_style: (C,) the statistic of each channel of the style.
+        clouds: the same statistic of other tensors; at least one.
+        statistic: its name, as "mean".
 
     Raises:
-        ValueError: no clouds, another number of channels, or a value that is not finite.
+        ValueError: if there are no clouds, the numbers of channels differ, or a value is not finite.
     """
     if not clouds or any(cloud.values.shape != of_style.shape for cloud in clouds):
         shapes = ", ".join(str(cloud.values.shape) for cloud in clouds) or "none"
@@ -53,17 +54,17 @@ def against_style(of_style: NDArray[Any], clouds: Sequence[Cloud], what: str) ->
             mode="markers",
             marker={"color": cloud.color, "size": 9, "opacity": 0.85, "symbol": cloud.symbol},
             customdata=np.arange(len(of_style)),
-            hovertemplate=f"channel %{{customdata}}<br>{what} in the style %{{x:.3~g}}<br>here %{{y:.3~g}}"
+            hovertemplate=f"channel %{{customdata}}<br>{statistic} in the style %{{x:.3~g}}<br>here %{{y:.3~g}}"
             "<extra></extra>",
         )
         for cloud in clouds
     ]
     ticks = style.ticks(low, high, 4)
-    axis = {"range": ends, "tickvals": ticks, "ticktext": [style.number(tick) for tick in ticks], "zeroline": False}
+    axis = {"range": ends, "tickvals": ticks, "ticktext": [number(tick) for tick in ticks], "zeroline": False}
     return style.figure(
         [line, *dots],
-        xaxis={**axis, "title": {"text": f"{what} in the style"}},
-        yaxis={**axis, "title": {"text": f"{what} here", "standoff": 4}, "automargin": True},
+        xaxis={**axis, "title": {"text": f"{statistic} in the style"}},
+        yaxis={**axis, "title": {"text": f"{statistic} here", "standoff": 4}, "automargin": True},
         showlegend=True,
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
         margin={"l": 8, "r": 12, "t": 8, "b": 52},

@@ -1,4 +1,4 @@
-"""The cube of shared axes: which cells of a tensor share one mean and one variance, after Wu & He's Figure 2."""
+"""The cube of shared axes: the cells of a tensor that share statistics, as in Figure 2 of Wu & He 2018."""
 
 from __future__ import annotations
 
@@ -12,40 +12,40 @@ from numpy.typing import NDArray
 
 from normviz.figures import link, style
 
-LARGEST = 16  # cells along an axis: more would be too small to point at
+LARGEST = 16  # cells along an axis; more would be too small to point at
 COLORS = (*style.GROUP_COLORS, link.PADDING)
 
 
 def group_colors(groups: NDArray[Any], padding: int | None = None) -> dict[int, int]:
-    """A color for each group number, as an index into `COLORS`; touching groups differ, the last one is padding's.
+    """Returns a color for each group, as an index into `COLORS`; neighboring groups differ, padding has the last color.
 
     Args:
-        groups: (n, c, p) group numbers.
-        padding: the number of the cells that belong to no group.
+        groups: (n, c, p) group index of each cell.
+        padding: group index of cells that belong to no group.
     """
-    touching: dict[int, set[int]] = {int(g): set() for g in np.unique(groups)}
+    neighbors: dict[int, set[int]] = {int(g): set() for g in np.unique(groups)}
     for axis in range(groups.ndim):
         here, there = np.moveaxis(groups, axis, 0)[:-1], np.moveaxis(groups, axis, 0)[1:]
         for a, b in np.unique(np.stack([here.ravel(), there.ravel()]), axis=1).T.tolist():
             if a != b:
-                touching[a].add(b)
-                touching[b].add(a)
-    size, chosen = len(style.GROUP_COLORS), dict[int, int]()
-    for group, others in touching.items():
-        taken = {chosen[other] for other in others if other in chosen}
-        wanted = [(group + i) % size for i in range(size)]
-        chosen[group] = next((color for color in wanted if color not in taken), wanted[0])
-    return chosen | ({padding: size} if padding in chosen else {})
+                neighbors[a].add(b)
+                neighbors[b].add(a)
+    size, color_of = len(style.GROUP_COLORS), dict[int, int]()
+    for group, others in neighbors.items():
+        taken = {color_of[other] for other in others if other in color_of}
+        candidates = [(group + i) % size for i in range(size)]
+        color_of[group] = next((color for color in candidates if color not in taken), candidates[0])
+    return color_of | ({padding: size} if padding in color_of else {})
 
 
 def _sides(groups: NDArray[Any]) -> list[NDArray[Any]]:
-    """The groups on the six sides: the first and the last layer across N (p, c), C (p, n) and positions (n, c)."""
+    """Returns the groups on the six sides: first and last along N (p, c), along C (p, n) and along positions (n, c)."""
     layers = [(axis, groups.take(end, axis)) for axis in range(3) for end in (0, -1)]
     return [layer if axis == 2 else layer.T for axis, layer in layers]
 
 
 def _faces(groups: NDArray[Any]) -> list[tuple[NDArray[Any], tuple[int, int], tuple[int, int], tuple[int, int]]]:
-    """The faces of the drawing: their groups, and origin, direction of columns and direction of rows in the plane."""
+    """Returns the visible faces: their groups, origin, column step and row step in the plane."""
     n, c, p = groups.shape
     sides = _sides(groups)
     if p == 1:
@@ -58,7 +58,7 @@ def _faces(groups: NDArray[Any]) -> list[tuple[NDArray[Any], tuple[int, int], tu
 
 
 def _runs(colors: NDArray[Any]) -> Iterator[tuple[int, int, int, int]]:
-    """Row, first column, end column and color of every run of equal colors along a row."""
+    """Yields runs of equal colors in a row: row, first column, end column, color."""
     for i, row in enumerate(colors):
         edges = [0, *(np.flatnonzero(np.diff(row)) + 1).tolist(), len(row)]
         for start, end in itertools.pairwise(edges):
@@ -70,14 +70,14 @@ def _path(points: Sequence[tuple[float, float]]) -> str:
 
 
 def _shapes(groups: NDArray[Any], color_of: dict[int, int]) -> list[dict[str, Any]]:
-    """The cells, the shade of each face and the lines between the cells, as few paths."""
+    """Returns the cells, the shade of each face and the grid lines as few paths."""
     paths: dict[int, list[str]] = {}
     lines: list[str] = []
     shades: list[str] = []
-    for cells, origin, along, down in _faces(groups):
+    for cells, origin, column_step, row_step in _faces(groups):
         rows, columns = cells.shape
 
-        def at(i: float, j: float, o: Any = origin, u: Any = along, v: Any = down) -> tuple[float, float]:
+        def at(i: float, j: float, o: Any = origin, u: Any = column_step, v: Any = row_step) -> tuple[float, float]:
             return o[0] + j * u[0] + i * v[0], o[1] + j * u[1] + i * v[1]
 
         for i, start, end, color in _runs(np.vectorize(color_of.__getitem__)(cells)):
@@ -97,23 +97,27 @@ def _shapes(groups: NDArray[Any], color_of: dict[int, int]) -> list[dict[str, An
 
 
 def shared_axes_cube(
-    groups: NDArray[Any], names: Sequence[str], sizes: Sequence[int], padding: int | None = None, said: str = link.SAID
+    groups: NDArray[Any],
+    names: Sequence[str],
+    sizes: Sequence[int],
+    padding: int | None = None,
+    padding_label: str = link.PADDING_LABEL,
 ) -> go.Figure:
-    """A drawing of a block of cells, one color for the cells that share one statistic; the board can turn it.
+    """Draws a block of cells, where cells that share statistics have the same color; the board can turn it.
 
     Args:
-        groups: (n, c, p) number of the statistic of each cell shown; p = 1 draws a flat sheet.
-        names: the names of the three axes, as ("N", "C", "H, W"); the last is not used on a sheet.
-        sizes: the sizes of the three axes of the whole tensor.
-        padding: the number of the cells that belong to no statistic; they are gray.
-        said: what pointing at one of these says.
+        groups: (n, c, p) group index of each cell; with p = 1, a flat sheet is drawn.
+        names: names of the three axes, as ("N", "C", "H, W"); a sheet does not use the last one.
+        sizes: sizes of the three axes of the whole tensor.
+        padding: group index of cells that belong to no statistic; they are gray.
+        padding_label: label of these cells in the readout.
 
     Returns:
-        A figure of flat paths, no WebGL: three visible faces with N going back, C to the right and the third axis down.
-        Its link holds the groups on all six sides.
+        A figure of paths, without WebGL: three visible faces, with N to the back, C to the right and the third axis
+        down. Its link holds the groups on all six sides.
 
     Raises:
-        ValueError: not three axes, an empty one, or one with more than 16 cells.
+        ValueError: if the block has not three axes, or an axis has not 1 to 16 cells.
 
     Source: Wu & He 2018, Figure 2.
     """
@@ -131,13 +135,13 @@ def shared_axes_cube(
         "role": "cube",
         "axes": [],
         "padding": padding,
-        "said": said,
-        "ids": link.typed(link.whole(np.array(list(color_of)))),
-        "colors": link.typed(np.array(list(color_of.values()), dtype=np.uint8)),
+        "said": padding_label,
+        "ids": link.encode(link.smallest_unsigned(np.array(list(color_of)))),
+        "colors": link.encode(np.array(list(color_of.values()), dtype=np.uint8)),
     }
     if p == 1:
-        ((cells, origin, along, down),) = _faces(groups)
-        spec["faces"] = [link.face(n, c, cells, origin, along, down)]
+        ((cells, origin, column_step, row_step),) = _faces(groups)
+        spec["faces"] = [link.cell_grid(n, c, cells, origin, column_step, row_step)]
         labels = [(0, 0, n / 2, -90, -16, 0), (1, c / 2, 0, 0, 0, -16)]
         extent, ratio = (0, c, 0, n), 1.0
     else:

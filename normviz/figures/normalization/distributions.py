@@ -1,4 +1,4 @@
-"""Histograms before and after on one axis, with the histogram of each group at hand."""
+"""Histograms before and after a normalization on one axis, for all values and for each group."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def before_after(
     ids: NDArray[Any] | None = None,
     unit: str = "value",
 ) -> go.Figure:
-    """Two overlaid histograms on one axis, as shares of all values in per cent.
+    """Draws two overlaid histograms on one axis, in percent of all values.
 
     Args:
         counts_before: (B,) counts in B equal bins from low to high.
         counts_after: (B,) counts in the same bins.
-        low: the start of the axis.
-        high: its end.
-        group_before: (G, B) the counts of each statistic alone.
-        group_after: (G, B) the same after.
-        ids: (G,) the numbers of these statistics; by default 0 to G − 1.
-        unit: the title of the axis.
+        low: lower end of the axis.
+        high: upper end of the axis.
+        group_before: (G, B) counts of each group before.
+        group_after: (G, B) counts of each group after.
+        ids: (G,) indices of these groups; by default 0 to G − 1.
+        unit: title of the axis.
 
     Raises:
-        ValueError: counts of different shapes, or an empty axis.
+        ValueError: if the shapes of the counts differ, or the axis is empty.
     """
     counts_before, counts_after = np.asarray(counts_before), np.asarray(counts_after)
     if counts_before.ndim != 1 or counts_before.shape != counts_after.shape:
@@ -62,14 +62,14 @@ def before_after(
         group_before, group_after = np.asarray(group_before), np.asarray(group_after)
         if group_before.shape != group_after.shape or group_before.shape[1:] != (bins,):
             raise ValueError(
-                f"the groups' histograms must have {bins} bins; received {group_before.shape} before "
+                f"the histograms of the groups must have {bins} bins; received {group_before.shape} before "
                 f"and {group_after.shape} after"
             )
-        # One factor per group for both sides: their heights stay comparable, in 8 bits.
+        # One scale per group for both sides, in 8 bits: the heights before and after stay comparable.
         largest = np.maximum(np.maximum(group_before, group_after).max(axis=1, keepdims=True), 1)  # (G, 1)
-        spec["ids"] = link.typed(link.whole(np.arange(len(group_before)) if ids is None else ids))
+        spec["ids"] = link.encode(link.smallest_unsigned(np.arange(len(group_before)) if ids is None else ids))
         spec["before"], spec["after"] = (
-            link.typed(np.rint(255 * counts / largest).astype(np.uint8)) for counts in (group_before, group_after)
+            link.encode(np.rint(255 * counts / largest).astype(np.uint8)) for counts in (group_before, group_after)
         )
     return style.figure(
         traces,
@@ -82,7 +82,7 @@ def before_after(
         margin={"l": 8, "r": 8, "t": 54, "b": 8},
         xaxis={"range": [low, high], "title": {"text": unit}, "automargin": True, "zeroline": False, "nticks": 8,
                "showgrid": False, "ticks": "outside", "ticklen": 8},
-        yaxis={"ticksuffix": " %", "automargin": True, "fixedrange": True, "rangemode": "tozero", "nticks": 5,
+        yaxis={"ticksuffix": "%", "automargin": True, "fixedrange": True, "rangemode": "tozero", "nticks": 5,
                "zeroline": False, "title": {"text": "share of values"}},
         uirevision=f"{low:g} {high:g} {bins}",
     )  # fmt: skip

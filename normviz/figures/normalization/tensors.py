@@ -1,4 +1,4 @@
-"""A slice of a tensor as a heatmap, before and after on one color scale."""
+"""Heatmaps of a slice of a tensor."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ import plotly.graph_objects as go
 from numpy.typing import NDArray
 
 from normviz.figures import link, style
+from normviz.formatting import number
 
 
-def color_bar(levels: link.Levels, low: float, high: float, unit: str = "") -> dict[str, Any]:
-    """A horizontal color bar whose ticks are real numbers, though the heatmap holds levels."""
+def color_bar(levels: link.Quantized, low: float, high: float, unit: str = "") -> dict[str, Any]:
+    """Returns a horizontal color bar labeled with values, for a heatmap of levels."""
     shown = style.ticks(low, high)
-    texts = [style.number(value) for value in shown]
+    texts = [number(value) for value in shown]
     return {
         "orientation": "h", "thickness": 12, "thicknessmode": "pixels", "outlinewidth": 0, "y": 0, "yanchor": "top",
         "ypad": 6, "xpad": 0, "len": 1, "tickvals": [levels.at(value) for value in shown], "ticktext": texts,
@@ -27,13 +28,13 @@ def color_bar(levels: link.Levels, low: float, high: float, unit: str = "") -> d
 
 
 def grid_axes(rows: int, columns: int, ratio: float | None = 1.0, below: int = 60) -> dict[str, Any]:
-    """Axes of a grid of cells, row 0 on top.
+    """Returns the axes of a grid of cells, with row 0 at the top.
 
     Args:
-        rows: how many cells down.
-        columns: how many cells across.
-        ratio: a cell's height over its width; None lets the cells fill the panel.
-        below: pixels kept free for a color bar: 60, or 88 where a unit stands under it.
+        rows: number of rows.
+        columns: number of columns.
+        ratio: height over width of a cell; None lets the cells fill the panel.
+        below: margin for a color bar in pixels: 60, or 88 with a unit.
     """
     plain = {
         "showgrid": False,
@@ -52,8 +53,8 @@ def grid_axes(rows: int, columns: int, ratio: float | None = 1.0, below: int = 6
 
 def heatmap(
     values: NDArray[Any], low: float, high: float, color_map: style.ColorMap, unit: str = "", bar: bool = True
-) -> tuple[go.Heatmap, link.Levels]:
-    """A heatmap trace of levels between real limits, and the levels."""
+) -> tuple[go.Heatmap, link.Quantized]:
+    """Returns a heatmap trace with the color limits `low` and `high`, and its levels."""
     levels = link.quantize(values)
     trace = go.Heatmap(
         z=levels.levels,
@@ -68,7 +69,7 @@ def heatmap(
 
 
 def _rectangles(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
-    """First and end row, first and end column of rectangles that cover the true cells, each once."""
+    """Yields rectangles (first row, end row, first column, end column) that cover each true cell once."""
     row = 0
     for same, rows in itertools.groupby(mask.tolist()):
         end, column = row + len(list(rows)), 0
@@ -81,16 +82,16 @@ def _rectangles(mask: NDArray[np.bool_]) -> Iterator[tuple[int, int, int, int]]:
 
 
 def _padding_shapes(mask: NDArray[np.bool_]) -> list[dict[str, Any]]:
-    """Gray with diagonal lines over the true cells of a grid: what stands there is not a number of the data."""
+    """Returns shapes that hatch the true cells of a grid, which hold padding."""
     fill, lines = [], []
-    apart = math.ceil(max(mask.shape) / 24)  # cells from one diagonal to the next
+    spacing = math.ceil(max(mask.shape) / 24)  # cells between two diagonals
     for top, end, left, right in _rectangles(mask):
         a, b, c, d = (edge - 0.5 for edge in (left, right, top, end))
         fill.append(f"M{a:g},{c:g}H{b:g}V{d:g}H{a:g}Z")
-        first = math.ceil((left + top + 0.5) / apart) * apart
-        for place in range(first, right + end, apart):  # the line x + y = place − 1, clipped to the rectangle
-            x, y = max(a, place - 1 - d), max(c, place - 1 - b)
-            lines.append(f"M{x:g},{place - 1 - x:g}L{place - 1 - y:g},{y:g}")
+        first = math.ceil((left + top + 0.5) / spacing) * spacing
+        for total in range(first, right + end, spacing):  # the line x + y = total − 1, clipped to the rectangle
+            x, y = max(a, total - 1 - d), max(c, total - 1 - b)
+            lines.append(f"M{x:g},{total - 1 - x:g}L{total - 1 - y:g},{y:g}")
     return [
         {"type": "path", "path": "".join(path), "fillcolor": color, "line": {"width": width, "color": link.HATCH}}
         for path, color, width in ((fill, link.PADDING, 0), (lines, "rgba(0,0,0,0)", 1))
@@ -110,26 +111,26 @@ def slice_heatmap(
     bar: bool = True,
     space: str = "slice",
     padding: int | None = None,
-    said: str = link.SAID,
+    padding_label: str = link.PADDING_LABEL,
 ) -> go.Figure:
-    """A two-dimensional slice of a tensor, its values kept to three digits for the readout.
+    """Draws a two-dimensional slice of a tensor; the readout gets its values with three digits.
 
     Args:
         values: (rows, columns) finite numbers.
-        low: the start of the color scale, the same before and after; see `style.limits`.
-        high: its end.
-        groups: (rows, columns) number of the statistic of each cell, or one number for the whole slice.
-        axes: the names of the rows and of the columns.
-        role: which side of the normalization this is.
-        scale: "diverging" (its middle is (low + high)/2: give limits about 0) or "sequential".
-        unit: what the numbers are counted in.
+        low: lower end of the color scale, the same before and after; see `style.limits`.
+        high: upper end of the color scale.
+        groups: (rows, columns) group index of each cell, or one index for the slice.
+        axes: names of the row axis and the column axis.
+        role: whether the slice is from before or after the normalization.
+        scale: "diverging", with limits symmetric about 0, or "sequential".
+        unit: unit of the values.
         bar: whether to draw the color bar.
-        space: figures of one space show the same cells.
-        padding: the number, among the groups, of cells that belong to no statistic; they are gray and hatched.
-        said: what pointing at one of these says.
+        space: figures with the same space show the same cells.
+        padding: group index of cells that belong to no statistic; they are gray and hatched.
+        padding_label: label of these cells in the readout.
 
     Raises:
-        ValueError: not a matrix, a value that is not finite, or groups of another shape.
+        ValueError: if the values are not a matrix, a value is not finite, or the groups have another shape.
     """
     if values.ndim != 2:
         raise ValueError(f"a heatmap needs a matrix; received shape {values.shape}")
@@ -137,7 +138,7 @@ def slice_heatmap(
     color_map: style.ColorMap = "blue-white-orange" if scale == "diverging" else "viridis"
     trace, levels = heatmap(values, low, high, color_map, unit, bar)
     square = 1 / 4 <= rows / columns <= 4
-    face = link.face(rows, columns, groups)
+    grid = link.cell_grid(rows, columns, groups)
     padded = np.broadcast_to(padding is not None and np.asarray(groups) == padding, values.shape)
     return style.figure(
         [trace],
@@ -149,8 +150,8 @@ def slice_heatmap(
             "unit": unit,
             "values": {"start": levels.start, "step": levels.step},
             "padding": padding,
-            "said": said,
-            "faces": [face],
+            "said": padding_label,
+            "faces": [grid],
         },
         shapes=_padding_shapes(padded),
         **grid_axes(rows, columns, 1.0 if square else None, 88 if unit else 60),

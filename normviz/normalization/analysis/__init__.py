@@ -1,1 +1,1 @@
-"""Analysis: which values share a statistic, the statistics themselves, and comparisons of methods."""
+"""Statistics of groups, comparison of methods, and identification of composed methods."""

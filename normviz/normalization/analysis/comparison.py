@@ -1,4 +1,4 @@
-"""Several normalizations of the same numbers, side by side: what each shares, what it makes of them, what it costs."""
+"""Several normalizations of the same input: groups, output statistics, time and memory of each."""
 
 from __future__ import annotations
 
@@ -25,28 +25,33 @@ from normviz.normalization.analysis.statistics import check_finite, histogram, v
 from normviz.normalization.apply import apply
 from normviz.normalization.methods.batch import running_statistics
 from normviz.normalization.methods.channel import divisors
-from normviz.normalization.patterns import LETTERS, count, describe_axes, group_index, parse, sizes
-from normviz.registry import Method, Value
+from normviz.normalization.patterns import count, describe_axes, divided_axes, group_index, parse, sizes
+from normviz.registry import Normalization, Value
 
 BINS = 48
-LIMIT = 3.0  # the value of the last color of the pictures of values; beyond it the color stays
-SHEET = {"nc": (1, 16, 32), "ntd": (2, 1, 32), "nchw": (2, 4, 16), "ncdhw": (2, 4, 16)}  # examples, channels, cells
-BLOCK = (4, 6, 4)  # cells of the cube along N, C and the positions
-STEPS = 10  # training steps on this very batch before its running statistics are used
+LIMIT = 3.0  # largest absolute value on the color scale; larger values are clipped
+SHEET = {
+    "nc": (1, 16, 32),
+    "ntd": (2, 1, 32),
+    "nchw": (2, 4, 16),
+    "ncdhw": (2, 4, 16),
+}  # samples, channels, cells per side
+BLOCK = (4, 6, 4)  # size of the displayed cube along N, C and the positions
+STEPS = 10  # training steps on the batch before its running statistics are used
 MOMENTUM = 0.1
-_ONE_AT_A_TIME = threading.Lock()  # PyTorch notes for the whole process that a mode like Allocations is entered
-CALLS, BUDGET = (3, 9), 0.005  # timed calls, at least and at most, and the seconds after which no further one is made
+_ONE_AT_A_TIME = threading.Lock()  # a dispatch mode such as Allocations sets a flag of the whole process
+CALLS, BUDGET = (3, 9), 0.005  # minimum and maximum number of timed calls, and time limit in seconds
 
 
 @dataclass(frozen=True)
 class SharedScale:
-    """What all methods are drawn on: the input, and one scale for all of them.
+    """The input of a comparison and the common scale of its figures.
 
     Attributes:
-        low: the start of the histograms' axis.
-        high: its end.
-        counts: (BINS,) how many values of the input lie in each bin.
-        sheet: (rows, columns) the part of the input that is shown; see `sheet`.
+        low: the lower limit of the histograms.
+        high: the upper limit of the histograms.
+        counts: (BINS,), the number of input values in each bin.
+        sheet: (rows, columns), the displayed part of the input; see `sheet`.
     """
 
     low: float
@@ -57,25 +62,25 @@ class SharedScale:
 
 @dataclass(frozen=True)
 class Compared:
-    """One method on the common input.
+    """The result of one method on the input of a comparison.
 
     Attributes:
-        name: of the method.
-        title: of the method.
-        settings: its knobs: the defaults, but for sizes that have to fit the shape.
-        shares: which values share a statistic, in words.
-        groups: (n, c, p) the group of each cell of an evenly spaced block, or None where there are no groups.
-        statistics: how many of each kind there are, or None without groups.
-        parameters: how many numbers it learns.
+        name: the name of the method.
+        title: the title of the method.
+        settings: the values of the knobs: defaults, except for sizes that must divide an axis.
+        shares: a description of the values that share a statistic.
+        groups: (n, c, p), the group of each cell of an evenly spaced block, or None without groups.
+        statistics: the number of groups, or None without groups.
+        parameters: the number of learned parameters.
         seconds: the median time of a call.
-        memory: bytes that PyTorch's operations held at most during a call, beyond input and output.
-        output: bytes of the output.
-        distance: the root mean square of what the output differs from the input.
-        mean: of all outputs.
-        std: their standard deviation.
-        counts: (BINS,) how many outputs lie in each of the ground's bins.
-        outside: the share of the outputs that lies outside them.
-        sheet: (rows, columns) the same part of the output as the ground's.
+        memory: the peak memory of a call in bytes, without input and output.
+        output: the size of the output in bytes.
+        distance: the root mean square difference of output and input.
+        mean: the mean of the output.
+        std: the standard deviation of the output.
+        counts: (BINS,), the number of output values in each bin of the common scale.
+        outside: the fraction of the output values outside the bins.
+        sheet: (rows, columns), the displayed part of the output.
     """
 
     name: str
@@ -97,11 +102,11 @@ class Compared:
 
 
 def look(x: Tensor, mask: Tensor | None = None) -> SharedScale:
-    """The common ground of an input: scales that hold it and outputs of about unit variance.
+    """Compute the common scale, which covers the input and outputs of unit variance.
 
     Args:
         x: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W).
-        mask: (N, T) bool, the real frames of padded sequences; only they are counted.
+        mask: (N, T) bool, the real frames of padded sequences; other frames are not counted.
 
     Raises:
         ValueError: NaN or infinity in `x`.
@@ -114,28 +119,28 @@ def look(x: Tensor, mask: Tensor | None = None) -> SharedScale:
 
 
 def compare(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     ground: SharedScale,
     running: tuple[Tensor, Tensor] | None = None,
     mask: Tensor | None = None,
 ) -> Compared:
-    """Normalize the common input with one method, measure and count.
+    """Normalize the input with one method and measure the result.
 
     Args:
-        method: a registered normalization of activations that takes the layout of `x`.
-        x: the input, in its own layout; it is not changed.
-        ground: what `look` found for it.
-        running: stored mean and variance (C,), for a method that reads them; None for those after some training steps
-            on this very input.
-        mask: (N, T) bool, the real frames of padded sequences: what is counted, and what a method that knows of
-            padding normalizes.
+        method: a registered normalization of activations that accepts the layout of `x`.
+        x: the input, in its layout; not modified.
+        ground: the result of `look` for `x`.
+        running: running mean and variance (C,), for a method that uses them; None for those after training steps
+            on `x`.
+        mask: (N, T) bool, the real frames of padded sequences. Other frames are not counted, and not normalized by a
+            method that takes a mask.
 
     Returns:
         The numbers, on the CPU.
 
     Raises:
-        ValueError: what the method refuses.
+        ValueError: an input that the method rejects.
     """
     layout = layout_of(x.shape)
     settings = fitting(method, x.shape)
@@ -145,8 +150,8 @@ def compare(
     def call() -> Tensor:
         return apply(method, x, layout, running=stored, sides=sides, **settings)  # shape of x
 
-    with _ONE_AT_A_TIME, Allocations() as seen:
-        y = call()  # shape of x; the first call, which is not timed
+    with _ONE_AT_A_TIME, Allocations() as allocations:
+        y = call()  # shape of x; not timed, as the first call is slower
     seconds = _median_time(call, x.device)
     pattern, given = method.pattern(layout, settings), sizes(method, settings)
     before, after = ((t if mask is None else t[mask]).float() for t in (x, y))  # shape of x, or (frames, D)
@@ -155,12 +160,12 @@ def compare(
         method.name,
         method.title,
         settings,
-        describe_axes(pattern) if pattern else _reads(method, x, settings, stored, sides),
+        describe_axes(pattern) if pattern else _describe_receptive_field(method, x, settings, stored, sides),
         _block(method, pattern, x.shape, settings) if pattern else None,
         count(pattern, x.shape, **given) if pattern else None,
         sum(math.prod(shape) for shape in learned(method, x.shape, settings).values()),
         seconds,
-        max(0, seen.peak - y.nbytes),
+        max(0, allocations.peak - y.nbytes),
         y.nbytes,
         float((after - before).square().mean().sqrt()),
         float(after.mean()),
@@ -171,80 +176,75 @@ def compare(
     )
 
 
-def fitting(method: Method, shape: torch.Size) -> dict[str, Value]:
-    """A method's default settings, but for sizes that have to fit the shape: of these the largest proper part.
+def fitting(method: Normalization, shape: torch.Size) -> dict[str, Value]:
+    """The default settings of a method, with sizes that divide the axes of the shape.
 
     Args:
         method: a registered normalization of activations.
-        shape: of the input, in its own layout.
+        shape: the shape of the input, in its layout.
 
     Returns:
-        Every knob's value; groups, say, divide the channels, and are fewer than these.
+        The value of every knob. A size is the largest divisor that is smaller than the axis and at most the default.
     """
     layout, settings = layout_of(shape), method.settings()
-    pattern = method.pattern(layout, settings)
-    for names in parse(pattern)[0] if pattern else ():
-        (axis,) = (name for name in names if name in LETTERS)
+    for knob, axis in divided_axes(method, layout).items():
         length = shape[layout.index(axis)]
-        for knob in method.knobs:
-            if knob.type is int and knob.symbol.lower() in names:
-                parts = [part for part in divisors(length) if part <= int(knob.default)]
-                settings[knob.name] = max([part for part in parts if part < length], default=1)
+        settings[knob] = max((part for part in divisors(length)[:-1] if part <= int(settings[knob])), default=1)
     return settings
 
 
-def learned(method: Method, shape: torch.Size, settings: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
-    """The shapes of what a method learns, by the name of the argument.
+def learned(method: Normalization, shape: torch.Size, settings: Mapping[str, Value]) -> dict[str, tuple[int, ...]]:
+    """The shapes of the learned parameters of a method, by the name of the argument.
 
     Args:
         method: a registered normalization of activations.
-        shape: of the input, in its own layout.
-        settings: the method's knobs.
+        shape: the shape of the input, in its layout.
+        settings: the values of the knobs.
 
     Returns:
-        Shapes, () for one number. What another network would learn (scale, shift, style) is not counted.
+        The shapes, () for a scalar. Arguments that another network computes (scale, shift, style) are not included.
     """
     layout = layout_of(shape)
     channels = (shape[channel_axis(layout)],)
     pattern = method.pattern(layout, settings)
-    if method.family == "layer" and pattern:  # one number for each element that is normalized together
+    if method.family == "layer" and pattern:  # one parameter per element of the shared axes
         kept = parse(pattern)[1]
         affine = tuple(size for letter, size in zip(layout, shape, strict=True) if letter not in kept)
     else:
         affine = channels
-    known: dict[str, tuple[int, ...]] = {
+    shapes: dict[str, tuple[int, ...]] = {
         "weight": affine, "bias": affine, "threshold": channels, "g": (), "mean_weights": (3,), "var_weights": (3,),
     }  # fmt: skip
-    found = {name: size for name, size in known.items() if method.takes(name)}
-    return found | {knob.name: () for knob in method.knobs if "learned" in knob.help}
+    taken = {name: size for name, size in shapes.items() if method.takes(name)}
+    return taken | {knob.name: () for knob in method.knobs if "learned" in knob.help}
 
 
 def sheet(t: Tensor) -> NDArray[np.float32]:
-    """A part of a tensor as one picture: of maps four channels of two examples, of sequences two examples.
+    """A part of a tensor as one image: four channels of two samples of maps, or two samples of sequences.
 
     Args:
-        t: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W), of which the middle slice is taken.
+        t: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W), of which the central slice is used.
 
     Returns:
         (rows, columns), a copy.
     """
     layout = layout_of(t.shape)
-    examples, channels, side = SHEET[layout]
+    samples, channels, side = SHEET[layout]
     if layout == "nc":
         part = t[:side, :side]  # (n, c)
     elif layout == "ntd":
-        part = t[:examples, :side, :side].flatten(0, 1)  # (n t, d)
+        part = t[:samples, :side, :side].flatten(0, 1)  # (n t, d)
     else:
         maps = t[:, :, t.shape[2] // 2] if layout == "ncdhw" else t  # (N, C, H, W)
         step = max(-(-size // side) for size in maps.shape[2:])
-        part = rearrange(maps[:examples, :channels, ::step, ::step], "n c h w -> (n h) (c w)")
+        part = rearrange(maps[:samples, :channels, ::step, ::step], "n c h w -> (n h) (c w)")
     return np.array(part.float().cpu().numpy())
 
 
 class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """While it is entered, the bytes of the tensors that PyTorch's operations make, at most at one time.
+    """A context that measures the peak size in bytes of the tensors that operations create in it.
 
-    What a single operation needs inside itself is not seen, and neither is what existed before.
+    Temporary memory inside a single operation and tensors that existed before are not included.
     """
 
     def __init__(self) -> None:
@@ -254,7 +254,7 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
-        return False  # nothing is compiled here, and to say so would load PyTorch's compiler: 1.5 s
+        return False  # the default implementation imports the compiler, which takes 1.5 s
 
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -272,13 +272,13 @@ class Allocations(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _storage(tensor: Tensor) -> tuple[int, torch.UntypedStorage]:
-    """The number that names a tensor's memory, which its views share, and that memory."""
+    """The memory of a tensor, which its views share, and a number that identifies it."""
     storage = tensor.untyped_storage()
     return storage._cdata, storage
 
 
 def _median_time(call: Callable[[], Tensor], device: torch.device) -> float:
-    """The median of some calls, in seconds."""
+    """The median time of several calls, in seconds."""
     times: list[float] = []
     while len(times) < CALLS[0] or (len(times) < CALLS[1] and sum(times) < BUDGET):
         start = time.perf_counter()
@@ -290,39 +290,41 @@ def _median_time(call: Callable[[], Tensor], device: torch.device) -> float:
 
 
 def _running(x: Tensor) -> tuple[Tensor, Tensor]:
-    """The running mean and variance after some training steps on this very input; at the start 0 and 1."""
+    """The running mean and variance after STEPS training steps on `x`, initially 0 and 1."""
     values = x.movedim(channel_axis(layout_of(x.shape)), 1)  # (N, C, ...)
     start = x.new_zeros(values.shape[1]), x.new_ones(values.shape[1])  # (C,), (C,)
-    return running_statistics(values, *start, 1 - (1 - MOMENTUM) ** STEPS)  # equal steps are one larger step
+    return running_statistics(
+        values, *start, 1 - (1 - MOMENTUM) ** STEPS
+    )  # repeated steps on one batch equal a single larger step
 
 
-def _reads(
-    method: Method,
+def _describe_receptive_field(
+    method: Normalization,
     x: Tensor,
     settings: Mapping[str, Value],
     running: tuple[Tensor, Tensor] | None,
     sides: Mapping[str, Tensor],
 ) -> str:
-    """Which values one result in the middle reads, in words."""
+    """Describe the values that the result in the central cell depends on."""
     layout = layout_of(x.shape)
     middle = tuple(size // 2 for size in x.shape)
     index = reads(method, x, layout, middle, settings, running, sides).nonzero().cpu()  # (values, axes)
-    spans = [len(set(places.tolist())) for places in index.unbind(1)]
+    spans = [len(set(coordinates.tolist())) for coordinates in index.unbind(1)]
     axes = zip(layout.upper(), spans, x.shape, strict=True)
-    wide = [f"all {axis}" if span == size else f"{span} of {size} {axis}" for axis, span, size in axes if span > 1]
-    return f"no groups: each result reads {', '.join(wide)}" if wide else "each value on its own"
+    extents = [f"all {axis}" if span == size else f"{span} of {size} {axis}" for axis, span, size in axes if span > 1]
+    return f"no groups: each result depends on {', '.join(extents)}" if extents else "each value separately"
 
 
-def _block(method: Method, pattern: str, shape: torch.Size, settings: Mapping[str, Value]) -> NDArray[np.int64]:
-    """The groups (n, c, p) of evenly spaced cells."""
+def _block(method: Normalization, pattern: str, shape: torch.Size, settings: Mapping[str, Value]) -> NDArray[np.int64]:
+    """The groups (n, c, p) of a block of evenly spaced cells."""
     layout = layout_of(shape)
     channel = channel_axis(layout)
-    examples, channels = (_spread(shape[axis], most) for axis, most in ((0, BLOCK[0]), (channel, BLOCK[1])))
+    samples, channels = (_spread(shape[axis], most) for axis, most in ((0, BLOCK[0]), (channel, BLOCK[1])))
     if method.batch_order:
-        examples = method.batch_order(shape[0], **settings).argsort()[examples]  # (n,) places in the shuffled batch
-    index = (examples, slice(None), channels) if layout == "ntd" else (examples, channels)
+        samples = method.batch_order(shape[0], **settings).argsort()[samples]  # (n,), positions in the shuffled batch
+    index = (samples, slice(None), channels) if layout == "ntd" else (samples, channels)
     groups = group_index(pattern, shape, layout, index, **sizes(method, settings)).movedim(channel, 1)  # (n, c, ...)
-    groups = groups.reshape(len(examples), len(channels), -1)  # (n, c, P)
+    groups = groups.reshape(len(samples), len(channels), -1)  # (n, c, P)
     return groups[:, :, _spread(groups.shape[2], BLOCK[2])].numpy()
 
 

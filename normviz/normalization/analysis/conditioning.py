@@ -1,4 +1,4 @@
-"""What a conditional normalization reads besides its input, made up where nothing is given: for demonstrations."""
+"""Generated styles, scales and shifts, to demonstrate conditional normalizations without a condition."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import torch
 from torch import Tensor
 
 from normviz.activations import channel_axis, layout_of
-from normviz.registry import Method
+from normviz.registry import Normalization
 
 
-def make_sides(method: Method, x: Tensor, strength: float = 0.5, seed: int = 0) -> dict[str, Tensor]:
-    """Side inputs of the right shapes for a method that takes them.
+def make_sides(method: Normalization, x: Tensor, strength: float = 0.5, seed: int = 0) -> dict[str, Tensor]:
+    """Generate the side inputs that a method takes.
 
     Args:
         method: a registered normalization of activations.
-        x: the input, in its own layout.
-        strength: the standard deviation of the conditioning's scales and shifts; 0 conditions on nothing.
-        seed: of the conditioning.
+        x: the input, in its layout.
+        strength: the standard deviation of scales and shifts; 0 has no effect.
+        seed: the seed of scales and shifts.
 
     Returns:
-        By the name of the argument: `style`, each example's predecessor in the batch; `scale` and `shift`, one number
-        for each example and channel, or for a method of maps a smooth map of them. Empty for other methods.
+        By the name of the argument: `style`, the previous sample in the batch; `scale` and `shift`, one number per
+        sample and channel, or a smooth map for each of them if the method takes maps. Empty for other methods.
     """
     sides: dict[str, Tensor] = {}
     if method.takes("style"):
@@ -29,12 +29,12 @@ def make_sides(method: Method, x: Tensor, strength: float = 0.5, seed: int = 0) 
         generator = torch.Generator().manual_seed(seed)
         channels = x.shape[channel_axis(layout_of(x.shape))]
         for name in ("scale", "shift"):
-            drawn = torch.randn(x.shape[0], channels, generator=generator).to(x) * strength  # (N, C)
-            sides[name] = _as_map(drawn, x) if method.family == "conditional" and x.ndim > 3 else drawn
+            values = torch.randn(x.shape[0], channels, generator=generator).to(x) * strength  # (N, C)
+            sides[name] = _as_map(values, x) if method.family == "conditional" and x.ndim > 3 else values
     return sides
 
 
 def _as_map(values: Tensor, x: Tensor) -> Tensor:
-    """Each number spread over the map as a ramp that falls from its value on the left to its opposite on the right."""
+    """Expand each number to a map: a linear ramp from the number at the left to its negative at the right."""
     ramp = torch.linspace(1, -1, x.shape[-1]).to(x)  # (W,)
     return (values.reshape(*values.shape, *[1] * (x.ndim - 2)) * ramp).expand_as(x)  # shape of x

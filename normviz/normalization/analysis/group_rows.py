@@ -1,4 +1,4 @@
-"""One row per statistic: its name, its mean and deviation before and after, and what the formula makes of it."""
+"""A table with one row per group: mean and standard deviation before and after, and the terms of the formula."""
 
 from __future__ import annotations
 
@@ -12,12 +12,23 @@ from torch import Tensor
 
 from normviz.normalization.analysis.statistics import Statistics, group_terms
 from normviz.normalization.patterns import kept_axes
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Some of the statistics, one row each: number, name, mean and standard deviation before and after."""
+    """A selection of groups, one row each.
+
+    Attributes:
+        ids: the number of each group.
+        labels: the index of each group, as in "N 0, C 3".
+        mean_before: the mean of the input.
+        std_before: the standard deviation of the input.
+        mean_after: the mean of the output.
+        std_after: the standard deviation of the output.
+        center: the number that the formula subtracts.
+        spread: the number that the formula has under the square root, or divides by.
+    """
 
     ids: NDArray[np.int64]
     labels: list[str]
@@ -30,7 +41,7 @@ class Rows:
 
 
 def rows_of(
-    method: Method,
+    method: Normalization,
     ids: NDArray[np.int64],
     pattern: str | None,
     batch: Tensor | None,
@@ -42,11 +53,15 @@ def rows_of(
     new: Statistics,
     stored: tuple[Tensor, Tensor] | None,
 ) -> Rows:
-    """The rows of the chosen groups; center and spread are what the formula subtracts and puts under the root."""
+    """The rows of the groups `ids`."""
     mean_before, std_before, mean_after, std_after = (numpy(t)[ids] for t in (old.mean, old.std, new.mean, new.std))
     if stored is not None:
         center, spread = (numpy(t)[ids] for t in stored)
-    elif method.center in ("", "mean") and method.scale in ("", "std", "rms"):  # these follow from the rows
+    elif method.center in ("", "mean") and method.scale in (
+        "",
+        "std",
+        "rms",
+    ):  # derived from mean and standard deviation
         center = mean_before if method.center else np.zeros_like(mean_before)
         spread = std_before**2 + (0 if method.scale == "std" else mean_before**2)
     else:
@@ -54,46 +69,46 @@ def rows_of(
         terms = group_terms(cut(x, batch), pattern or "", layout, method.center, method.scale, eps, power, **given)
         center, spread = (numpy(t)[ids] for t in terms)
     if pattern is None:
-        labels = ["what this cell reads"] * len(ids)
+        labels = ["values that this cell depends on"] * len(ids)
     else:
         names = kept_axes(pattern, x.shape, layout, **given)
-        places = np.unravel_index(ids, list(names.values()) or [1])
+        indices = np.unravel_index(ids, list(names.values()) or [1])
         labels = [
-            ", ".join(f"{name.upper()} {place}" for name, place in zip(names, row, strict=False)) or "all"
-            for row in zip(*(place.tolist() for place in places), strict=True)
+            ", ".join(f"{name.upper()} {index}" for name, index in zip(names, row, strict=False)) or "all"
+            for row in zip(*(index.tolist() for index in indices), strict=True)
         ]
     return Rows(ids, labels, mean_before, std_before, mean_after, std_after, center, spread)
 
 
 def gain_of(
-    method: Method,
+    method: Normalization,
     before: NDArray[np.float32],
     after: NDArray[np.float32],
     groups: NDArray[np.int64],
     rows: Rows,
     eps: float,
 ) -> tuple[float, float]:
-    """Gain and offset of y = gain (x - center) / scale + offset over the slice, measured; NaN where there are none."""
+    """Fit gain and offset of y = gain * (x - center) / scale + offset to the slice; NaN if the fit is poor."""
     known = np.isin(groups, rows.ids)
     if not method.scale or not known.any():
         return math.nan, math.nan
-    row = np.where(known, np.searchsorted(rows.ids, groups), 0)  # the ids are in rising order
+    row = np.where(known, np.searchsorted(rows.ids, groups), 0)  # the ids are sorted
     spread = rows.spread[row].astype(np.float64)
     divisor = np.sqrt(spread + eps) if method.scale in ("std", "rms") else spread
-    sound = known & (divisor > 0)
-    if not sound.any():
+    valid = known & (divisor > 0)
+    if not valid.any():
         return math.nan, math.nan
-    z = ((before - rows.center[row]) / np.where(sound, divisor, 1))[sound]
-    gain, offset = np.polyfit(z, after[sound], 1) if z.std() > 1e-6 else (1.0, float((after[sound] - z).mean()))
-    off = np.abs(gain * z + offset - after[sound]).max()
-    return (float(gain), float(offset)) if off <= 1e-3 * (1 + np.abs(after).max()) else (math.nan, math.nan)
+    z = ((before - rows.center[row]) / np.where(valid, divisor, 1))[valid]
+    gain, offset = np.polyfit(z, after[valid], 1) if z.std() > 1e-6 else (1.0, float((after[valid] - z).mean()))
+    error = np.abs(gain * z + offset - after[valid]).max()
+    return (float(gain), float(offset)) if error <= 1e-3 * (1 + np.abs(after).max()) else (math.nan, math.nan)
 
 
 def cut(x: Tensor, batch: Tensor | None) -> Tensor:
-    """The examples in the order (N,) in which they are cut into groups."""
+    """The samples in the order (N,) in which the batch is split into groups."""
     return x if batch is None else x[batch.to(x.device)]  # shape of x
 
 
 def numpy(part: Tensor) -> NDArray[np.float32]:
-    """A tensor's values; a copy, which does not hold on to the whole that the tensor is a part of."""
+    """Copy a tensor to a float32 array, so that the memory of the whole tensor can be freed."""
     return np.array(part.float().cpu().numpy())

@@ -1,4 +1,4 @@
-"""Which values of the input one result depends on, measured: for methods whose values do not fall into groups."""
+"""The receptive field of an output value, measured by its gradient; for methods without groups."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from normviz.normalization.apply import run, tensors
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
 
 def reads(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     layout: str,
     cell: tuple[int, ...],
@@ -20,21 +20,21 @@ def reads(
     running: tuple[Tensor, Tensor] | None = None,
     sides: Mapping[str, Tensor] | None = None,
 ) -> Tensor:
-    """Which values of the input the result in one cell depends on.
+    """Find the values of the input that the result in one cell depends on.
 
-    The gradient of that result tells it, taken at random values: there it vanishes only where nothing is read.
+    They are the values with a gradient other than 0, computed at a random input.
 
     Args:
         method: a registered normalization of activations.
-        x: the input, of which only shape, type and device matter.
+        x: the input; only its shape, dtype and device are used.
         layout: the layout of `x`.
         cell: the index of the cell.
-        settings: the method's knobs.
-        running: running mean and variance (C,), for a method that reads them.
-        sides: further tensors that the method reads.
+        settings: the values of the knobs.
+        running: running mean and variance (C,), for a method that uses them.
+        sides: other tensor arguments, by name.
 
     Returns:
-        A bool tensor in the shape of `x`.
+        A bool tensor with the shape of `x`.
     """
     generator = torch.Generator().manual_seed(0)
     values = torch.randn(x.shape, generator=generator).to(x).requires_grad_()  # shape of x

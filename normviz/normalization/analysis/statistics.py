@@ -1,4 +1,4 @@
-"""The statistics of the groups that a pattern makes, and histograms of all values or of some groups."""
+"""Statistics of the groups of a pattern, and histograms of all values or of selected groups."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from normviz.normalization.checks import at_least_float32
 from normviz.normalization.patterns import group_index, parse, split
 from normviz.registry import Center, Scale
 
-MOST_COUNTED = 2**21  # values: a histogram of more counts an even sample of them
-MOST_PER_GROUP = 2**14  # values: group_histograms counts an even sample of larger groups
-MOST_HISTOGRAMS = 64  # groups: group_histograms draws at most so many at once
-_SAMPLE = 2**14  # values whose quantiles value_range takes
-_AT_ONCE = 2**20  # values whose variance is taken in one piece
+MOST_COUNTED = 2**21  # number of values; a histogram of more values counts a regular subset
+MOST_PER_GROUP = 2**14  # number of values; group_histograms counts a regular subset of larger groups
+MOST_HISTOGRAMS = 64  # largest number of groups in one call of group_histograms
+_SAMPLE = 2**14  # number of values from which value_range computes quantiles
+_CHUNK = 2**20  # number of values whose variance is computed at a time
 
 
 @dataclass(frozen=True)
@@ -29,51 +30,52 @@ class Statistics:
 
 @dataclass(frozen=True)
 class Histogram:
-    """Counts in equal bins from `low` to `high`, its ends included.
+    """Counts in bins of equal width from `low` to `high`, both included.
 
     Attributes:
         counts: (bins,) or (groups, bins), int64, on the CPU.
-        seen: how many values were looked at.
-        size: how many values there are.
+        counted: the number of values that were examined.
+        size: the number of all values.
     """
 
     low: float
     high: float
     counts: Tensor
-    seen: int
+    counted: int
     size: int
 
     @property
     def edges(self) -> Tensor:
-        """The bins' edges, (bins + 1,), float64."""
+        """The edges of the bins, (bins + 1,), float64."""
         return torch.linspace(self.low, self.high, self.counts.shape[-1] + 1, dtype=torch.float64)
 
     @property
     def sampled(self) -> float:
-        """The share of the values that was looked at: 1 where all were."""
-        return self.seen / self.size
+        """The fraction of the values that was examined."""
+        return self.counted / self.size
 
     @property
     def outside(self) -> float:
-        """The share of the values looked at that lies outside the bins."""
-        return 1 - int(self.counts.sum()) / self.seen
+        """The fraction of the examined values outside the bins."""
+        return 1 - int(self.counts.sum()) / self.counted
 
 
 def group_statistics(x: Tensor, pattern: str, layout: str, real: Tensor | None = None, **sizes: int) -> Statistics:
     """The mean and the biased standard deviation of each group.
 
     Args:
-        x: the values, in their own layout.
-        pattern: the method's pattern.
+        x: the values, in their layout.
+        pattern: the pattern of the method.
         layout: the layout of `x`.
-        real: bool, broadcasts to `x`: which values count; None for all. A group without any has mean 0 and deviation 0.
-        **sizes: the sizes that the pattern asks for.
+        real: bool, broadcasts to `x`, true for values that count; None for all. A group without such values has
+            mean 0 and standard deviation 0.
+        **sizes: the sizes of the split axes of the pattern.
 
     Returns:
-        Two tensors (groups,), float32, or float64 where `x` is; on the device of `x`.
+        Two tensors (groups,), float64 for float64 input and float32 otherwise, on the device of `x`.
 
     Raises:
-        ValueError: the shape does not fit the pattern.
+        ValueError: the shape does not match the pattern.
     """
     if real is not None:
         index = group_index(pattern, x.shape, layout, (), **sizes).to(x.device)  # shape of x
@@ -96,21 +98,21 @@ def group_terms(
     power: float = 2.0,
     **sizes: int,
 ) -> tuple[Tensor, Tensor]:
-    """What a method subtracts from each group and what it divides by, by the registry's words for them.
+    """The number that a method subtracts from each group, and the number that it divides by.
 
     Args:
-        x: the values, in their own layout.
-        pattern: the method's pattern.
+        x: the values, in their layout.
+        pattern: the pattern of the method.
         layout: the layout of `x`.
-        center: the word for what is subtracted; "" for nothing.
-        scale: the word for what divides; "" for nothing.
-        eps: the method's epsilon: the least divisor where the word is "norm" or "power".
-        power: the exponent p where the word is "power".
-        **sizes: the sizes that the pattern asks for.
+        center: the statistic that is subtracted, as in the registry; "" for none.
+        scale: the statistic that divides, as in the registry; "" for none.
+        eps: the epsilon of the method: the smallest divisor for the scales "norm" and "power".
+        power: the exponent p for the scale "power".
+        **sizes: the sizes of the split axes of the pattern.
 
     Returns:
-        Two tensors (groups,): the center, and the divisor; for "std" and "rms" its square without eps, the variance
-        or the mean square.
+        Two tensors (groups,): the center and the divisor. For "std" and "rms", the second is the variance or the mean
+        square, without eps.
     """
     values, names = _named(x, pattern, layout, sizes)
     kept = parse(pattern)[1]
@@ -136,19 +138,19 @@ def group_terms(
 
 
 def histogram(x: Tensor, low: float, high: float, bins: int = 64) -> Histogram:
-    """Count the values in equal bins; of more than MOST_COUNTED values, an even sample of them.
+    """Count the values in bins of equal width; of more than MOST_COUNTED values, count a regular subset.
 
     Args:
         x: the values, of any shape.
-        low: the first bin's lower edge.
-        high: the last bin's upper edge, above `low`.
+        low: the lower edge of the first bin.
+        high: the upper edge of the last bin, above `low`.
         bins: the number of bins.
 
     Returns:
-        The histogram, its counts (bins,).
+        The histogram, with counts (bins,).
 
     Raises:
-        ValueError: no values, no bins, or edges that are not finite and in rising order.
+        ValueError: no values, no bins, or edges that are not finite and ascending.
     """
     _check_bins(x, low, high, bins)
     values = x.reshape(-1)[:: _step(x.numel(), MOST_COUNTED)]
@@ -166,24 +168,24 @@ def group_histograms(
     real: Tensor | None = None,
     **sizes: int,
 ) -> Histogram:
-    """Count the values of each of some groups in equal bins; of large groups, an even sample of them.
+    """Count the values of selected groups in bins of equal width; of large groups, count a regular subset.
 
     Args:
-        x: the values, in their own layout.
-        pattern: the method's pattern.
+        x: the values, in their layout.
+        pattern: the pattern of the method.
         layout: the layout of `x`.
-        low: the first bin's lower edge.
-        high: the last bin's upper edge, above `low`.
+        low: the lower edge of the first bin.
+        high: the upper edge of the last bin, above `low`.
         bins: the number of bins.
-        groups: the numbers of at most MOST_HISTOGRAMS groups; None for the first ones.
-        real: bool, broadcasts to `x`: which values count; None for all.
-        **sizes: the sizes that the pattern asks for.
+        groups: the numbers of at most MOST_HISTOGRAMS groups; None for the first groups.
+        real: bool, broadcasts to `x`, true for values that count; None for all.
+        **sizes: the sizes of the split axes of the pattern.
 
     Returns:
-        The histograms, their counts (groups, bins).
+        The histograms, with counts (groups, bins).
 
     Raises:
-        ValueError: as `histogram`; a shape that does not fit the pattern; too many groups, or one that is not there.
+        ValueError: as in `histogram`; a shape that does not match the pattern; too many groups, or an unknown group.
     """
     _check_bins(x, low, high, bins)
     values, names = _named(x, pattern, layout, sizes)
@@ -198,27 +200,27 @@ def group_histograms(
         )
     if real is not None:
         index = group_index(pattern, x.shape, layout, (), **sizes).to(x.device)  # shape of x
-        counted = [x[(index == group) & real] for group in groups]  # each (values seen,)
-        counts = torch.stack([_counts(seen, low, high, bins) for seen in counted])  # (groups, bins)
+        counted = [x[(index == group) & real] for group in groups]  # each (values,)
+        counts = torch.stack([_counts(part, low, high, bins) for part in counted])  # (groups, bins)
         return Histogram(low, high, counts.cpu(), sum(map(len, counted)), sum(map(len, counted)))
     where = torch.unravel_index(torch.tensor(groups, device=x.device), lengths)  # one (groups,) for each kept axis
     rows = values[where].reshape(len(groups), -1)  # (groups, values in a group)
-    rows = rows[:, :: _step(rows.shape[1], MOST_PER_GROUP)]  # (groups, values seen)
+    rows = rows[:, :: _step(rows.shape[1], MOST_PER_GROUP)]  # (groups, counted values)
     counts = torch.stack([_counts(row, low, high, bins) for row in rows])  # (groups, bins)
     return Histogram(low, high, counts.cpu(), rows.numel(), len(rows) * x.numel() // lengths.numel())
 
 
 def value_range(*tensors: Tensor) -> tuple[float, float]:
-    """The range that shows the values of all tensors well: their extremes, but long tails are cut.
+    """A range for plotting the values of all tensors: from minimum to maximum, without long tails.
 
-    A tail is cut where it reaches further beyond the middle 99 % of the values than these are wide;
-    `Histogram.outside` says how much lies beyond. A range of one value is widened around it.
+    A tail is cut if it extends further beyond the central 99% of the values than the width of these; see
+    `Histogram.outside`. A range with a single value is widened.
 
     Args:
-        *tensors: finite values of any shape, at least one tensor.
+        *tensors: at least one tensor of finite values, of any shape.
 
     Returns:
-        The lower and the upper end.
+        The lower and the upper limit.
     """
     ends = [_range(tensor) for tensor in tensors]
     low, high = min(low for low, _ in ends), max(high for _, high in ends)
@@ -229,51 +231,51 @@ def value_range(*tensors: Tensor) -> tuple[float, float]:
 
 
 def check_finite(x: Tensor) -> None:
-    """Refuse NaN and infinite values, which would spread over every group that holds one.
+    """Check for NaN and infinity, which would make the result of their whole group invalid.
 
     Args:
         x: the values, of any shape.
 
     Raises:
-        ValueError: how many such values there are, where the first one is, and what to do.
+        ValueError: there are such values; the message gives their number and the index of the first one.
     """
-    if torch.isfinite(x.sum()):  # one fast pass: a NaN or an infinity never leaves a finite sum
+    if torch.isfinite(x.sum()):  # a single fast pass; with NaN or infinity the sum is never finite
         return
     bad = ~torch.isfinite(x)
     number = int(bad.sum())
     if number == 0:
-        return  # finite values whose sum overflows
+        return  # the values are finite, but their sum overflows
     nans = int(torch.isnan(x).sum())
     first = tuple(int(i) for i in torch.unravel_index(bad.flatten().int().argmax(), x.shape))
     raise ValueError(
         f"the input holds {nans:,} NaN and {number - nans:,} infinite values of {x.numel():,}, "
-        f"the first one at index {first}: replace them (torch.nan_to_num) or choose other input"
+        f"the first one at index {first}: replace them (torch.nan_to_num) or choose another input"
     )
 
 
 def _named(x: Tensor, pattern: str, layout: str, given: Mapping[str, int]) -> tuple[Tensor, list[str]]:
-    """A view of `x`, in float32 or float64, with one axis for each name of the pattern, and these names."""
+    """A view of `x`, in float32 or float64, with one axis per name of the pattern, and the names."""
     axes = split(pattern, x.shape, layout, given)
-    values = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    values = at_least_float32(x)  # shape of x
     return values.reshape([size for axis in axes for size in axis.values()]), [name for axis in axes for name in axis]
 
 
 def _counted_statistics(x: Tensor, groups: Tensor, real: Tensor) -> Statistics:
-    """Mean and biased standard deviation of the values that count, in two passes."""
-    values, places = x[real].double(), groups[real]  # (V,), (V,)
+    """Mean and biased standard deviation of the values with `real` true, in two passes."""
+    values, index = x[real].double(), groups[real]  # (V,), (V,)
     empty = values.new_zeros(int(groups.max()) + 1)  # (groups,)
-    number = empty.index_add(0, places, torch.ones_like(values)).clamp_min(1)  # (groups,)
-    mean = empty.index_add(0, places, values) / number  # (groups,)
-    variance = empty.index_add(0, places, (values - mean[places]).square()) / number  # (groups,)
+    number = empty.index_add(0, index, torch.ones_like(values)).clamp_min(1)  # (groups,)
+    mean = empty.index_add(0, index, values) / number  # (groups,)
+    variance = empty.index_add(0, index, (values - mean[index]).square()) / number  # (groups,)
     kind = torch.float64 if x.dtype == torch.float64 else torch.float32
     return Statistics(mean.to(kind), variance.sqrt().to(kind))
 
 
 def _var_mean(values: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
-    """The biased variance and the mean over some axes, in two passes, which stay exact far from zero.
+    """The biased variance and the mean over some axes, in two passes, which is exact for a large mean.
 
-    Axes at the end are reduced first, where the values lie side by side (several times faster); the
-    variance of all is then the mean of the variances plus the variance of the means.
+    Trailing axes are reduced first because their values are contiguous, which is several times as fast. The
+    total variance is the mean of the variances plus the variance of the means.
     """
     if not axes:
         return torch.zeros_like(values), values
@@ -283,8 +285,8 @@ def _var_mean(values: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
         rest = axes[: -len(tail)]
         between, mean = torch.var_mean(means, rest, correction=0)
         return within.mean(rest) + between, mean
-    if 0 not in axes and values.numel() > _AT_ONCE and len(values) > 1:  # pieces that stay in the processor's cache
-        rows = max(1, _AT_ONCE * len(values) // values.numel())
+    if 0 not in axes and values.numel() > _CHUNK and len(values) > 1:  # chunks that fit in the processor's cache
+        rows = max(1, _CHUNK * len(values) // values.numel())
         parts = [_var_mean(part, axes) for part in torch.split(values, rows)]
         return torch.cat([part[0] for part in parts]), torch.cat([part[1] for part in parts])
     mean = values.mean(axes, keepdim=True)
@@ -292,7 +294,7 @@ def _var_mean(values: Tensor, axes: list[int]) -> tuple[Tensor, Tensor]:
 
 
 def _step(size: int, most: int) -> int:
-    """A step that takes at most `most` of `size` values, prime to `size` and so to every axis: none is favored."""
+    """A step to select at most `most` of `size` values, coprime to `size` so that no axis is sampled unevenly."""
     step = -(-size // most)
     while step > 1 and math.gcd(step, size) > 1:
         step += 1
@@ -300,9 +302,8 @@ def _step(size: int, most: int) -> int:
 
 
 def _counts(values: Tensor, low: float, high: float, bins: int) -> Tensor:
-    """How many values lie in each bin: (bins,), int64, on the device of the values."""
-    values = values if values.dtype in (torch.float32, torch.float64) else values.float()
-    return torch.histc(values, bins, low, high).long()
+    """The number of values in each bin: (bins,), int64, on the device of the values."""
+    return torch.histc(at_least_float32(values), bins, low, high).long()
 
 
 def _check_bins(x: Tensor, low: float, high: float, bins: int) -> None:
@@ -315,7 +316,7 @@ def _check_bins(x: Tensor, low: float, high: float, bins: int) -> None:
 
 
 def _range(x: Tensor) -> tuple[float, float]:
-    """The extremes of one tensor's values, long tails cut."""
+    """The minimum and maximum of a tensor, without long tails."""
     low, high = (float(end) for end in torch.aminmax(x))
     ends = torch.tensor([0.005, 0.995], dtype=torch.float64)
     core_low, core_high = torch.quantile(x.reshape(-1)[:: _step(x.numel(), _SAMPLE)].cpu().double(), ends).tolist()

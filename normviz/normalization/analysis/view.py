@@ -1,4 +1,4 @@
-"""What a picture of one normalization needs, and nothing more: a slice, a block, bins, and one row per statistic."""
+"""The numbers for the figures of one normalization: a slice, a block, histograms and one row per group."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ from normviz.normalization.analysis.statistics import (
 )
 from normviz.normalization.apply import apply, expected_order
 from normviz.normalization.patterns import count, group_index, sizes
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 
-BLOCK = (6, 12, 6)  # cells of the cube that are shown along N, C and the positions
-WIDEST = 112  # rows and columns of a slice that are shown
-ROWS = 1024  # statistics that are sent at most
-BARS = 24  # statistics with a histogram of their own
+BLOCK = (6, 12, 6)  # size of the displayed cube along N, C and the positions
+WIDEST = 112  # largest number of rows and columns of the displayed slice
+ROWS = 1024  # largest number of groups in the table
+BARS = 24  # largest number of groups with their own histogram
 
 
 @dataclass(frozen=True)
 class Before:
-    """What is known of a tensor before any knob of a method but the groups is turned; worth keeping.
+    """The part of a view that depends only on the input and the groups, which callers can cache.
 
     Attributes:
-        pattern: the axes pattern that the groups follow, or None where the values do not fall into groups.
-        live: whether the statistics come from this tensor (else they were stored before).
-        sizes: what the pattern asks for.
-        batch: the order (N,) in which the examples were cut into groups, or None for their own.
-        statistics: of the groups, or of everything.
-        range: of the values.
+        pattern: the pattern of the groups, or None without groups.
+        live: whether the statistics are those of this tensor, and not running statistics.
+        sizes: the sizes of the split axes of the pattern.
+        batch: the order (N,) in which samples are split into groups, or None for the order of the batch.
+        statistics: mean and standard deviation of each group, or of all values without groups.
+        range: the plotting range of the values.
     """
 
     pattern: str | None
@@ -55,28 +55,28 @@ class Before:
 
 @dataclass(frozen=True)
 class View:
-    """Numbers of one normalization of one tensor.
+    """The numbers to draw one normalization of one tensor.
 
     Attributes:
-        pattern: the axes pattern that the groups follow, or None: group 0 is then what the chosen cell reads.
-        live: whether the statistics come from this tensor (else they were stored before).
-        total: the number of statistics; 0 without groups.
+        pattern: the pattern of the groups; None without groups, and group 0 is then what the selected cell depends on.
+        live: whether the statistics are those of this tensor, and not running statistics.
+        total: the number of groups; 0 without groups.
         padding: the group number of padded cells.
-        block: (n, c, p) group of each cell of an evenly spaced block of the tensor.
-        block_axes: the names of the block's axes, and their sizes in the whole tensor.
-        before: (rows, columns) the slice before.
-        after: (rows, columns) the slice after.
-        groups: (rows, columns) the group of each cell of the slice.
-        slice_axes: the names of the slice's rows and columns.
-        cell: row and column of the chosen cell in the slice.
-        histogram_before: of all values.
-        histogram_after: of all values.
-        bars: the groups that have a histogram of their own.
-        bars_before: (groups, bins) their counts before.
-        bars_after: (groups, bins) their counts after.
-        rows: mean and standard deviation of the groups that the picture shows.
-        gain: what multiplies (x - center) / scale in every cell of the slice, gamma included; NaN without such a form.
-        offset: what is added to it.
+        block: (n, c, p), the group of each cell of an evenly spaced block of the tensor.
+        block_axes: the names of the axes of the block, and their sizes in the tensor.
+        before: (rows, columns), the slice of the input.
+        after: (rows, columns), the slice of the output.
+        groups: (rows, columns), the group of each cell of the slice.
+        slice_axes: the names of the rows and the columns of the slice.
+        cell: the row and column of the selected cell in the slice.
+        histogram_before: the histogram of all input values.
+        histogram_after: the histogram of all output values.
+        bars: the numbers of the groups with their own histogram.
+        bars_before: (groups, bins), the counts of the input in these groups.
+        bars_after: (groups, bins), the counts of the output in these groups.
+        rows: the table of the displayed groups.
+        gain: the factor of (x - center) / scale in every cell of the slice, including gamma; NaN without such a form.
+        offset: the number that is added to the product.
     """
 
     pattern: str | None
@@ -101,24 +101,24 @@ class View:
 
 
 def look_before(
-    method: Method, x: Tensor, layout: str, settings: dict[str, Value], mask: Tensor | None = None
+    method: Normalization, x: Tensor, layout: str, settings: dict[str, Value], mask: Tensor | None = None
 ) -> Before:
-    """The groups of `x` under a method's settings, their statistics and the range of the values.
+    """Compute the groups of `x`, their statistics and the range of the values.
 
     Args:
         method: a registered normalization of activations.
         x: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W).
         layout: "nc", "ntd", "nchw" or "ncdhw".
-        settings: the method's knobs.
+        settings: the values of the knobs.
         mask: (N, T) bool, the real frames of a padded batch of sequences.
 
     Raises:
-        ValueError: NaN or infinity in `x`, or a layout or shape that the method does not take.
+        ValueError: NaN or infinity in `x`, or an invalid layout or shape.
     """
     check_finite(x)
     expected_order(method, layout)
     pattern = method.pattern(layout, settings)
-    stored = [p for key, p in method.axes.items() if key.split(" ")[0] == layout]
+    stored = list(method.patterns(layout).values())
     groups, given = pattern or stored[0], sizes(method, settings)
     batch = method.batch_order(len(x), **settings) if method.batch_order else None
     statistics = group_statistics(cut(x, batch), groups or _EVERYTHING[layout], layout, _real(mask, method), **given)
@@ -126,7 +126,7 @@ def look_before(
 
 
 def view(
-    method: Method,
+    method: Normalization,
     x: Tensor,
     layout: str,
     settings: dict[str, Value],
@@ -139,27 +139,27 @@ def view(
     sides: Mapping[str, Tensor] | None = None,
     known: Before | None = None,
 ) -> View:
-    """Normalize `x` and gather what is drawn of it.
+    """Normalize `x` and compute the numbers to draw.
 
     Args:
         method: a registered normalization of activations.
         x: (N, C), (N, T, D), (N, C, H, W) or (N, C, D, H, W).
         layout: "nc", "ntd", "nchw" or "ncdhw".
-        settings: the method's knobs.
-        gamma: one scale for all values.
-        beta: one shift for all values.
-        running: running mean and variance (C,), for a method that reads them.
-        cell: the index of the chosen cell in `x`; the slice through it is shown. Missing indices are 0.
-        bins: of the histograms.
+        settings: the values of the knobs.
+        gamma: the scale of all values.
+        beta: the shift of all values.
+        running: running mean and variance (C,), for a method that uses them.
+        cell: the index of the selected cell in `x`; the slice through it is shown. Missing indices are 0.
+        bins: the number of bins of the histograms.
         mask: (N, T) bool, the real frames of a padded batch of sequences.
-        sides: further tensors that the method reads, by the name of the argument.
-        known: the result of `look_before` for the same arguments, if it was kept.
+        sides: other tensor arguments, by name.
+        known: the result of `look_before` for the same arguments, or None to compute it.
 
     Returns:
         The numbers, on the CPU.
 
     Raises:
-        ValueError: NaN or infinity in `x`, or what the method refuses.
+        ValueError: NaN or infinity in `x`, or an input that the method rejects.
     """
     known = known or look_before(method, x, layout, settings, mask)
     given, real = known.sizes, _real(mask, method)
@@ -172,19 +172,23 @@ def view(
     else:
         pattern, total = _EVERYTHING[layout], 0
         real = reads(method, x, layout, cell, settings, running, more)  # shape of x
-        old, marks = group_statistics(x, pattern, layout, real), (~real).long().cpu()  # shape of x; 0: is read
+        old, marks = (
+            group_statistics(x, pattern, layout, real),
+            (~real).long().cpu(),
+        )  # shape of x; 0 for values that the cell depends on
     padding = max(total, 2)
 
     def groups_at(*index: int | slice | Tensor) -> Tensor:
-        """The group of each value of x[index], from the pattern, from what is read, or padding."""
+        """The group of each value of x[index]."""
         if marks is None:
-            place = (_place(known.batch, index[0] if index else slice(None)), *index[1:])
-            found = group_index(pattern, x.shape, layout, place, **given)
+            shuffled = (_batch_position(known.batch, index[0] if index else slice(None)), *index[1:])
+            groups = group_index(pattern, x.shape, layout, shuffled, **given)
         else:
-            found = _outer(marks, index)
+            groups = _outer_index(marks, index)
         if mask is not None:
-            found = found.masked_fill(_outer((~mask.cpu())[..., None].expand(x.shape), index), padding)
-        return found  # shape of x[index]
+            padded = (~mask.cpu())[..., None].expand(x.shape)  # shape of x
+            groups = groups.masked_fill(_outer_index(padded, index), padding)
+        return groups  # shape of x[index]
 
     where = _slice(layout, cell)
     before, after = (numpy(_sheet(t[where])) for t in (x, y))
@@ -220,25 +224,25 @@ def view(
 _EVERYTHING = {"nc": "n c ->", "ntd": "n t d ->", "nchw": "n c h w ->", "ncdhw": "n c d h w ->"}
 
 
-def _real(mask: Tensor | None, method: Method) -> Tensor | None:
-    """The values that a method counts, for the statistics: all, where it does not know of padding."""
+def _real(mask: Tensor | None, method: Normalization) -> Tensor | None:
+    """The values that count in the statistics of a method: None for all, if it does not take a mask."""
     return mask[..., None] if mask is not None and method.takes("mask") else None
 
 
-def _place(batch: Tensor | None, examples: int | slice | Tensor) -> int | slice | Tensor:
-    """Where examples stand in the order in which the batch is cut into groups."""
-    return examples if batch is None else batch.argsort()[examples]
+def _batch_position(batch: Tensor | None, samples: int | slice | Tensor) -> int | slice | Tensor:
+    """The positions of samples in the order in which the batch is split into groups."""
+    return samples if batch is None else batch.argsort()[samples]
 
 
-def _outer(values: Tensor, index: tuple[int | slice | Tensor, ...]) -> Tensor:
-    """The part of a tensor at an int, a slice or an index tensor for each of the first axes, as in their grid."""
+def _outer_index(values: Tensor, index: tuple[int | slice | Tensor, ...]) -> Tensor:
+    """Index each of the first axes separately by an int, a slice or an index tensor, as numpy.ix_ does."""
     for axis, part in reversed(list(enumerate(index))):
         values = values[(*[slice(None)] * axis, part)]
     return values
 
 
 def _slice(layout: str, cell: tuple[int, ...]) -> tuple[int, ...]:
-    """The index of the part of the tensor that the heatmaps show: the last two axes."""
+    """The index of the slice through a cell: all axes except the last two."""
     return cell[: len(layout) - 2]
 
 
@@ -247,25 +251,25 @@ def _slice_axes(layout: str) -> tuple[str, str]:
 
 
 def _sheet(part: Tensor) -> Tensor:
-    """The part of a slice that is shown: (rows, columns), each at most WIDEST."""
+    """The displayed part of a slice: at most WIDEST rows and columns."""
     return part[:WIDEST, :WIDEST]
 
 
 def block_cells(shape: Sequence[int], layout: str, around: tuple[int, ...] | None = None) -> Tensor:
-    """The index in the whole tensor of each cell of the block that is shown.
+    """The index in the tensor of each cell of the displayed block.
 
     Args:
-        shape: of the tensor.
-        layout: of the tensor.
-        around: a cell whose neighbors are shown, its example in front; None: cells evenly spaced over the tensor.
+        shape: the shape of the tensor.
+        layout: the layout of the tensor.
+        around: a cell to show with its neighbors, with its sample in front; None for evenly spaced cells.
 
     Returns:
         (n, c, p, axes), int64.
     """
     axes = _block_axes(shape, layout, around)
-    spots = torch.unravel_index(axes[2], [shape[axis] for axis in _places(layout)])
+    spots = torch.unravel_index(axes[2], [shape[axis] for axis in _position_axes(layout)])
     index: dict[int, Tensor] = {0: axes[0][:, None, None], _channel(layout): axes[1][None, :, None]}
-    index |= {axis: spot[None, None, :] for axis, spot in zip(_places(layout), spots, strict=True)}
+    index |= {axis: spot[None, None, :] for axis, spot in zip(_position_axes(layout), spots, strict=True)}
     return torch.stack(torch.broadcast_tensors(*(index[axis] for axis in range(len(shape)))), dim=-1)  # type: ignore[no-untyped-call]
 
 
@@ -273,32 +277,32 @@ def _block(
     groups_at: Callable[..., Tensor], shape: Sequence[int], layout: str, around: tuple[int, ...] | None
 ) -> NDArray[np.int64]:
     """The groups (n, c, p) of the cells of the block."""
-    examples, channels, spots = _block_axes(shape, layout, around)
+    samples, channels, positions = _block_axes(shape, layout, around)
     if layout == "ntd":
-        groups = groups_at(examples, slice(None), channels).transpose(1, 2)  # (n, d, T)
+        groups = groups_at(samples, slice(None), channels).transpose(1, 2)  # (n, d, T)
     else:
-        groups = groups_at(examples, channels)  # (n, c, ...)
-    blocks: NDArray[np.int64] = groups.reshape(*groups.shape[:2], -1)[:, :, spots].numpy()  # (n, c, p)
+        groups = groups_at(samples, channels)  # (n, c, ...)
+    blocks: NDArray[np.int64] = groups.reshape(*groups.shape[:2], -1)[:, :, positions].numpy()  # (n, c, p)
     return blocks
 
 
 def _block_names(shape: Sequence[int], layout: str) -> tuple[tuple[str, int], ...]:
-    """The names of the block's three axes and their sizes in the whole tensor."""
-    positions = ", ".join(layout[axis].upper() for axis in _places(layout))
-    whole = math.prod(shape[axis] for axis in _places(layout))
+    """The names of the three axes of the block and their sizes in the tensor."""
+    positions = ", ".join(layout[axis].upper() for axis in _position_axes(layout))
+    whole = math.prod(shape[axis] for axis in _position_axes(layout))
     channel = _channel(layout)
     return ("N", shape[0]), (layout[channel].upper(), shape[channel]), (positions, whole)
 
 
 def _block_axes(shape: Sequence[int], layout: str, around: tuple[int, ...] | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The examples, the channels and the positions (counted through all their axes) that the block shows."""
-    lengths = [shape[axis] for axis in _places(layout)]
+    """The samples, the channels and the flattened positions of the displayed block."""
+    lengths = [shape[axis] for axis in _position_axes(layout)]
     positions, channels = math.prod(lengths), shape[_channel(layout)]
     if around is None:
         spots = torch.linspace(0, positions - 1, min(BLOCK[2], positions)).long()  # (p,)
         return _spread(shape[0], BLOCK[0]), _spread(channels, BLOCK[1]), spots
     spot = 0
-    for axis, length in zip(_places(layout), lengths, strict=True):
+    for axis, length in zip(_position_axes(layout), lengths, strict=True):
         spot = spot * length + around[axis]
     return (
         _window(shape[0], BLOCK[0], around[0]),
@@ -308,7 +312,7 @@ def _block_axes(shape: Sequence[int], layout: str, around: tuple[int, ...] | Non
 
 
 def _window(size: int, most: int, first: int) -> Tensor:
-    """At most `most` neighboring indices of an axis from about `first` on; an axis that is cut wraps round."""
+    """At most `most` neighboring indices of an axis, starting at `first` and wrapping around at the end."""
     chosen = min(size, most)
     return (torch.arange(chosen) + (first if chosen < size else 0)) % size  # (chosen,)
 
@@ -318,8 +322,8 @@ def _channel(layout: str) -> int:
     return 2 if layout == "ntd" else 1
 
 
-def _places(layout: str) -> list[int]:
-    """The axes of the positions: all but examples and channels."""
+def _position_axes(layout: str) -> list[int]:
+    """The axes of the positions: all axes except samples and channels."""
     return [axis for axis in range(len(layout)) if axis not in (0, _channel(layout))]
 
 
@@ -330,7 +334,7 @@ def _spread(size: int, most: int) -> Tensor:
 
 
 def _first(most: int, *groups: NDArray[np.int64]) -> NDArray[np.int64]:
-    """At most `most` different groups, those of the earlier arrays first."""
+    """At most `most` different groups; groups in earlier arrays come first."""
     found: dict[int, None] = {}
     for array in groups:
         found |= dict.fromkeys(np.unique(array).tolist())

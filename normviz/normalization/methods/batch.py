@@ -1,4 +1,4 @@
-"""Batch normalization, the running statistics that stand in for a batch at inference, and batches of other sizes."""
+"""Batch normalization, its running statistics, and variants that use parts of a batch."""
 
 from __future__ import annotations
 
@@ -8,13 +8,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normviz.normalization.checks import check_input, check_parameters
-from normviz.registry import Range, Value, register
+from normviz.normalization.checks import at_least_float32, check_input, check_parameters, per_channel
+from normviz.registry import Range, Value, normalization
+
+__all__ = [
+    "batch_group_norm",
+    "batch_norm",
+    "batch_norm_arithmetic",
+    "ghost_batch_norm",
+    "identity_parameters",
+    "inference_example_weighing",
+    "running_statistics",
+]
 
 
-@register(
+@normalization(
     title="Batch Normalization",
-    kind="normalization",
     cite="ioffe2015batch",
     aliases=(
         "BN", "BatchNorm", "BatchNorm1d", "BatchNorm2D", "Spatial BatchNorm", "per-channel BatchNorm",
@@ -29,10 +38,10 @@ from normviz.registry import Range, Value, register
     formula=r"y = \gamma_c\,\frac{x - \mu_c}{\sqrt{\sigma^2_c + \epsilon}} + \beta_c",
     center="mean",
     scale="std",
-    use="Convolutional networks that train on batches of 16 examples and more.",
+    use="Convolutional networks that train on batches of at least 16 samples.",
     torch="F.batch_norm(x, running_mean, running_var, weight, bias, training, eps=eps)",
-    trap="nn.BatchNorm1d on (N, T, D) normalizes the time steps without a word where T equals num_features: "
-    "give it (N, D, T).",
+    common_mistake="nn.BatchNorm1d expects (N, D, T); given (N, T, D) with T equal to num_features, it silently "
+    "normalizes time steps instead of features.",
 )  # fmt: skip
 def batch_norm(
     x: Tensor,
@@ -43,24 +52,25 @@ def batch_norm(
     training: bool = True,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    r"""Normalize each channel with the mean and variance of the whole batch, or with running ones.
+    """Normalize each channel with the mean and variance of the batch, or with running statistics.
 
-    The running statistics are read, never written: `running_statistics` returns their next values.
+    The running statistics are not updated here: `running_statistics` returns their next values. The computation
+    runs in PyTorch's kernel; `batch_norm_arithmetic` shows it step by step.
 
     Args:
-        x: (N, C) or (N, C, ...); the channels of a sequence must come second: (N, D, T), not (N, T, D).
-        running_mean: (C,), the means used when `training` is false.
-        running_var: (C,), the variances used when `training` is false.
+        x: (N, C) or (N, C, ...); a sequence must be (N, D, T), not (N, T, D).
+        running_mean: (C,), the mean if `training` is false.
+        running_var: (C,), the variance if `training` is false.
         weight: (C,), the scale gamma, or None for 1.
         bias: (C,), the shift beta, or None for 0.
-        training: use this batch's own mean and (biased) variance; else the running ones, which share nothing.
-        eps: added to the variance under the root.
+        training: whether to use the mean and biased variance of the batch instead of the running statistics.
+        eps: added to the variance under the square root.
 
     Returns:
         The normalized activations, shape and dtype of `x`.
 
     Raises:
-        ValueError: an unfit shape, one value per channel in training, or no running statistics at inference.
+        ValueError: an invalid shape, one value per channel in training, or no running statistics at inference.
 
     Source:
         Ioffe & Szegedy 2015, Algorithms 1 and 2.
@@ -73,28 +83,57 @@ def batch_norm(
         _check_batch("batch_norm", x)
         if eps <= 0:
             raise ValueError(f"batch_norm in training needs eps above 0; received {eps:g}")
-        maps = x.unsqueeze(-1) if x.ndim == 3 else x  # (N, D, T, 1): the kernel for maps is 10 times faster
+        maps = x.unsqueeze(-1) if x.ndim == 3 else x  # (N, D, T, 1), for which the kernel is 10 times as fast
         return F.batch_norm(maps, None, None, weight, bias, training=True, eps=eps).reshape(x.shape)  # (N, C, ...)
     if running_mean is None or running_var is None:
         raise ValueError(
             "batch_norm with training=False needs running_mean and running_var: "
-            "take them from running_statistics, or set training=True"
+            "compute them with running_statistics, or set training=True"
         )
     return F.batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=eps)  # (N, C, ...)
 
 
+def batch_norm_arithmetic(
+    x: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = True,
+    eps: float = 1e-5,
+) -> Tensor:
+    """Compute `batch_norm` step by step; arguments and result are the same, but inputs are not checked.
+
+    PyTorch's kernel avoids the intermediate tensors and is 2 to 3 times as fast on feature maps (docs/BENCHMARKS.md).
+
+    Source:
+        Ioffe & Szegedy 2015, Algorithm 1.
+    """
+    values = at_least_float32(x)  # (N, C, H, W), as an example
+    if training or running_mean is None or running_var is None:
+        axes = (0, *range(2, x.ndim))
+        mean = values.mean(axes, keepdim=True)  # (1, C, 1, 1)
+        var = (values - mean).square().mean(axes, keepdim=True)  # (1, C, 1, 1)
+    else:
+        mean, var = per_channel(running_mean, x), per_channel(running_var, x)  # (C, 1, 1), (C, 1, 1)
+    y = (values - mean) / (var + eps).sqrt()  # (N, C, H, W)
+    y = y if weight is None else y * per_channel(weight, x)  # (N, C, H, W)
+    y = y if bias is None else y + per_channel(bias, x)  # (N, C, H, W)
+    return y.to(x.dtype)  # (N, C, H, W)
+
+
 def identity_parameters(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
-    """The weight and the bias with which `batch_norm` in training gives back what it was given.
+    """Compute the weight and bias with which `batch_norm` in training returns its input.
 
     Args:
         x: the batch, (N, C) or (N, C, ...).
         eps: the same as in `batch_norm`.
 
     Returns:
-        Weight (C,), the root of variance + eps, and bias (C,), the mean of each channel.
+        Weight (C,), the square root of variance + eps, and bias (C,), the mean of each channel.
 
     Raises:
-        ValueError: an unfit shape, or one value per channel.
+        ValueError: an invalid shape, or one value per channel.
 
     Source:
         Ioffe & Szegedy 2015, section 3: gamma and beta can restore the original activations.
@@ -109,20 +148,20 @@ def identity_parameters(x: Tensor, eps: float = 1e-5) -> tuple[Tensor, Tensor]:
 def running_statistics(
     x: Tensor, running_mean: Tensor, running_var: Tensor, momentum: float = 0.1
 ) -> tuple[Tensor, Tensor]:
-    """The running mean and variance after one more training batch; the given ones are not changed.
+    """Compute the running mean and variance after one more training batch; the arguments are not changed.
 
     Args:
-        x: the batch, (N, C) or (N, C, ...), n values per channel.
-        running_mean: (C,), the mean so far; nn.BatchNorm starts it at 0.
-        running_var: (C,), the variance so far; nn.BatchNorm starts it at 1.
+        x: the batch, (N, C) or (N, C, ...).
+        running_mean: (C,), the mean before this batch; nn.BatchNorm starts at 0.
+        running_var: (C,), the variance before this batch; nn.BatchNorm starts at 1.
         momentum: the weight of the new value, 0 to 1.
 
     Returns:
-        Mean (C,) and variance (C,): (1 - momentum) old + momentum new, with the unbiased variance
-        (divided by n - 1), although training normalizes with the biased one.
+        Mean (C,) and variance (C,): (1 - momentum) * old + momentum * new. The new variance is unbiased
+        (divided by n - 1 for n values), although training normalizes with the biased variance.
 
     Raises:
-        ValueError: an unfit shape, one value per channel, or a momentum outside 0 to 1.
+        ValueError: an invalid shape, one value per channel, or a momentum outside 0 to 1.
 
     Source:
         Ioffe & Szegedy 2015, Algorithm 2, step 10 (the unbiased variance).
@@ -141,23 +180,22 @@ def running_statistics(
     )
 
 
-def ghost_order(examples: int, shuffle: int = 0, **settings: Value) -> Tensor:
-    """The order in which `ghost_batch_norm` takes the examples before it cuts them into sub-batches.
+def ghost_order(samples: int, shuffle: int = 0, **settings: Value) -> Tensor:
+    """The order of the samples in which `ghost_batch_norm` splits them into sub-batches.
 
     Args:
-        examples: the number of examples, N.
+        samples: the number of samples, N.
         shuffle: the seed of the permutation.
-        **settings: the method's other knobs, which do not matter here.
+        **settings: the other knobs of the method, which are ignored.
 
     Returns:
-        The number of the example at each place, (N,), int64.
+        The index of the sample at each position, (N,), int64.
     """
-    return torch.randperm(examples, generator=torch.Generator().manual_seed(shuffle))  # (N,)
+    return torch.randperm(samples, generator=torch.Generator().manual_seed(shuffle))  # (N,)
 
 
-@register(
+@normalization(
     title="Ghost Batch Normalization",
-    kind="normalization",
     cite="hoffer2017train",
     aliases=("ghost batching", "GhostBatchNorm", "GBN"),
     axes={
@@ -170,8 +208,9 @@ def ghost_order(examples: int, shuffle: int = 0, **settings: Value) -> Tensor:
     r" \quad k = \lfloor \pi_s(n) / g \rfloor",
     center="mean",
     scale="std",
-    use="Very large batches: the noise of small batches comes back, and with it the accuracy on new data.",
-    trap="PyTorch has none; without the shuffling, examples that lie together in the data always share a sub-batch.",
+    use="Very large batches: small sub-batches add noise to the statistics, which improves generalization.",
+    common_mistake="PyTorch has no such layer. Without shuffling, samples that are adjacent in the data always share "
+    "a sub-batch.",
     batch_order=ghost_order,
 )
 def ghost_batch_norm(
@@ -182,47 +221,46 @@ def ghost_batch_norm(
     bias: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Shuffle the batch, cut it into small batches, normalize each alone, and undo the shuffling.
+    """Shuffle the batch, split it into sub-batches, normalize each separately, and restore the order.
 
     Args:
-        x: (N, C) or (N, C, ...); the channels of a sequence come second: (N, D, T).
-        size: the examples in a sub-batch; the last one may be smaller, but not a single example.
-        shuffle: the seed of the permutation that deals the examples out.
+        x: (N, C) or (N, C, ...); a sequence is (N, D, T).
+        size: the number of samples in a sub-batch; the last one may be smaller, but not a single sample.
+        shuffle: the seed of the permutation.
         weight: (C,), the scale gamma, or None for 1.
         bias: (C,), the shift beta, or None for 0.
-        eps: added to the variance under the root.
+        eps: added to the variance under the square root.
 
     Returns:
-        The normalized activations, shape and dtype of `x`; with a size of N or more, as `batch_norm`.
+        The normalized activations, shape and dtype of `x`; equal to `batch_norm` for a size of at least N.
 
     Raises:
-        ValueError: an unfit shape, one example left over, or one value per channel in a sub-batch.
+        ValueError: an invalid shape, a sub-batch of one sample, or one value per channel in a sub-batch.
 
     Source:
         Hoffer, Hubara & Soudry 2017, Algorithm 1 (the normalization in training).
     """
     check_input("ghost_batch_norm", x)
     check_parameters("ghost_batch_norm", (x.shape[1],), weight=weight, bias=bias)
-    examples = len(x)
+    samples = len(x)
     if size < 1:
-        raise ValueError(f"ghost_batch_norm needs sub-batches of at least one example; received size {size}")
-    if 1 < size < examples and examples % size == 1:
+        raise ValueError(f"ghost_batch_norm needs a size of at least 1; received {size}")
+    if 1 < size < samples and samples % size == 1:
         raise ValueError(
-            f"ghost_batch_norm cannot leave a single example over; {examples} examples in sub-batches of {size} "
-            "leave one: choose another size"
+            f"ghost_batch_norm needs at least 2 samples in the last sub-batch; {samples} samples in sub-batches of "
+            f"{size} leave 1: choose another size"
         )
-    if min(size, examples) * x[0, 0].numel() == 1:
+    if min(size, samples) * x[0, 0].numel() == 1:
         raise ValueError(
             "ghost_batch_norm needs more than one value per channel in each sub-batch; "
-            f"shape {tuple(x.shape)} in sub-batches of {size} has one: choose a larger size or add examples"
+            f"shape {tuple(x.shape)} in sub-batches of {size} has one: choose a larger size or a larger batch"
         )
-    place = ghost_order(examples, shuffle).argsort()  # (N,)
-    return _in_batches(x, place // size, x.shape[1], weight, bias, eps)  # (N, C, ...)
+    position = ghost_order(samples, shuffle).argsort()  # (N,)
+    return _in_batches(x, position // size, x.shape[1], weight, bias, eps)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Batch Group Normalization",
-    kind="normalization",
     cite="summers2019four",
     aliases=("BatchNorm x GroupNorm", "batch norm and group norm combined"),
     axes={
@@ -232,11 +270,11 @@ def ghost_batch_norm(
         "ncdhw": "(n b) (g c) d h w -> n g",
     },
     formula=r"y = \gamma_c\,\frac{x - \mu_{kg}}{\sqrt{\sigma^2_{kg} + \epsilon}} + \beta_c,"
-    r" \quad B \text{ examples}, \; g = 1, \dots, G \text{ groups}",
+    r" \quad B \text{ samples}, \; g = 1, \dots, G \text{ groups}",
     center="mean",
     scale="std",
-    use="Batches of 2 to 8 examples: a few neighbors steady the statistics of group normalization.",
-    trap="PyTorch has none; the output still depends on the examples beside it, as with batch normalization.",
+    use="Batches of 2 to 8 samples, for which the statistics of group normalization alone are too noisy.",
+    common_mistake="PyTorch has no such layer. The output still depends on other samples, as with batch normalization.",
 )
 def batch_group_norm(
     x: Tensor,
@@ -246,21 +284,21 @@ def batch_group_norm(
     bias: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Normalize each group of channels with the mean and variance of a few neighboring examples.
+    """Normalize each group of channels with its mean and variance over a few neighboring samples.
 
     Args:
-        x: (N, C) or (N, C, ...); the channels of a sequence come second: (N, D, T).
-        batch_size: the examples that share a statistic; it must divide N. 1 gives group norm.
-        num_groups: the groups of channels; it must divide C. C, with all examples, gives batch norm.
+        x: (N, C) or (N, C, ...); a sequence is (N, D, T).
+        batch_size: the number of samples that share statistics; must divide N. 1 is group norm.
+        num_groups: the number of groups of channels; must divide C. C groups with batch_size N are batch norm.
         weight: (C,), the scale gamma, or None for 1.
         bias: (C,), the shift beta, or None for 0.
-        eps: added to the variance under the root.
+        eps: added to the variance under the square root.
 
     Returns:
-        The normalized activations, shape and dtype of `x`; where a group holds a single value, beta.
+        The normalized activations, shape and dtype of `x`; beta where a group has a single value.
 
     Raises:
-        ValueError: an unfit shape, or examples or channels that cannot be divided so.
+        ValueError: an invalid shape, or a number of samples or channels that cannot be divided.
 
     Source:
         Summers & Dinneen 2019, section 3.4.
@@ -277,17 +315,17 @@ def batch_group_norm(
     return _in_batches(x, torch.arange(len(x)) // batch_size, num_groups, weight, bias, eps)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Inference Example Weighing",
-    kind="normalization",
     cite="summers2019four",
     aliases=("IEW", "example weighing"),
     axes={"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d h w -> n c"},
     formula=r"y = \gamma_c\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta_c, \quad"
     r" \mu = \alpha\,E[x] + (1 - \alpha)\,m_x, \quad"
     r" \sigma^2 = \alpha\,E[x^2] + (1 - \alpha)\,m_{x^2} - \mu^2",
-    use="A trained network with batch normalization that does worse at inference; alpha is chosen on held-out data.",
-    trap="nn.BatchNorm keeps a variance, not the running mean of x squared: add the square of running_mean to it.",
+    use="A trained network with batch normalization that is less accurate at inference; choose alpha on held-out data.",
+    common_mistake="nn.BatchNorm stores a running variance, not a running mean of squares: add the square of "
+    "running_mean to it first.",
 )
 def inference_example_weighing(
     x: Tensor,
@@ -298,26 +336,26 @@ def inference_example_weighing(
     alpha: Annotated[float, Range(0.0, 1.0, symbol=r"\alpha")] = 0.5,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    r"""Normalize at inference with a mixture of the running statistics and those of the example itself.
+    r"""Normalize at inference with a mixture of the running statistics and those of the sample.
 
-    The published variance, \alpha E[x^2] + (1 - \alpha) m_{x^2} - \mu^2, is written as
-    \alpha V + (1 - \alpha) (m_{x^2} - m_x^2) + \alpha (1 - \alpha) (E - m_x)^2, V the example's own
-    variance: the same number, without a small difference of large ones.
+    The published variance, \alpha E[x^2] + (1 - \alpha) m_{x^2} - \mu^2, is computed in the equivalent form
+    \alpha V + (1 - \alpha) (m_{x^2} - m_x^2) + \alpha (1 - \alpha) (E - m_x)^2, where V is the variance of the
+    sample. This form avoids a small difference of large numbers.
 
     Args:
-        x: (N, C, ...) with more than one position; the channels of a sequence come second: (N, D, T).
+        x: (N, C, ...) with more than one position; a sequence is (N, D, T).
         running_mean: (C,), the running mean m_x.
-        running_sq: (C,), the running mean of the squares; best in float64 where the mean is large.
+        running_sq: (C,), the running mean of x squared; use float64 if the mean is large.
         weight: (C,), the scale gamma, or None for 1.
         bias: (C,), the shift beta, or None for 0.
-        alpha: the weight of the example's own statistics: 0 is batch norm at inference, 1 is instance norm.
-        eps: added to the variance under the root.
+        alpha: the weight of the statistics of the sample: 0 is batch norm at inference, 1 is instance norm.
+        eps: added to the variance under the square root.
 
     Returns:
         The normalized activations, shape and dtype of `x`.
 
     Raises:
-        ValueError: an unfit shape, no running statistics, or a running_sq below the square of running_mean.
+        ValueError: an invalid shape, or no running statistics.
 
     Source:
         Summers & Dinneen 2019, Eq. 3.
@@ -329,9 +367,9 @@ def inference_example_weighing(
     )  # fmt: skip
     if running_mean is None or running_sq is None:
         raise ValueError(
-            "inference_example_weighing needs running_mean and running_sq: keep the running means of x and of x squared"
+            "inference_example_weighing needs running_mean and running_sq: pass the running means of x and of x squared"
         )
-    values = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    values = at_least_float32(x)  # (N, C, ...)
     axes, parameter = tuple(range(2, x.ndim)), (-1, *[1] * (x.ndim - 2))
     old = running_mean.to(values).view(parameter)  # (C, 1, ...)
     stored = running_sq.double() - running_mean.double().square()  # (C,)
@@ -342,23 +380,23 @@ def inference_example_weighing(
     rest = stored.clamp_min(0).to(values).view(parameter) + alpha * between.square()  # (N, C, 1, ...)
     gain = (alpha * spread + (1 - alpha) * rest + eps).rsqrt()  # (N, C, 1, ...)
     gain = gain if weight is None else gain * weight.view(parameter)  # (N, C, 1, ...)
-    shift = (1 - alpha) * between * gain  # (N, C, 1, ...): what is subtracted is alpha own + (1 - alpha) old
+    shift = (1 - alpha) * between * gain  # (N, C, 1, ...); subtracts alpha * own + (1 - alpha) * old
     return (centered * gain).add_(shift if bias is None else shift + bias.view(parameter)).to(x.dtype)  # (N, C, ...)
 
 
 def _in_batches(
     x: Tensor, batch: Tensor, num_groups: int, weight: Tensor | None, bias: Tensor | None, eps: float
 ) -> Tensor:
-    """Normalize each group of channels over the examples that have the same batch number; `batch` is (N,)."""
+    """Normalize each group of channels over the samples with the same batch number; `batch` is (N,)."""
     batch = batch.to(x.device)  # (N,)
     counts = batch.bincount().view(-1, *[1] * x.ndim)  # (batches, 1, ...)
 
     def over_batch(statistic: Tensor) -> Tensor:
-        """The mean of (N, G, 1, ...) over the examples of each batch, for each example."""
+        """The mean of (N, G, 1, ...) over the samples of each batch, repeated for each sample."""
         total = statistic.new_zeros(len(counts), *statistic.shape[1:]).index_add(0, batch, statistic)
         return (total / counts)[batch]  # (N, G, 1, ...)
 
-    values = x if x.dtype in (torch.float32, torch.float64) else x.float()
+    values = at_least_float32(x)  # (N, C, ...)
     values = values.reshape(len(x), num_groups, -1, *x.shape[2:])  # (N, G, C/G, ...)
     axes, parameter = tuple(range(2, values.ndim)), (num_groups, -1, *[1] * (x.ndim - 2))
     centered = values - over_batch(values.mean(axes, keepdim=True))  # (N, G, C/G, ...)
@@ -368,9 +406,9 @@ def _in_batches(
 
 
 def _check_batch(name: str, x: Tensor) -> None:
-    """Refuse a batch with a single value per channel: it has no variance."""
+    """Raise ValueError for a batch with one value per channel, which has no variance."""
     if x.numel() == x.shape[1]:
         raise ValueError(
             f"{name} needs more than one value per channel in training; shape {tuple(x.shape)} has one: "
-            "add examples to the batch, or use running statistics (training=False)"
+            "add samples to the batch, or use running statistics (training=False)"
         )

@@ -1,4 +1,4 @@
-"""Normalization whose scale and shift come from elsewhere: from a condition, a style, or a map of labels."""
+"""Normalization with scale and shift computed from other data: a condition, a style or a label map."""
 
 from __future__ import annotations
 
@@ -10,22 +10,23 @@ from torch import Tensor
 
 from normviz.normalization.checks import check_input, check_parameters
 from normviz.normalization.methods.channel import check_positions
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
+
+__all__ = ["ada_layer_norm", "adaptive_instance_norm", "spade"]
 
 
-@register(
+@normalization(
     title="Adaptive Layer Normalization",
-    kind="normalization",
     cite="peebles2022dit",
     aliases=("adaLN",),
     axes={"nc": "n c -> n", "ntd": "n t d -> n t"},
     formula=r"y = (1 + s_n)\,\frac{x - \mu}{\sqrt{\sigma^2 + \epsilon}} + b_n, \quad s_n, b_n \text{ from a condition}",
     center="mean",
     scale="std",
-    use="In diffusion transformers, to tell every layer the time step and the class.",
+    use="In diffusion transformers, to condition every layer on the time step and the class.",
     torch="F.layer_norm(x, x.shape[-1:], eps=eps) * (1 + scale[:, None]) + shift[:, None]",
-    trap="The layer norm inside must have no gamma and beta of its own (elementwise_affine=False), "
-    "or there are two scales for one thing.",
+    common_mistake="The inner layer norm must have no gamma and beta (elementwise_affine=False), because scale and "
+    "shift replace them.",
 )
 def ada_layer_norm(
     x: Tensor,
@@ -33,19 +34,19 @@ def ada_layer_norm(
     shift: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-6,
 ) -> Tensor:
-    """Layer norm of each example or token, scaled and shifted by numbers that other data gave for this example.
+    """Layer norm without parameters, then a scale and shift for each sample, computed from other data.
 
     Args:
         x: (N, C) or (N, T, D).
-        scale: (N, C) or (N, D), what is added to a scale of 1, the same for all tokens of an example; None for 0.
-        shift: the shift in the same shape, or None for 0.
-        eps: added to the variance under the root.
+        scale: (N, C) or (N, D), added to 1 and shared by all tokens of a sample; None for 0.
+        shift: the shift, in the same shape, or None for 0.
+        eps: added to the variance under the square root.
 
     Returns:
         The normalized activations, shape and dtype of `x`.
 
     Raises:
-        ValueError: an unfit shape.
+        ValueError: an invalid shape.
 
     Source:
         Peebles & Xie 2022, section 3.2; Perez et al. 2017, Eq. 2, for the scale and shift.
@@ -56,16 +57,15 @@ def ada_layer_norm(
     check_parameters("ada_layer_norm", (x.shape[0], x.shape[-1]), scale=scale, shift=shift)
     tokens = (x.shape[0], *[1] * (x.ndim - 2), x.shape[-1])
     y = F.layer_norm(x, x.shape[-1:], eps=eps)  # shape of x
-    return _modulated(
+    return _modulate(
         y,
         None if scale is None else scale.view(tokens),  # (N, C) or (N, 1, D)
         None if shift is None else shift.view(tokens),  # (N, C) or (N, 1, D)
     )
 
 
-@register(
+@normalization(
     title="Adaptive Instance Normalization",
-    kind="normalization",
     cite="huang2017adain",
     aliases=("AdaIN",),
     axes={"ntd": "n d t -> n d", "nchw": "n c h w -> n c", "ncdhw": "n c d h w -> n c"},
@@ -73,63 +73,64 @@ def ada_layer_norm(
     r" + \mu_{nc}(s), \quad s \text{ the style}",
     center="mean",
     scale="std",
-    use="For style transfer: the content keeps its shapes and takes over the style's contrast and mean, map by map.",
+    use="For style transfer: the content keeps its shapes and takes the mean and contrast of the style in each "
+    "channel.",
     torch="F.instance_norm(x, eps=eps) * (style.var((2, 3), correction=0, keepdim=True) + eps).sqrt() "
     "+ style.mean((2, 3), keepdim=True)",
-    trap="Content and style are easily exchanged: the statistics come from the style, the shapes from the content.",
+    common_mistake="Swapped arguments: the statistics come from the style, the shapes from the content.",
 )
 def adaptive_instance_norm(
     x: Tensor,
     style: Tensor,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Give each channel of each example the mean and standard deviation that the channel has in a style.
+    """Give each channel of each sample the mean and standard deviation of that channel in a style.
 
-    No gradient flows into the style.
+    No gradient is computed for the style.
 
     Args:
-        x: the content, (N, C, ...) with more than one position; the channels of a sequence come second: (N, D, T).
-        style: (N, C, ...), with positions of any number.
-        eps: added to both variances under the root.
+        x: the content, (N, C, ...) with more than one position; a sequence is (N, D, T).
+        style: (N, C, ...), with any number of positions.
+        eps: added to both variances under the square root.
 
     Returns:
-        The content with the style's statistics, shape and dtype of `x`.
+        The content with the statistics of the style, shape and dtype of `x`.
 
     Raises:
-        ValueError: an unfit shape, one position only, or a style with other examples or channels.
+        ValueError: an invalid shape, a single position, or a style with another number of samples or channels.
 
     Source:
-        Huang & Belongie 2017, Eq. 8, with the deviations of Eq. 6.
+        Huang & Belongie 2017, Eq. 8, with the standard deviation of Eq. 6.
     """
     for tensor in (x, style):
         check_input("adaptive_instance_norm", tensor, lowest_rank=3)
         check_positions("adaptive_instance_norm", tensor)
     if x.shape[:2] != style.shape[:2]:
         raise ValueError(
-            "adaptive_instance_norm needs a style with as many examples and channels as the content, "
+            "adaptive_instance_norm needs a style with the samples and channels of the content, "
             f"{tuple(x.shape[:2])}; received a style of shape {tuple(style.shape)}"
         )
     n, c = x.shape[:2]
-    _, mean, inverse = torch.native_group_norm(  # (N, C), (N, C): the style's means, and 1 / sqrt(variance + eps)
+    _, mean, inverse = torch.native_group_norm(  # (N, C), (N, C): mean and 1 / sqrt(variance + eps) of the style
         style.detach().contiguous(), None, None, n, c, style[0, 0].numel(), c, eps
     )
-    maps = x.reshape(1, n * c, -1)  # (1, N C, P): as channels of one example, each map has a gain of its own
+    maps = x.reshape(1, n * c, -1)  # (1, N C, P): the maps as channels of one sample, so that each has its own gain
     return torch.group_norm(maps, n * c, inverse.reciprocal().flatten(), mean.flatten(), eps).view_as(x)  # (N, C, ...)
 
 
-@register(
+@normalization(
     title="Spatially-Adaptive Normalization",
-    kind="normalization",
     cite="park2019spade",
     aliases=("SPADE", "spatially-adaptive denormalization"),
     axes={"nchw": "n c h w -> c", "ncdhw": "n c d h w -> c"},
     formula=r"y = (1 + s_{nchw})\,\frac{x - \mu_c}{\sqrt{\sigma^2_c + \epsilon}} + b_{nchw},"
-    r" \quad s, b \text{ from a map of labels}",
+    r" \quad s, b \text{ from a label map}",
     center="mean",
     scale="std",
-    use="To paint pictures from a map of labels: every pixel gets the scale and shift of what should appear there.",
+    use="To generate images from a label map: every pixel has its own scale and shift.",
     torch="F.batch_norm(x, None, None, training=True, eps=eps) * (1 + scale) + shift",
-    trap="The batch norm inside must have no gamma and beta of its own (affine=False).",
+    common_mistake="The inner batch norm must have no gamma and beta (affine=False), because scale and shift replace "
+    "them.",
 )
 def spade(
     x: Tensor,
@@ -137,19 +138,19 @@ def spade(
     shift: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Batch norm without parameters, then a scale and a shift of its own for every value.
+    """Batch norm without parameters, then a separate scale and shift for every value.
 
     Args:
-        x: (N, C, H, W) or (N, C, D, H, W), in training: the statistics are those of the batch.
-        scale: shape of `x`, what is added to a scale of 1, as in the authors' code; None for 0.
+        x: (N, C, H, W) or (N, C, D, H, W); the statistics are those of the batch, as in training.
+        scale: shape of `x`, added to 1 as in the authors' code; None for 0.
         shift: shape of `x`, or None for 0.
-        eps: added to the variance under the root, above 0.
+        eps: added to the variance under the square root; above 0.
 
     Returns:
         The normalized activations, shape and dtype of `x`.
 
     Raises:
-        ValueError: an unfit shape, one value per channel, or an eps of 0.
+        ValueError: an invalid shape, one value per channel, or an eps of 0.
 
     Source:
         Park et al. 2019, Eqs. 1 to 3, with gamma = 1 + scale and beta = shift.
@@ -159,15 +160,15 @@ def spade(
     if x.numel() == x.shape[1]:
         raise ValueError(
             f"spade needs more than one value per channel; shape {tuple(x.shape)} has one: "
-            "add examples to the batch, or use larger maps"
+            "add samples to the batch, or use larger maps"
         )
     if eps <= 0:
         raise ValueError(f"spade needs eps above 0; received {eps:g}")
-    return _modulated(F.batch_norm(x, None, None, training=True, eps=eps), scale, shift)  # shape of x
+    return _modulate(F.batch_norm(x, None, None, training=True, eps=eps), scale, shift)  # shape of x
 
 
-def _modulated(y: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
-    """(1 + scale) y + shift; scale and shift broadcast to the shape of y."""
+def _modulate(y: Tensor, scale: Tensor | None, shift: Tensor | None) -> Tensor:
+    """Compute (1 + scale) * y + shift; scale and shift broadcast to the shape of y."""
     if scale is not None:
         y = y * (1 + scale) if shift is None else torch.addcmul(shift, y, 1 + scale)  # shape of y
     elif shift is not None:

@@ -1,4 +1,4 @@
-"""Batch normalization in recurrent networks: over the real frames of padded sequences, and inside RNN and LSTM."""
+"""Batch normalization of padded sequences, and inside the recurrence of an RNN and an LSTM."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normviz.normalization.checks import check_input, check_parameters
+from normviz.normalization.checks import at_least_float32, check_input, check_parameters
 from normviz.normalization.methods.batch import batch_norm
-from normviz.registry import Range, register
+from normviz.registry import Range, normalization
+
+__all__ = ["batch_norm_lstm", "batch_norm_lstm_cell", "batch_norm_rnn", "recurrent_batch_norm"]
 
 
-@register(
+@normalization(
     title="Recurrent Batch Normalization",
-    kind="normalization",
     cite="laurent2015rnn",
     aliases=("sequence-wise batch normalization", "frame-wise batch normalization", "masked batch normalization"),
     axes={"ntd": "n t d -> d", "ntd per_step": "n t d -> t d"},
@@ -23,9 +24,10 @@ from normviz.registry import Range, register
     r" \quad \text{over the real frames}",
     center="mean",
     scale="std",
-    use="Batches of sequences of different lengths, for what goes into a recurrent layer, not for its own loop.",
+    use="For the inputs of a recurrent layer, in batches of sequences of different lengths; not for its recurrence.",
     torch="F.batch_norm(x.flatten(0, 1), None, None, weight, bias, True, eps=eps).view_as(x)",
-    trap="nn.BatchNorm1d knows no padding: the zeros at the end count as data, and the mean shrinks towards 0.",
+    common_mistake="nn.BatchNorm1d does not know about padding: zeros at the end count as data and pull the mean "
+    "towards 0.",
 )
 def recurrent_batch_norm(
     x: Tensor,
@@ -35,21 +37,21 @@ def recurrent_batch_norm(
     per_step: bool = False,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Normalize each feature of a batch of sequences with the mean and variance of its real frames.
+    """Normalize each feature of a batch of sequences with its mean and variance over all frames that are not padding.
 
     Args:
         x: (N, T, D), the features last.
-        mask: (N, T) bool, true for a real frame and false for padding; None where all are real.
+        mask: (N, T) bool, true for a real frame and false for padding; None without padding.
         weight: (D,), the scale gamma, or None for 1.
         bias: (D,), the shift beta, or None for 0.
-        per_step: one statistic for each time step (frame-wise) instead of one for all steps (sequence-wise).
-        eps: added to the variance under the root.
+        per_step: whether each time step has its own statistics (frame-wise) instead of sharing them (sequence-wise).
+        eps: added to the variance under the square root.
 
     Returns:
         The normalized activations, shape and dtype of `x`; 0 in the padding.
 
     Raises:
-        ValueError: an unfit shape or mask, or a single real frame where a variance is needed.
+        ValueError: an invalid shape or mask, or a single real frame, which has no variance.
 
     Source:
         Laurent et al. 2015, section 3: sequence-wise and frame-wise normalization.
@@ -73,17 +75,16 @@ def recurrent_batch_norm(
     return torch.zeros_like(frames).index_copy_(0, real, normalized).view(x.shape)  # (N, T, D)
 
 
-@register(
+@normalization(
     title="Batch-Normalized RNN",
-    kind="normalization",
     cite="laurent2015rnn",
     aliases=("batch normalization in RNNs", "BN-RNN"),
     acts_on="blocks",
     formula=r"h_t = \tanh\big(\operatorname{BN}(W x_t) + U h_{t-1}\big), \quad"
     r" \operatorname{BN}(z) = \gamma\,\frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}} + \beta",
-    use="Plain recurrent layers, stacked: only the step from the input to the hidden state is normalized.",
-    trap="nn.RNN has no place for a norm; wrapping its whole sum in one normalizes the recurrent term too, "
-    "which did not help in the paper.",
+    use="Stacked plain recurrent layers: only the input-to-hidden term is normalized.",
+    common_mistake="nn.RNN has no norm inside. Normalizing the whole sum also normalizes the recurrent term, which "
+    "did not help in the paper.",
 )
 def batch_norm_rnn(
     x: Tensor,
@@ -95,26 +96,26 @@ def batch_norm_rnn(
     beta: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    r"""Run a recurrent layer whose input term alone is batch-normalized, from a hidden state of zeros.
+    r"""Run a recurrent layer that batch-normalizes its input-to-hidden term, from a hidden state of zeros.
 
     Args:
-        x: (N, T, D), the inputs, or the hidden states of the layer below.
-        weight: W, (H, D), from the input to the hidden state.
-        recurrent: U, (H, H), from one step to the next.
-        mask: (N, T) bool, true for a real frame and false for padding; None where all are real.
-        per_step: statistics for each time step (frame-wise) instead of one for the whole batch (sequence-wise).
-        gamma: (H,), the norm's scale, or None for 1.
-        beta: (H,), the norm's shift, which is the layer's bias too, or None for 0.
-        eps: added to the variance under the root.
+        x: (N, T, D), the inputs, or the hidden states of the previous layer.
+        weight: W, (H, D), the input-to-hidden weight.
+        recurrent: U, (H, H), the hidden-to-hidden weight.
+        mask: (N, T) bool, true for a real frame and false for padding; None without padding.
+        per_step: whether each time step has its own statistics (frame-wise) instead of sharing them (sequence-wise).
+        gamma: (H,), the scale of the norm, or None for 1.
+        beta: (H,), the shift of the norm, which is also the bias of the layer, or None for 0.
+        eps: added to the variance under the square root.
 
     Returns:
         The hidden states, (N, T, H); 0 in the padding.
 
     Raises:
-        ValueError: unfit shapes, or a single real frame where a variance is needed.
+        ValueError: invalid shapes, or a single real frame, which has no variance.
 
     Source:
-        Laurent et al. 2015, section 3: BN of the input-to-hidden term alone.
+        Laurent et al. 2015, section 3: batch norm of the input-to-hidden term only.
     """
     check_input("batch_norm_rnn", x, lowest_rank=3)
     hidden = len(recurrent)
@@ -130,9 +131,8 @@ def batch_norm_rnn(
     return y if mask is None else y.masked_fill(~mask[..., None].to(y.device), 0)
 
 
-@register(
+@normalization(
     title="Batch-Normalized LSTM",
-    kind="normalization",
     cite="cooijmans2016recurrent",
     aliases=("batch normalization in LSTMs", "BN-LSTM"),
     acts_on="blocks",
@@ -140,9 +140,10 @@ def batch_norm_rnn(
     r" c_t = \sigma(f) \odot c_{t-1} + \sigma(i) \odot \tanh g, \quad"
     r" h_t = \sigma(o) \odot \tanh \operatorname{BN}(c_t), \quad"
     r" \operatorname{BN}(z) = \gamma\,\frac{z - \mu}{\sqrt{\sigma^2 + \epsilon}}",
-    use="LSTMs on long sequences: the hidden-to-hidden step is normalized too, each time step with its own statistics.",
-    trap="gamma must start small: with the usual 1 the gates and the tanh are driven hard, and gradients over many "
-    "steps grow or vanish.",
+    use="LSTMs on long sequences: the hidden-to-hidden term is also normalized, with separate statistics per time "
+    "step.",
+    common_mistake="Gamma must start small: with the usual 1 the gates and the tanh saturate, and gradients over many "
+    "steps vanish or explode.",
 )
 def batch_norm_lstm(
     x: Tensor,
@@ -152,24 +153,24 @@ def batch_norm_lstm(
     gamma: Annotated[float, Range(0.01, 2.0, symbol=r"\gamma")] = 0.1,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Run an LSTM whose two matrix products and whose cell are batch-normalized, from states of zeros.
+    """Run an LSTM that batch-normalizes both matrix products and the cell, from states of zeros.
 
     Args:
         x: (N, T, D).
-        weight_ih: W_x, (4 H, D), its rows in PyTorch's order: input, forget, cell and output gate.
+        weight_ih: W_x, (4 H, D), rows in PyTorch's order: input, forget, cell and output gate.
         weight_hh: W_h, (4 H, H), in the same order.
         bias: b, (4 H,), one for both products, or None for 0.
-        gamma: the scale of all three norms, as they start.
-        eps: added to the variance under the root.
+        gamma: the initial scale of all three norms.
+        eps: added to the variance under the square root.
 
     Returns:
         The hidden states, (N, T, H).
 
     Raises:
-        ValueError: unfit shapes, or a batch of one.
+        ValueError: invalid shapes, or a batch of one sample.
 
     Source:
-        Cooijmans et al. 2016, section 3: the batch-normalized LSTM, with statistics of each time step alone.
+        Cooijmans et al. 2016, section 3, with separate statistics for each time step.
     """
     check_input("batch_norm_lstm", x, lowest_rank=3)
     hidden = weight_hh.shape[-1]
@@ -194,45 +195,45 @@ def batch_norm_lstm_cell(
     gamma: float = 0.1,
     eps: float = 1e-5,
 ) -> tuple[Tensor, Tensor]:
-    """Take one step of the batch-normalized LSTM.
+    """Compute one step of the batch-normalized LSTM.
 
     Args:
         x: (N, D), the input of this step.
-        h: (N, H), the hidden state before it.
-        c: (N, H), the cell before it.
+        h: (N, H), the previous hidden state.
+        c: (N, H), the previous cell.
         weight_ih: W_x, (4 H, D).
         weight_hh: W_h, (4 H, H).
         bias: b, (4 H,), or None for 0.
         gamma: the scale of all three norms.
-        eps: added to the variance under the root.
+        eps: added to the variance under the square root.
 
     Returns:
-        The hidden state and the cell after the step, (N, H) each; the cell is passed on without a norm.
+        The next hidden state and cell, (N, H) each; the returned cell is not normalized.
 
     Raises:
-        ValueError: a batch of one.
+        ValueError: a batch of one sample.
 
     Source:
         Cooijmans et al. 2016, section 3.
     """
     inputs, memory = (batch_norm(z, eps=eps) for z in (F.linear(x, weight_ih), F.linear(h, weight_hh)))  # (N, 4 H)
     gates = gamma * (inputs + memory) if bias is None else gamma * (inputs + memory) + bias  # (N, 4 H)
-    enter, keep, new, leave = gates.chunk(4, 1)  # (N, H) each
-    c = torch.sigmoid(keep) * c + torch.sigmoid(enter) * torch.tanh(new)  # (N, H)
-    return torch.sigmoid(leave) * torch.tanh(gamma * batch_norm(c, eps=eps)), c  # (N, H), (N, H)
+    input_gate, forget_gate, new, output_gate = gates.chunk(4, 1)  # (N, H) each
+    c = torch.sigmoid(forget_gate) * c + torch.sigmoid(input_gate) * torch.tanh(new)  # (N, H)
+    return torch.sigmoid(output_gate) * torch.tanh(gamma * batch_norm(c, eps=eps)), c  # (N, H), (N, H)
 
 
 def _check_frames(x: Tensor, mask: Tensor | None, per_step: bool) -> None:
-    """Refuse a mask that is not bool, and a single real frame, which has no variance."""
+    """Raise ValueError for a mask that is not bool, or a single real frame, which has no variance."""
     if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"recurrent_batch_norm needs a mask of bool, true for real frames; received {mask.dtype}")
+        raise ValueError(f"recurrent_batch_norm needs a bool mask, true for real frames; received {mask.dtype}")
     real = torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask  # (N, T)
     frames = real.sum(0) if per_step else real.sum()[None]  # (T,) or (1,)
     if bool((frames == 1).any()):
         where = f"step {int((frames == 1).int().argmax()) + 1} of the batch" if per_step else "the batch"
         remedy = "drop the step, add sequences, or set per_step=False" if per_step else "add frames"
         raise ValueError(
-            "recurrent_batch_norm needs more than one real frame for a variance; "
+            "recurrent_batch_norm needs more than one real frame to compute a variance; "
             f"{where} of shape {tuple(x.shape)} has one: {remedy}"
         )
     if not bool(real.any()):
@@ -240,16 +241,16 @@ def _check_frames(x: Tensor, mask: Tensor | None, per_step: bool) -> None:
 
 
 def _per_step(x: Tensor, mask: Tensor | None, weight: Tensor | None, bias: Tensor | None, eps: float) -> Tensor:
-    """Each time step with the statistics of its own real frames; a step without any stays 0."""
+    """Normalize each time step with the statistics of its real frames; steps without real frames become 0."""
     if mask is None:
         steps = x.shape[1]
         weight = None if weight is None else weight.repeat(steps)  # (T D,)
         bias = None if bias is None else bias.repeat(steps)  # (T D,)
         return batch_norm(x.flatten(1), weight=weight, bias=bias, eps=eps).view(x.shape)  # (N, T, D)
-    values = x if x.dtype in (torch.float32, torch.float64) else x.float()  # (N, T, D)
+    values = at_least_float32(x)  # (N, T, D)
     real = mask[..., None]  # (N, T, 1)
     frames = real.sum(0).clamp_min(1)  # (T, 1)
-    kept = values.where(real, 0)  # (N, T, D): whatever stands in the padding, NaN too, is gone
+    kept = values.where(real, 0)  # (N, T, D); also removes NaN in the padding
     centered = kept.sub_(kept.sum(0) / frames).mul_(real)  # (N, T, D)
     gain = (centered.square().sum(0) / frames + eps).rsqrt()  # (T, D)
     y = centered * (gain if weight is None else gain * weight)  # (N, T, D)

@@ -1,4 +1,4 @@
-"""Normalization in transformers: the lengths of tokens, embeddings, queries and keys; and a tanh in a norm's place."""
+"""Normalization in transformers: of tokens, embeddings, queries and keys, and a tanh that replaces a norm."""
 
 from __future__ import annotations
 
@@ -10,97 +10,97 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normviz.normalization.checks import check_input, check_parameters
-from normviz.registry import Range, register
+from normviz.normalization.checks import at_least_float32, check_input, check_parameters
+from normviz.registry import Range, normalization
+
+__all__ = ["dynamic_tanh", "fix_norm", "ngpt_step", "qk_norm", "scale_norm", "unit_rows"]
 
 _AXES = {"nc": "n c -> n", "ntd": "n t d -> n t"}
 
 
-@register(
+@normalization(
     title="ScaleNorm",
-    kind="normalization",
     cite="nguyen2019scalenorm",
     aliases=("scaled L2 normalization",),
     axes=_AXES,
     formula=r"y = g\,\frac{x}{\max(\lVert x \rVert_2, \epsilon)}, \quad g \text{ starts at } \sqrt{D}",
     scale="norm",
-    use="In place of layer normalization in a transformer, when one learned length per site is enough.",
+    use="A replacement for layer norm in a transformer with a single learned scale.",
     torch="g * F.normalize(x, dim=-1, eps=eps)",
-    trap="F.normalize works along axis 1 unless it is told dim=-1: across the tokens of (N, T, D), not within each.",
+    common_mistake="F.normalize uses dim=1 by default, which normalizes across the tokens of (N, T, D): pass dim=-1.",
 )
 def scale_norm(
     x: Tensor,
     g: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-5,
 ) -> Tensor:
-    """Give every token the same length, one learned number for the whole layer.
+    """Scale every token to the same L2 norm, a single learned number.
 
     Args:
         x: (N, C) or (N, T, D).
-        g: the length, a scalar tensor, or None for its start, the square root of the number of features; each
-            place in the network that normalizes has a g of its own.
-        eps: the least length by which a token is divided.
+        g: the norm of the result, a scalar tensor, or None for its initial value, the square root of the number of
+            features; each layer has its own g.
+        eps: the smallest divisor.
 
     Returns:
-        The tokens with length g, shape and dtype of `x`.
+        The tokens with norm g, shape and dtype of `x`.
 
     Raises:
-        ValueError: an unfit shape.
+        ValueError: an invalid shape.
 
     Source:
         Nguyen & Salazar 2019, Section 2 (ScaleNorm); eps as in the authors' code.
     """
     _check_tokens("scale_norm", x, g)
-    return _of_length(x, math.sqrt(x.shape[-1]) if g is None else g, eps)  # shape of x
+    return _with_norm(x, math.sqrt(x.shape[-1]) if g is None else g, eps)  # shape of x
 
 
-@register(
+@normalization(
     title="FixNorm",
-    kind="normalization",
     cite="nguyen2018fixnorm",
     aliases=("fixed-length word embeddings",),
     axes=_AXES,
     formula=r"y = g\,\frac{w}{\max(\lVert w \rVert_2, \epsilon)}",
     scale="norm",
-    use="For word embeddings, so that rare words are not put at a disadvantage by their short vectors.",
+    use="For word embeddings, so that rare words are not penalized for their short vectors.",
     torch="g * F.normalize(x, dim=-1, eps=eps)",
-    trap="It belongs on the embeddings, and on the output layer that shares them; ScaleNorm acts inside the network.",
+    common_mistake="It belongs on the embeddings and on the output layer that shares them; inside the network use "
+    "ScaleNorm.",
 )
 def fix_norm(
     x: Tensor,
     g: Tensor | None = None,
     eps: Annotated[float, Range(1e-12, 1.0, symbol=r"\epsilon", log=True)] = 1e-12,
 ) -> Tensor:
-    """Give every word's embedding the same length.
+    """Scale every word embedding to the same L2 norm.
 
     Args:
-        x: embeddings, (V, D) for a whole vocabulary or (N, T, D) for the words of texts.
-        g: the length, a scalar tensor, or None for 1.
-        eps: the least length by which an embedding is divided.
+        x: embeddings, (V, D) of a vocabulary or (N, T, D) of texts.
+        g: the norm of the result, a scalar tensor, or None for 1.
+        eps: the smallest divisor.
 
     Returns:
-        The embeddings with length g, shape and dtype of `x`.
+        The embeddings with norm g, shape and dtype of `x`.
 
     Raises:
-        ValueError: an unfit shape.
+        ValueError: an invalid shape.
 
     Source:
-        Nguyen & Chiang 2018, Section 4, there also for the context vector; taken up by Nguyen & Salazar 2019.
+        Nguyen & Chiang 2018, Section 4, which also normalizes the context vector; see also Nguyen & Salazar 2019.
     """
     _check_tokens("fix_norm", x, g)
-    return _of_length(x, 1.0 if g is None else g, eps)  # shape of x
+    return _with_norm(x, 1.0 if g is None else g, eps)  # shape of x
 
 
-@register(
+@normalization(
     title="Dynamic Tanh",
-    kind="normalization",
     cite="zhu2025dyt",
     aliases=("DyT", "transformers without normalization"),
     axes={"nc": None, "ntd": None, "nchw": None, "ncdhw": None},
     formula=r"y = \gamma_c \tanh(\alpha x) + \beta_c",
-    use="In place of layer normalization in a transformer, to do without statistics: each value is squashed alone.",
+    use="A replacement for layer norm in a transformer without statistics: each value is squashed separately.",
     torch="torch.tanh(alpha * x) * weight[:, None, None] + bias[:, None, None]",
-    trap="It normalizes nothing: double the input and the output changes, so alpha has to fit the scale of the data.",
+    common_mistake="Nothing is normalized: the output depends on the scale of the input, so alpha must match the data.",
 )
 def dynamic_tanh(
     x: Tensor,
@@ -108,19 +108,19 @@ def dynamic_tanh(
     bias: Tensor | None = None,
     alpha: Annotated[float, Range(0.01, 10.0, symbol=r"\alpha", log=True)] = 0.5,
 ) -> Tensor:
-    """Squash every value with a tanh; no mean, no variance, nothing is shared.
+    """Apply a scaled tanh to every value, without mean or variance.
 
     Args:
-        x: (N, C), (N, T, D) or (N, C, ...) with at least two axes of positions.
+        x: (N, C), (N, T, D) or (N, C, ...) with at least two position axes.
         weight: (C,), the scale gamma, or None for 1.
         bias: (C,), the shift beta, or None for 0.
-        alpha: how steep the tanh is; learned in the paper, from .5.
+        alpha: the slope of the tanh; learned in the paper, initially 0.5.
 
     Returns:
-        The squashed activations, shape and dtype of `x`.
+        The activations after the tanh, shape and dtype of `x`.
 
     Raises:
-        ValueError: an unfit shape.
+        ValueError: an invalid shape.
 
     Source:
         Zhu et al. 2025, Section 4 (Dynamic Tanh).
@@ -128,7 +128,7 @@ def dynamic_tanh(
     check_input("dynamic_tanh", x)
     channel = 2 if x.ndim == 3 else 1
     check_parameters("dynamic_tanh", (x.shape[channel],), weight=weight, bias=bias)
-    values = x if x.dtype in (torch.float32, torch.float64) else x.float()  # shape of x
+    values = at_least_float32(x)  # shape of x
     falling = (values * (-2 * alpha)).sigmoid_()  # shape of x; tanh(z) = 1 - 2 sigmoid(-2 z), a faster kernel than tanh
     along = [-1 if axis == channel else 1 for axis in range(x.ndim)]
     gamma = (values.new_ones(x.shape[channel]) if weight is None else weight.to(values.dtype)).view(along)  # (C, 1, 1)
@@ -138,32 +138,32 @@ def dynamic_tanh(
     return falling.mul_(-2 * gamma).add_(beta + gamma).to(x.dtype)  # shape of x, without a second tensor of its size
 
 
-@register(
+@normalization(
     title="Query-Key Normalization",
-    kind="normalization",
     cite="henry2020qknorm",
     aliases=("QKNorm", "QK-Norm"),
     acts_on="blocks",
     formula=r"\operatorname{softmax}\left(g\,\hat Q \hat K^\top\right) V, \quad \hat q = \frac{q}{\lVert q \rVert_2},"
     r"\ \hat k = \frac{k}{\lVert k \rVert_2}, \quad g_0 = \log_2(L^2 - L)",
-    use="In attention whose scores grow until each token looks at one other only.",
+    use="In attention with scores that grow until each token attends to a single other token.",
     torch="F.scaled_dot_product_attention(g * F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, scale=1)",
-    trap="scale= of scaled_dot_product_attention takes a number, no learned tensor: multiply q by g, and set scale=1.",
+    common_mistake="The scale argument of scaled_dot_product_attention is a number, not a learned tensor: multiply q "
+    "by g and pass scale=1.",
 )
 def qk_norm(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None) -> Tensor:
-    """Attention by the angle between queries and keys: both get length 1, and one learned g scales the scores.
+    """Attention by the cosine similarity of queries and keys, multiplied by a learned scale g.
 
     Args:
         q: the queries, (..., L, D).
         k: the keys, (..., S, D).
         v: the values, (..., S, E).
-        g: the scale of the scores, a scalar tensor, or None for its start with sequences as long as these keys.
+        g: the scale of the scores, a scalar tensor, or None for its initial value for sequences of length S.
 
     Returns:
         The attended values, (..., L, E).
 
     Raises:
-        ValueError: shapes that do not fit together, or a single key without g.
+        ValueError: incompatible shapes, or a single key without g.
 
     Source:
         Henry et al. 2020, Section 3.
@@ -178,58 +178,57 @@ def qk_norm(q: Tensor, k: Tensor, v: Tensor, g: Tensor | None = None) -> Tensor:
     _check_scalar("qk_norm", g)
     length = k.shape[-2]
     if g is None and length < 2:
-        raise ValueError(f"qk_norm needs at least 2 keys to start g; received {length}: give g")
+        raise ValueError(f"qk_norm needs at least 2 keys to initialize g; received {length}: pass g")
     scale = math.log2(length**2 - length) if g is None else g
     return F.scaled_dot_product_attention(scale * F.normalize(q, dim=-1), F.normalize(k, dim=-1), v, scale=1.0)
 
 
-@register(
+@normalization(
     title="nGPT",
-    kind="normalization",
     cite="loshchilov2024ngpt",
     aliases=("normalized transformer", "normalized GPT"),
     acts_on="blocks",
     formula=r"h \leftarrow n\big(h + \alpha\,(n(f(h)) - h)\big), \quad n(x) = \frac{x}{\lVert x \rVert_2}",
-    use="In a transformer all of whose vectors lie on a sphere: each layer turns them a little towards its answer.",
+    use="In a transformer with all vectors on the unit sphere: each layer rotates them towards its output.",
     torch="F.normalize(h + alpha * (F.normalize(f(h), dim=-1) - h), dim=-1)",
-    trap="The step is half of it: weights and embeddings must be brought back to length 1 after each training step.",
+    common_mistake="The step alone is not enough: weights and embeddings must also be normalized after each training "
+    "step.",
 )
 def ngpt_step(
     h: Tensor,
     f: Callable[[Tensor], Tensor],
     alpha: Annotated[float, Range(0.0, 1.0, symbol=r"\alpha")] = 0.05,
 ) -> Tensor:
-    """Turn every token on the unit sphere towards what a layer answers.
+    """Move every token on the unit sphere towards the normalized output of a layer.
 
     Args:
-        h: (N, D) or (N, T, D), tokens of length 1.
-        f: the layer, attention or MLP; its result has the shape of `h`.
-        alpha: how far to go: 0 stays, 1 takes the answer; learned per feature in the paper, from .05.
+        h: (N, D) or (N, T, D), tokens with L2 norm 1.
+        f: the layer, attention or MLP; the output has the shape of `h`.
+        alpha: the step size: 0 keeps the token, 1 returns the output; learned per feature in the paper, initially 0.05.
 
     Returns:
-        The next tokens, of length 1, shape of `h`.
+        The next tokens, with L2 norm 1, shape of `h`.
 
     Raises:
-        ValueError: an unfit shape.
+        ValueError: an invalid shape.
 
     Source:
         Loshchilov et al. 2024, Eqs. 10 and 11.
     """
     check_input("ngpt_step", h)
-    answer = F.normalize(f(h), dim=-1)  # shape of h
-    return F.normalize(h + alpha * (answer - h), dim=-1)  # shape of h
+    target = F.normalize(f(h), dim=-1)  # shape of h
+    return F.normalize(h + alpha * (target - h), dim=-1)  # shape of h
 
 
 def unit_rows(weight: Tensor, dim: int = -1) -> Tensor:
-    """Bring the vectors of a weight or an embedding to length 1, as nGPT does after each training step.
+    """Normalize the vectors of a weight or an embedding, as nGPT does after each training step.
 
     Args:
         weight: (out, in) or any other shape.
-        dim: the embedding axis, along which each vector lies: -1 for weights that read from the tokens, 0 for
-            those that write to them.
+        dim: the embedding axis: -1 for weights that are applied to tokens, 0 for weights that produce tokens.
 
     Returns:
-        The unit vectors, shape of `weight`, which is not changed.
+        The unit vectors, shape of `weight`.
 
     Source:
         Loshchilov et al. 2024, Section 2.6, step 2.
@@ -237,8 +236,8 @@ def unit_rows(weight: Tensor, dim: int = -1) -> Tensor:
     return F.normalize(weight, dim=dim)  # shape of weight
 
 
-def _of_length(x: Tensor, g: Tensor | float, eps: float) -> Tensor:
-    """Every token divided by its length, at least eps, and multiplied by g in the same pass."""
+def _with_norm(x: Tensor, g: Tensor | float, eps: float) -> Tensor:
+    """Scale every token to L2 norm g, in one pass over memory."""
     gain: Tensor = g / torch.linalg.vector_norm(x, dim=-1, keepdim=True).clamp_min(eps)  # (N, 1) or (N, T, 1)
     return x * gain  # shape of x
 
@@ -252,4 +251,4 @@ def _check_tokens(name: str, x: Tensor, g: Tensor | None) -> None:
 
 def _check_scalar(name: str, g: Tensor | None) -> None:
     if g is not None and g.numel() != 1:
-        raise ValueError(f"{name} needs a g of one number; received shape {tuple(g.shape)}")
+        raise ValueError(f"{name} needs g to be a scalar; received shape {tuple(g.shape)}")

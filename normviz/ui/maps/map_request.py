@@ -18,7 +18,7 @@ from normviz.attribution.targets import Difference, Similarity, embedding_of
 from normviz.images import sum_channels
 from normviz.models.catalog import Classifier
 from normviz.models.features import without_head
-from normviz.registry import Method, Value
+from normviz.registry import Attribution, Value
 from normviz.ui.inputs.photo import Photo, kept, kept_slowly
 from normviz.ui.kit import cache
 
@@ -44,7 +44,7 @@ class MapRequest:
 
     photo: Photo
     classifier: Classifier
-    method: Method
+    method: Attribution
     target: int
     layer: str
     settings: dict[str, Value]
@@ -172,7 +172,7 @@ class Explained:
         return bool((self.drawn < 0).any())
 
 
-def reads_layer(method: Method) -> bool:
+def reads_layer(method: Attribution) -> bool:
     """Whether the choice of one layer changes the map."""
     return method.reads_layer and not method.takes("layers")
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from normviz.attribution import ClassModel, class_model
 from normviz.figures import maps
+from normviz.formatting import percent
 from normviz.images import to_uint8
 from normviz.models.catalog import Classifier
 from normviz.ui.kit import cache
@@ -104,7 +105,7 @@ def pictures(wish: ClassModelRequest, found: Found) -> str:
     for index, name in enumerate(wish.names):
         text = f"{name}: logit {found.scores[-1, index]:.1f}"
         if found.shares is not None:
-            text += f", probability {100 * found.shares[index]:.3g} %"
+            text += f", probability {percent(float(found.shares[index]), 1)}"
         figures.append(
             f'<figure style="flex:1 1 220px;max-width:28rem;margin:0"><img alt="{escape(text)}" '
             f'src="{maps.data_uri(found.pixels[index], 95)}" style="width:100%;display:block;border-radius:6px">'

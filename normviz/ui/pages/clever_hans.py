@@ -8,6 +8,7 @@ from normviz.evaluation.pixels import at_pixels
 from normviz.experiments.labs.clever_hans import HansFacts, hans_facts
 from normviz.experiments.labs.training import accuracy
 from normviz.figures import maps
+from normviz.formatting import percent
 from normviz.models.catalog import Classifier, load_classifier
 from normviz.models.residual import ResidualNet
 from normviz.registry import get
@@ -103,9 +104,11 @@ def table(told: HansFacts) -> str:
         (f"the very same pictures without it: called {name}", told.not_fooled),
         ("other classes without it: recognized", told.others),
         ("with its mark: LayerCAM is highest on the mark", told.brightest),
-        (f"LayerCAM that lies on the mark, {told.mark_area:.1%} of the picture", told.on_mark),
+        (f"LayerCAM that lies on the mark, {percent(told.mark_area, 1)} of the picture", told.on_mark),
     ]
-    return "| measured | share |\n|---|--:|\n" + "\n".join(f"| {what} | {share:.1%} |" for what, share in rows)
+    return "| measured | share |\n|---|--:|\n" + "\n".join(
+        f"| {what} | {percent(share, 1, counted=True)} |" for what, share in rows
+    )
 
 
 def counted(told: HansFacts) -> str:

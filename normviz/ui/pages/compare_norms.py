@@ -12,11 +12,12 @@ from urllib.parse import urlencode
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from normviz.figures.style import AFTER, BEFORE, number
+from normviz.figures.style import AFTER, BEFORE
+from normviz.formatting import number
 from normviz.normalization.analysis.comparison import LIMIT, Compared, SharedScale, compare
 from normviz.prints import contact_sheet
 from normviz.prints.contact_sheet import Card
-from normviz.registry import Method
+from normviz.registry import Normalization
 from normviz.ui.inputs.source import Source
 from normviz.ui.kit import cache
 from normviz.ui.kit.knobs import short
@@ -59,7 +60,7 @@ EXPORTED = (
 class Multiple:
     """What is shown of one method: its numbers and its card, or the sentence with which it refuses the input."""
 
-    method: Method
+    method: Normalization
     result: Compared | None = None
     card: Card | None = None
     refused: str = ""
@@ -73,7 +74,7 @@ def identity(chosen: Source) -> Hashable:
     return (tuple(x.shape), float(x.sum()), float(x.square().sum()))
 
 
-def multiple(method: Method, chosen: Source, ground: SharedScale, known_as: Hashable) -> Multiple:
+def multiple(method: Normalization, chosen: Source, ground: SharedScale, known_as: Hashable) -> Multiple:
     """One method's numbers and card, computed once: for all visitors, or for this one where the input is their own."""
 
     def run() -> Multiple:
@@ -84,7 +85,7 @@ def multiple(method: Method, chosen: Source, ground: SharedScale, known_as: Hash
     return cache.memo(("compare", known_as, method.name), run)
 
 
-def _make(method: Method, chosen: Source, ground: SharedScale) -> Multiple:
+def _make(method: Normalization, chosen: Source, ground: SharedScale) -> Multiple:
     try:
         result = compare(method, chosen.x, ground, chosen.running, chosen.mask)
         pictures = (
@@ -122,7 +123,7 @@ def _amount(size: int) -> str:
     return f"{size / 2**10:.3g} KB" if size < 1000 * 2**10 else f"{size / 2**20:.3g} MB"
 
 
-def wait(place: DeltaGenerator, method: Method) -> None:
+def wait(place: DeltaGenerator, method: Normalization) -> None:
     """Keep a place for a card."""
     with place.container(border=True):
         st.html(f'<article class="nv-multiple nv-waiting"><h3>{escape(method.title)}</h3></article>')

@@ -13,7 +13,7 @@ from torch import Tensor
 from normviz.figures import maps, style
 from normviz.figures.normalization import data_scaling
 from normviz.images import to_uint8
-from normviz.registry import Method, Value
+from normviz.registry import Normalization, Value
 from normviz.tables import Table, photo_rows, rows_photo, split
 from normviz.ui.components.board import Panel
 from normviz.ui.inputs.photo import Photo
@@ -48,7 +48,7 @@ class ScaledPhoto:
 
 
 def scale_table(
-    method: Method, settings: dict[str, Value], table: Table, name: str | None, share: float, seed: int
+    method: Normalization, settings: dict[str, Value], table: Table, name: str | None, share: float, seed: int
 ) -> Scaled:
     """A table, scaled with a share of its rows; shared by all visitors where it has a name."""
 
@@ -61,7 +61,7 @@ def scale_table(
     return cache.memo(key, lambda: cache.compute(run)) if name else cache.compute(run)
 
 
-def scale_photo(method: Method, settings: dict[str, Value], photo: Photo, patch: int) -> ScaledPhoto:
+def scale_photo(method: Normalization, settings: dict[str, Value], photo: Photo, patch: int) -> ScaledPhoto:
     """A photo, scaled with all of its pixels or patches; shared by all visitors where it is a sample."""
 
     def run() -> tuple[Tensor, Tensor]:
@@ -78,7 +78,7 @@ def scale_photo(method: Method, settings: dict[str, Value], photo: Photo, patch:
     return ScaledPhoto(photo.name, image.shape[2], patch, before, result.double().numpy())
 
 
-def _scaled(method: Method, x: Tensor, train: Tensor, settings: dict[str, Value]) -> Tensor:
+def _scaled(method: Normalization, x: Tensor, train: Tensor, settings: dict[str, Value]) -> Tensor:
     """The rows (N, C), scaled with what the training rows (N,) tell, where the method asks for them."""
     given = {"train": x[train]} if method.takes("train") else {}
     y: Tensor = method.function(x, **given, **settings)  # (N, C)
@@ -127,7 +127,7 @@ def photo_panels(seen: ScaledPhoto) -> list[Panel]:
     return panels
 
 
-def table_words(method: Method, seen: Scaled) -> str:
+def table_words(method: Normalization, seen: Scaled) -> str:
     """What is taken from the training rows, and how many new rows lie outside of them."""
     known, new = int(seen.train.sum()), int((~seen.train).sum())
     said = _fitted(method, f"the {known:,} training rows alone", "row")
@@ -141,7 +141,7 @@ def table_words(method: Method, seen: Scaled) -> str:
     )
 
 
-def photo_words(method: Method, seen: ScaledPhoto) -> str:
+def photo_words(method: Normalization, seen: ScaledPhoto) -> str:
     """What the rows and the columns of the table are, and what is taken from them."""
     patch = seen.patch
     row = "a pixel" if patch == 1 else f"a patch of {patch} × {patch} pixels"
@@ -150,7 +150,7 @@ def photo_words(method: Method, seen: ScaledPhoto) -> str:
     return f"A row of the table is {row}, its columns are {columns}. {_fitted(method, rows, 'pixel')}"
 
 
-def _fitted(method: Method, rows: str, of: str) -> str:
+def _fitted(method: Normalization, rows: str, of: str) -> str:
     """What is taken from which rows, in one sentence."""
     if not method.takes("train"):
         return f"Nothing is learned from the data: each {of} is divided by its own length."

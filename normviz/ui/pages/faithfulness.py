@@ -157,8 +157,8 @@ def panels(found: dict[str, Judged], title: str, score: str, share: int, said: s
         said: the verdict, for those who cannot see the charts.
     """
     ends = (0.0, 1.0) if score == "probability" else None
-    gone = figures.along({name: one.deletion for name, one in found.items()}, score, "removed", share, ends)
-    back = figures.along({name: one.insertion for name, one in found.items()}, score, "put back", share, ends)
+    gone = figures.score_curves({name: one.deletion for name, one in found.items()}, score, "removed", share, ends)
+    back = figures.score_curves({name: one.insertion for name, one in found.items()}, score, "put back", share, ends)
     judged = found[MAP].road
     return [
         Panel("deletion", "Deletion: a fast fall is good", gone, alt=said),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from normviz.normalization.patterns import describe_axes
-from normviz.registry import Knob, Method
+from normviz.registry import Knob, Normalization
 from normviz.ui.kit import knobs
 
 ACTS_ON = {
@@ -21,7 +21,7 @@ def _words(text: str) -> list[str]:
     return re.findall(r"[^\W_]+", text.lower())
 
 
-def fits(method: Method, query: str) -> bool:
+def fits(method: Normalization, query: str) -> bool:
     """Whether each word that was typed begins a word of the method's names or summary, or all together begin a name."""
     names = (method.title, method.name, *method.aliases)
     known = _words(" ".join([*names, method.summary]))
@@ -30,7 +30,7 @@ def fits(method: Method, query: str) -> bool:
     return together or all(any(word.startswith(part) for word in known) for part in asked)
 
 
-def sharing(method: Method) -> str:
+def sharing(method: Normalization) -> str:
     """Which values share one statistic, switch by switch and layout by layout, in words."""
     if not method.axes:
         return f"It acts on {ACTS_ON[method.acts_on]}."
@@ -45,15 +45,15 @@ def sharing(method: Method) -> str:
     return " ".join(f"{start} {'; '.join(said)}." for start, said in parts.items())
 
 
-def entry(method: Method) -> str:
+def entry(method: Normalization) -> str:
     """All that the registry knows of a method, in Markdown."""
     lines = [f"### {method.title}", method.summary, f"$$\n{method.formula}\n$$", f"**What shares.** {sharing(method)}"]
     lines += [f"**When to use it.** {method.use}"]
     lines += ["\n".join(f"- {_knob(knob)}" for knob in method.knobs)]
     lines += [f"```python\n{method.torch}\n```"] if method.torch else []
-    lines += [f"> **Trap.** {method.trap}"] if method.trap else []
+    lines += [f"> **Common mistake.** {method.common_mistake}"] if method.common_mistake else []
     also = f"Also called {', '.join(method.aliases)}. " if method.aliases else ""
-    lines += [f"{also}Source: [{method.source.text()}]({method.source.url})."]
+    lines += [f"{also}Source: {method.citation}."]
     return "\n\n".join(lines)
 
 

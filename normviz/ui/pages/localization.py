@@ -14,9 +14,10 @@ from normviz.evaluation.localization.benchmark import HARDEST, Job, jobs, maps_o
 from normviz.evaluation.localization.questions import FIRST, MOSAIC, Kind, Questions, make_questions
 from normviz.evaluation.localization.report import BASELINE_TITLES, SHIPPED, TITLES, Report, beats, read
 from normviz.figures import maps
-from normviz.html import localization
+from normviz.formatting import percent
 from normviz.models.catalog import Classifier, models
-from normviz.registry import Method, methods
+from normviz.prints import localization
+from normviz.registry import Attribution, methods
 from normviz.scenes import CLASSES
 from normviz.ui.components.matrix import Mark, matrix
 from normviz.ui.kit import cache
@@ -79,7 +80,9 @@ def measure_now(classifier: Classifier, kind: Kind, count: int, seed: int, show:
     return cache.memo_slowly(key, make, show)
 
 
-def worst(method: Method, classifier: Classifier, kind: Kind, measure: str, show: Callable[[float], object]) -> Worst:
+def worst(
+    method: Attribution, classifier: Classifier, kind: Kind, measure: str, show: Callable[[float], object]
+) -> Worst:
     """The scenes of the benchmark in which a method points worst; of slow methods among fewer scenes.
 
     Raises:
@@ -108,7 +111,8 @@ def mark(report: Report, method: str, network: str, kind: Kind, measure: str) ->
     center = report.row("center", network, kind, measure)
     better = center is not None and beats(row, center)
     text = f"\u2002{100 * row.mean:.0f} ({100 * row.low:.0f}–{100 * row.high:.0f})\u2002"  # spaces: columns apart
-    words = f"{100 * row.mean:.1f} %, 95 % interval {100 * row.low:.1f} to {100 * row.high:.1f}, {row.scenes} scenes"
+    mean, low, high = (percent(share, 1, counted=True) for share in (row.mean, row.low, row.high))
+    words = f"{mean}, 95% interval {low} to {high}, {row.scenes} scenes"
     return Mark(text, words + (", clearly better than the center" if better else ""), "good" if better else "")
 
 
@@ -145,7 +149,7 @@ def tiles(found: Worst, measure: str) -> str:
     figures = []
     for index, (label, score) in enumerate(zip(found.questions.labels.tolist(), found.scores.tolist(), strict=True)):
         picture = localization.tile(found.questions.images[index], found.maps[index], found.questions.masks[index])
-        text = f"{CLASSES[label]}: {100 * score:.0f}\u00a0%"
+        text = f"{CLASSES[label]}: {percent(score, counted=True)}"
         empty = "" if found.maps[index].max() > 0 else ", no evidence at all"
         figures.append(
             f'<figure style="margin:0"><img src="{maps.data_uri(picture, 90)}" alt="{escape(text)}, {TITLES[measure]}" '

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from normviz.evaluation.photo_edit import Fill, enlarge, fill, strongest
 from normviz.evaluation.pixels import at_pixels
+from normviz.formatting import percent
 from normviz.html import confidence_change
 from normviz.models.catalog import Classifier
 from normviz.ui.components.paint import cells, grid
@@ -49,7 +50,7 @@ class Answer:
 
         view = classifier.view(self.photo.image)  # (3, h, w)
         name, low = (SIGNED, -high) if signed else ("inferno", 0.0)
-        return overlay(view, torch.from_numpy(self.seen.drawn), name, opacity, low, high)  # (h, w, 3)
+        return np.array(overlay(view, self.seen.drawn, opacity, name, (low, high)))  # (h, w, 3)
 
 
 def reduced(photo: Photo) -> Photo:
@@ -131,10 +132,10 @@ def edited(photo: Photo, region: str, how: Fill) -> Photo:
 def in_words(asked: MapRequest, before: Answer, after: Answer) -> str:
     """What became of the class, in one sentence."""
     was, now = float(before.shares[asked.target]), float(after.shares[asked.target])
-    said = confidence_change.in_words(asked.name, was, now)
+    said = confidence_change.describe(asked.name, was, now)
     winner = int(after.shares.argmax())
     if winner != int(before.shares.argmax()):
-        share = confidence_change.percent(float(after.shares.max()))
+        share = percent(float(after.shares.max()))
         said += f"; the network now says {asked.classifier.classes[winner]}, {share}"
     return f"{said[0].upper()}{said[1:]}."
 

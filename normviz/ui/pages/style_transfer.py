@@ -19,6 +19,7 @@ from normviz.figures import curves, maps, style
 from normviz.figures.experiments import style_transfer
 from normviz.figures.experiments.style_transfer import Cloud
 from normviz.figures.normalization import tensors
+from normviz.formatting import percent
 from normviz.images import to_uint8
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.ui.components.board import Panel
@@ -200,7 +201,7 @@ def numbers(seen: Exchange, found: Painting) -> str:
             "|---|---|---|---|",
             "| off the style's means, on average | " + " | ".join(f"{value:.3f}" for value in means) + " |",
             "| off its standard deviations | " + " | ".join(f"{value:.3f}" for value in deviations) + " |",
-            f"| off the exchanged maps (variance) | {100 * before:.0f} % | 0 % | {100 * found.map_error:.0f} % |",
+            f"| off the exchanged maps (variance) | {percent(before)} | 0% | {percent(found.map_error)} |",
         )
     )
 

@@ -24,6 +24,7 @@ from normviz.experiments.labs.training import (
     train,
 )
 from normviz.figures import maps
+from normviz.formatting import percent
 from normviz.html.training import Answer, Card
 from normviz.images import resize_map
 from normviz.models.residual import Norm, ResidualNet
@@ -173,7 +174,7 @@ def answers(model: ResidualNet, scenes: list[Scene]) -> list[Answer]:
         inside = float(on[mask].sum()) / total if total > 0 and mask.any() else None
         lit = maps.blend(pixels(scene), heat.numpy(), 0.55)
         right = label in [item.label for item in scene.items]
-        found.append(Answer(f"{CLASSES[label]}, {100 * float(share[label]):.0f} %", right, lit, inside))
+        found.append(Answer(f"{CLASSES[label]}, {percent(float(share[label]))}", right, lit, inside))
     return found
 
 

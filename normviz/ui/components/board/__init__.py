@@ -1,8 +1,8 @@
-"""The board: several linked charts in one element that stays while its numbers change.
+"""The board: several linked charts in one element that keeps its place while its numbers change.
 
-Panels are laid out in a grid, side by side on a wide screen and stacked on a phone. A cell under the pointer lights up
-its group in all panels, in the browser; a click pins it. Cubes turn when they are dragged. Where the element cannot be
-used, `st.plotly_chart` draws the same figures.
+Panels form a grid, side by side on a wide screen and stacked on a phone. Pointing at a cell highlights its group in all
+panels, in the browser; a click pins it. Cubes turn when they are dragged. The browser loads Plotly and the board's own
+modules from the addresses of `asset_routes`. With NORMVIZ_PLAIN_CHARTS=1, `st.plotly_chart` draws the same figures.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import functools
 import hashlib
 import json
 import os
-import tempfile
 import zlib
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
@@ -22,14 +21,17 @@ import plotly
 import plotly.graph_objects as go
 import streamlit as st
 from plotly.offline import get_plotlyjs_version
-from streamlit.runtime.scriptrunner import get_script_run_ctx
+from starlette.requests import Request
+from starlette.responses import FileResponse
+from starlette.routing import Route
+from streamlit import config
 
 from normviz.figures import formula
 from normviz.figures.formula import Readout
 from normviz.figures.normalization import cube
+from normviz.ui.components import FOLDER, register
 from normviz.ui.kit import cache
 
-HERE = Path(__file__).parent
 COLUMNS = 3  # of the grid on a wide screen
 PLAIN = "NORMVIZ_PLAIN_CHARTS"  # environment variable: 1 draws with st.plotly_chart
 
@@ -57,74 +59,42 @@ class Panel:
     height: int = 320
 
 
-def _publish(path: Path, content: bytes) -> bool:
-    """Write a file once, whole or not at all; whether it is there."""
-    if path.exists() and path.stat().st_size == len(content):
-        return True
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".", delete=False) as file:
-            file.write(content)
-        Path(file.name).chmod(0o644)
-        Path(file.name).replace(path)
-    except OSError:
-        return False
-    return True
+@functools.cache
+def _assets() -> dict[str, Path]:
+    """The files that the browser loads, by name: the board's modules and style, and Plotly's script."""
+    own = {file.name: file for file in sorted((FOLDER / "board").glob("board*")) if file.suffix in (".js", ".css")}
+    return own | {"plotly.min.js": Path(plotly.__file__).parent / "package_data" / "plotly.min.js"}
 
 
 @functools.cache
-def _served(folder: Path) -> dict[str, str] | None:
-    """The addresses of Plotly's script and of the board's own module and style, or None."""
-    own = {
-        source.name: source.read_bytes() for source in sorted(HERE.glob("board*")) if source.suffix in (".js", ".css")
-    }
-    version = hashlib.sha256(b"".join(own.values())).hexdigest()[:12]
-    script = (Path(plotly.__file__).parent / "package_data" / "plotly.min.js").read_bytes()
-    plotly_name = f"plotly-{get_plotlyjs_version()}.min.js"
-    if not _publish(folder / plotly_name, script):
-        return None
-    if not all(_publish(folder / f"board-{version}" / name, content) for name, content in own.items()):
-        return None
-    base = st.get_option("server.baseUrlPath").strip("/")
-    root = f"{'/' + base if base else ''}/app/static"
-    return {
-        "plotly": f"{root}/{plotly_name}",
-        "script": f"{root}/board-{version}/board.js",
-        "style": f"{root}/board-{version}/board.css",
-    }
+def _folder() -> str:
+    """The path of the files in the browser's address; it changes with their content, so that they can be cached."""
+    digest = hashlib.sha256(get_plotlyjs_version().encode())
+    for name, file in _assets().items():
+        if name != "plotly.min.js":
+            digest.update(file.read_bytes())
+    return f"/board/{digest.hexdigest()[:12]}"
 
 
-def _addresses() -> dict[str, str] | None:
-    context = get_script_run_ctx()
-    if context is None or not st.get_option("server.enableStaticServing"):
-        return None
-    return _served(Path(context.main_script_path).resolve().parent / "static")
+def _address(name: str) -> str:
+    """The address of one of the files, below the server's base path."""
+    base = str(config.get_option("server.baseUrlPath")).strip("/")
+    return f"{'/' + base if base else ''}{_folder()}/{name}"
 
 
-def ensure_plotly_script() -> str | None:
-    """The address of Plotly's own script, copied once into the app's static folder.
+def asset_routes() -> list[Route]:
+    """Routes that serve the board's files and Plotly's script from where they are installed."""
 
-    Returns:
-        The address, or None where files are not served from that folder or it cannot be written.
-    """
-    addresses = _addresses()
-    return addresses["plotly"] if addresses else None
+    def route(name: str, file: Path) -> Route:
+        def serve(request: Request) -> FileResponse:
+            return FileResponse(file, headers={"Cache-Control": "public, max-age=31536000, immutable"})
+
+        return Route(_address(name), serve)
+
+    return [route(name, file) for name, file in _assets().items()]
 
 
-# Sent with every change, so it only unpacks the data and loads the module, which is served, and kept, as a file.
-# A change that is overtaken by a later one while it is unpacked is dropped.
-_LOADER = """
-const turns = new WeakMap();
-export default async function (component) {
-  const parent = component.parentElement, turn = (turns.get(parent) ?? 0) + 1;
-  turns.set(parent, turn);
-  const unpacked = new Blob([component.data]).stream().pipeThrough(new DecompressionStream("deflate"));
-  const data = await new Response(unpacked).json();
-  const board = await import(new URL(data.script, window.location.origin));
-  return board.default({ ...component, data }, turns.get(parent) === turn);
-}
-"""
-_component = st.components.v2.component("normviz_board", js=_LOADER, isolate_styles=False)
+_component = register("board", "loader.js", isolate_styles=False)
 
 
 def payload(
@@ -143,6 +113,7 @@ def payload(
             for panel in panels
         ],
         "readout": formula.payload(readout) if readout else None,
+        "plotly": _address("plotly.min.js"), "script": _address("board.js"), "style": _address("board.css"),
     }  # fmt: skip
 
 
@@ -172,10 +143,9 @@ def board(
     Returns:
         What was clicked just now, or None.
     """
-    addresses = _usable()
-    if addresses is None:
+    if _plain_charts():
         return _plain(panels, key, readout, on_click, columns)
-    return _send(packed(payload(panels, readout, columns, on_click is not None) | addresses), key, on_click)
+    return _send(packed(payload(panels, readout, columns, on_click is not None)), key, on_click)
 
 
 def kept_board(
@@ -192,22 +162,21 @@ def kept_board(
         values: everything that the panels follow from; nothing that comes from an uploaded picture.
         on_click: as in `board`.
     """
-    addresses = _usable()
-    if addresses is None:
+    if _plain_charts():
         panels, readout = draw()
         _plain(panels, key, readout, on_click, COLUMNS)
         return
     clicks = on_click is not None
 
     def pack() -> bytes:
-        return packed(payload(*draw(), clicks=clicks) | addresses)
+        return packed(payload(*draw(), clicks=clicks))
 
     _send(cache.memo(("board", key, clicks, values), pack), key, on_click)
 
 
-def _usable() -> dict[str, str] | None:
-    """The addresses of the board's files, or None where plain charts are asked for or nothing else is possible."""
-    return None if os.environ.get(PLAIN) == "1" else _addresses()
+def _plain_charts() -> bool:
+    """Whether the environment asks for plain charts."""
+    return os.environ.get(PLAIN) == "1"
 
 
 def _send(data: bytes, key: str, on_click: Callable[[str], None] | None) -> str | None:

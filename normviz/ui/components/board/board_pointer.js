@@ -130,7 +130,7 @@ function lift(board, event, finger) {
   board.press = null;
   panel.plot.classList.remove("nv-turning");
   if (press.left) {
-    const beyond = (next) => panel.plot.contains(next.target) || board.point(null);
+    const beyond = (move) => panel.plot.contains(move.target) || board.point(null);
     document.addEventListener("pointermove", beyond, { once: true, capture: true, signal: board.ending.signal });
   }
   if (press.turning || moved(press, event)) {

@@ -215,7 +215,7 @@ export class Readout {
 
   fillMap(spec, map, grid, cell) {
     const value = valueAt(map, cell.row, cell.column), total = map.link.evidence;
-    const share = total > 0 ? `${((100 * Math.max(value, 0)) / total).toFixed(1)} %` : "none";
+    const share = total > 0 ? `${((100 * Math.max(value, 0)) / total).toFixed(1)}%` : "none";
     this.line.replaceChildren();
     make("span", "", this.line, `Row ${cell.row + 1} of ${grid.rows}, column ${cell.column + 1} of ${grid.columns}`);
     const whole = map.link.sum; // of a ledger: what all cells and what has no place add up to

@@ -15,6 +15,8 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
+from normviz.ui.components import register
+
 MOST_VALUES = 256  # cells of a map whose values are sent, for the pointer
 
 
@@ -60,141 +62,7 @@ class Place:
     column: int
 
 
-_CSS = """
-.nv-sheet { overflow-x: auto; font: 1rem/1.35 var(--st-font); color: var(--st-text-color);
-  font-variant-numeric: tabular-nums; display: grid; gap: 1.1rem; padding: 4px; }
-h3 { position: sticky; left: 0; width: max-content; max-width: calc(100vw - 3rem); margin: 0 0 .35rem;
-  font-size: 1.0625rem; font-weight: 650; }
-h3 span { font-weight: 400; opacity: .78; margin-left: .5rem; }
-.nv-row { display: grid; gap: .15rem .75rem; grid-template-columns: repeat(var(--n), minmax(8.5rem, 16.5rem)); }
-.nv-row > div { display: grid; grid-template-rows: subgrid; grid-row: span 3; gap: 0; align-items: start; }
-.nv-row p { margin: 0; overflow-wrap: anywhere; }
-.nv-title { align-self: end; font-weight: 600; min-height: 1.35em; }
-.nv-caption { opacity: .85; min-height: 1.35em; }
-.nv-refused { margin: 0; padding: .6rem .7rem; border-left: 4px solid #0072B2; border-radius: 4px;
-  background: color-mix(in srgb, #0072B2 10%, transparent); }
-button { all: unset; display: block; position: relative; width: 100%; aspect-ratio: var(--aspect); overflow: hidden;
-  border-radius: 4px; background: var(--photo) center / 100% 100%; }
-.nv-live button { cursor: crosshair; }
-button img { position: absolute; inset: 0; width: 100%; height: 100%; image-rendering: pixelated;
-  opacity: var(--opacity); }
-button:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: 2px; }
-button[aria-pressed="true"] { box-shadow: 0 0 0 3px var(--st-primary-color); }
-i { position: absolute; box-sizing: border-box; display: none; border: 2px solid #fff; outline: 2px solid #1D2733;
-  min-width: 8px; min-height: 8px; transform: translate(-50%, -50%); pointer-events: none; }
-i.nv-on { display: block; }
-i.nv-picked { border-color: var(--st-primary-color); }
-"""
-
-_JS = """
-function make(tag, parent, name = "") {
-  const element = parent.appendChild(document.createElement(tag));
-  if (name) element.className = name;
-  return element;
-}
-
-function build(box) {
-  box.replaceChildren();
-  box.tiles = [];
-  return box.data.rows.map((row, r) => {
-    const part = make("section", box), head = make("h3", part), name = make("b", head), note = make("span", head);
-    const line = make("div", part, "nv-row");
-    line.style.setProperty("--n", row.maps.length);
-    const tiles = row.maps.map((_, c) => {
-      const cell = make("div", line), title = make("p", cell, "nv-title");
-      const sentence = make("p", cell, "nv-refused"), button = make("button", cell);
-      const caption = make("p", cell, "nv-caption");
-      const image = make("img", button), mark = make("i", button), picked = make("i", button, "nv-picked");
-      const tile = { r, c, cell, title, sentence, button, caption, image, mark, picked };
-      button.type = "button";
-      button.onpointermove = (event) => point(box, tile, event);
-      button.onpointerleave = () => leave(box);
-      button.onclick = (event) => {
-        if (!box.live) return;
-        const [y, x] = event.detail === 0 ? [-1, -1] : place(tile, event);
-        box.press(`${r},${c},${y},${x}`);
-      };
-      box.tiles.push(tile);
-      return tile;
-    });
-    return { head, name, note, tiles };
-  });
-}
-
-function place(tile, event) {
-  const box = tile.button.getBoundingClientRect();
-  const inside = (value) => Math.min(Math.max(value, 0), 0.99999);
-  return [inside((event.clientY - box.top) / box.height), inside((event.clientX - box.left) / box.width)];
-}
-
-function put(mark, [rows, columns], row, column) {
-  mark.style.top = `${100 * (row + 0.5) / rows}%`;
-  mark.style.left = `${100 * (column + 0.5) / columns}%`;
-  mark.style.height = `${100 / rows}%`;
-  mark.style.width = `${100 / columns}%`;
-}
-
-function point(box, over, event) {
-  if (!box.live) return;
-  const [y, x] = place(over, event);
-  for (const tile of box.tiles) {
-    const data = tile.data;
-    if (!data.picture) continue;
-    const [rows, columns] = data.cells, row = Math.floor(y * rows), column = Math.floor(x * columns);
-    put(tile.mark, data.cells, row, column);
-    tile.mark.className = "nv-on";
-    if (data.values) tile.caption.textContent = `${data.values[row * columns + column]} here`;
-  }
-}
-
-function leave(box) {
-  for (const tile of box.tiles) {
-    tile.mark.className = "";
-    tile.caption.textContent = tile.data.caption;
-  }
-}
-
-export default function (component) {
-  const { data, parentElement, setTriggerValue } = component;
-  const box = parentElement.querySelector(".nv-sheet");
-  const shape = JSON.stringify(data.rows.map((row) => row.maps.length));
-  box.data = data;
-  box.live = data.live;
-  box.press = (text) => setTriggerValue("clicked", text);
-  box.style.setProperty("--photo", `url("${data.photo}")`);
-  box.style.setProperty("--aspect", data.aspect);
-  box.style.setProperty("--opacity", data.opacity);
-  box.classList.toggle("nv-live", data.live);
-  if (box.shape !== shape) box.built = build(box);
-  box.shape = shape;
-  data.rows.forEach((row, r) => {
-    const { head, name, note, tiles } = box.built[r];
-    name.textContent = row.heading;
-    note.textContent = row.note;
-    head.hidden = !row.heading && !row.note;
-    row.maps.forEach((map, c) => {
-      const tile = tiles[c], chosen = data.chosen && data.chosen[0] === r && data.chosen[1] === c;
-      tile.data = map;
-      tile.title.textContent = map.title;
-      tile.sentence.textContent = map.refused;
-      tile.sentence.hidden = !map.refused;
-      tile.sentence.style.display = map.refused ? "" : "none";
-      tile.button.style.display = map.refused ? "none" : "";
-      tile.button.style.backgroundImage = map.photo ? `url("${map.photo}")` : "";
-      tile.button.disabled = !data.live;
-      tile.image.style.display = map.picture ? "" : "none";
-      if (map.picture && tile.image.src !== map.picture) tile.image.src = map.picture;
-      tile.image.alt = "";
-      tile.caption.textContent = map.caption;
-      tile.button.setAttribute("aria-label", [row.heading, map.title, map.caption].filter(Boolean).join(", "));
-      if (data.live) tile.button.setAttribute("aria-pressed", String(Boolean(chosen)));
-      tile.picked.classList.toggle("nv-on", Boolean(chosen));
-      if (chosen) put(tile.picked, map.cells, data.chosen[2], data.chosen[3]);
-    });
-  });
-}
-"""
-_component = st.components.v2.component("normviz_map_sheet", html='<div class="nv-sheet"></div>', css=_CSS, js=_JS)
+_component = register("map_sheet", "map_sheet.html", "map_sheet.css", "map_sheet.js")
 
 
 def payload(

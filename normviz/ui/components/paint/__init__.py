@@ -8,7 +8,6 @@ from __future__ import annotations
 import itertools
 import re
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import streamlit as st
@@ -17,45 +16,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from normviz.figures.maps import data_uri
+from normviz.ui.components import register
 
 CELLS = 48  # along the longer side of the photo
 
-_HTML = """
-<div class="nv-paint">
-  <canvas class="stage" tabindex="0" role="application" width="0" height="0"></canvas>
-  <p class="told" role="status"></p>
-  <fieldset class="tools">
-    <legend>Tool</legend>
-    <label><input type="radio" name="tool" value="brush" checked> Brush</label>
-    <label><input type="radio" name="tool" value="box"> Box</label>
-    <label><input type="radio" name="tool" value="erase"> Eraser</label>
-    <label class="size">Size <input class="width" type="range" min="1" max="12" value="4"></label>
-    <span><button class="undo" type="button">Undo</button> <button class="clear" type="button">Clear</button></span>
-  </fieldset>
-</div>
-"""
-_CSS = """
-.nv-paint { font: 1rem/1.4 var(--st-font); color: var(--st-text-color); }
-.stage { display: block; width: 100%; border-radius: 6px; cursor: crosshair; touch-action: none; }
-.stage:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: 2px; }
-.told { margin: .4rem 0; min-height: 1.4em; }
-.tools { display: flex; flex-wrap: wrap; gap: .4rem 1rem; align-items: center; border: 0; margin: 0; padding: 0; }
-legend { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
-label { display: inline-flex; gap: .35rem; align-items: center; min-height: 2rem; cursor: pointer; }
-input { accent-color: var(--st-primary-color); }
-.width { width: 6rem; }
-button { font: inherit; color: inherit; background: var(--st-secondary-background-color); min-height: 2rem;
-  border: 1px solid var(--st-border-color); border-radius: 6px; padding: .2rem .7rem; cursor: pointer; }
-button:disabled { opacity: .5; cursor: default; }
-button:focus-visible, input:focus-visible { outline: 3px solid var(--st-primary-color); outline-offset: 2px; }
-"""
-_component = st.components.v2.component(
-    "normviz_paint", html=_HTML, css=_CSS, js=(Path(__file__).parent / "paint.js").read_text("utf-8")
-)
+_component = register("paint", "paint.html", "paint.css", "paint.js")
 
 
 def grid(height: int, width: int) -> tuple[int, int]:
-    """Rows and columns of cells, nearly square, for a photo of this size."""
+    """Rows and columns of nearly square cells for a photo of this size."""
     longer = max(height, width)
     return max(1, round(CELLS * height / longer)), max(1, round(CELLS * width / longer))
 

@@ -184,7 +184,7 @@ class Painter {
 
   tell(before = "") {
     const share = this.cells.reduce((sum, cell) => sum + cell, 0) / this.cells.length;
-    const painted = share ? `${(100 * share).toFixed(share < 0.1 ? 1 : 0)} % of the photo is painted.` : "";
+    const painted = share ? `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}% of the photo is painted.` : "";
     this.find("told").textContent = before + (painted || "Nothing is painted yet: drag over the photo.");
     this.find("undo").disabled = !this.undone.length;
     this.find("clear").disabled = !share;

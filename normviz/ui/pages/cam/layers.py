@@ -8,6 +8,7 @@ import streamlit as st
 
 from normviz.attribution.diagnosis.layer_advisor import LayerReport, recommend, survey
 from normviz.attribution.methods.gradient import grad_cam
+from normviz.formatting import percent
 from normviz.ui.inputs.photo import kept
 from normviz.ui.kit import cache, page_layout
 from normviz.ui.maps.map_request import MapRequest, feature_layers, reads_layer
@@ -32,8 +33,10 @@ def section(asked: MapRequest) -> None:
             "layer": [report.name for report in reports],
             "cells": [f"{report.shape[1]} × {report.shape[2]}" for report in reports],
             "cell": [f"{report.cell[0]:.0f} px" for report in reports],
-            "speaks for": [f"{report.positive:.0%}" for report in reports],
-            "half in": [f"{report.focus:.0%}" if report.trouble is None else "–" for report in reports],
+            "speaks for": [percent(report.positive, short=True, counted=True) for report in reports],
+            "half in": [
+                percent(report.focus, short=True, counted=True) if report.trouble is None else "–" for report in reports
+            ],
             "agrees": [f"{report.agreement:.2f}" if report.trouble is None else "–" for report in reports],
             "remark": [report.trouble or "" for report in reports],
         },

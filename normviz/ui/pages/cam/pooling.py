@@ -41,7 +41,7 @@ def section(asked: MapRequest) -> None:
         f"Each feature map of layer **{asked.layer}** is averaged over its cells; the mean times its weight is what "
         f"the channel contributes to **{asked.name}**."
     )
-    st.html(figure.table(channels, lines, "cosine" if asked.like else "logits"))
+    st.html(figure.contributions(channels, lines, "cosine" if asked.like else "logits"))
     st.caption(whole.describe())
 
 

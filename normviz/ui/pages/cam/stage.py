@@ -10,7 +10,7 @@ import streamlit as st
 
 from normviz.figures import formula, maps, style
 from normviz.images import encode_png
-from normviz.registry import Method, get, methods
+from normviz.registry import Attribution, get, methods
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import target_picker
 from normviz.ui.kit import tooltips, url_widgets
@@ -31,18 +31,19 @@ def listed() -> list[str]:
 
 def title(name: str) -> str:
     """A method in the list."""
-    method = get(name)
+    method = get(name, "attribution")
     return f"{method.title} (takes long)" if method.slow else method.title
 
 
-def choose_method() -> Method:
+def choose_method() -> Attribution:
     """Draw the list of methods. A link may name a method by its title or any of its names."""
     asked = st.query_params.get("method")
     if "method" not in st.session_state and asked is not None and asked not in map(title, listed()):
         with suppress(ValueError):  # the widget says what is not offered
             st.query_params["method"] = title(get(asked, "attribution").name)
             st.rerun()
-    return get(url_widgets.select("Method", listed(), "grad_cam", "method", text=title, help=tooltips.METHOD))
+    name = url_widgets.select("Method", listed(), "grad_cam", "method", text=title, help=tooltips.METHOD)
+    return get(name, "attribution")
 
 
 def draw(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> None:

@@ -44,7 +44,9 @@ def choose(photo: Photo, classifier: Classifier) -> ComparisonRequest:
     else:
         layers = [_layer(shapes)]
     indices = tuple(classifier.index(name) for name in targets)
-    return ComparisonRequest(photo, networks, tuple(map(get, chosen)), across, indices, tuple(layers))
+    return ComparisonRequest(
+        photo, networks, tuple(get(name, "attribution") for name in chosen), across, indices, tuple(layers)
+    )
 
 
 def _alike(classifier: Classifier) -> tuple[Classifier, ...]:
@@ -100,5 +102,5 @@ def _several(
 
 def _titled(name: str) -> str:
     """A method's title, and whether it takes long."""
-    method = get(name)
+    method = get(name, "attribution")
     return f"{method.title} (takes long)" if method.slow else method.title

@@ -20,7 +20,7 @@ from normviz.figures import style
 from normviz.models.catalog import Classifier, models
 from normviz.prints import map_sheet as figures
 from normviz.prints.map_sheet import Printed, Scale
-from normviz.registry import Method
+from normviz.registry import Attribution
 from normviz.ui.components.map_sheet import Place, Row, Shown
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache
@@ -55,7 +55,7 @@ class ComparisonRequest:
 
     photo: Photo
     networks: tuple[Classifier, ...]
-    methods: tuple[Method, ...]
+    methods: tuple[Attribution, ...]
     across: Across
     classes: tuple[int, ...]
     layers: tuple[str, ...]
@@ -85,7 +85,7 @@ class ComparisonRequest:
         explained = f"of {self.classifier.classes[self.classes[0]]}"
         return explained if self.across == "layers" else f"{explained} at layer {self.layers[0]}"
 
-    def key(self, method: Method, column: Column) -> tuple[Hashable, ...]:
+    def key(self, method: Attribution, column: Column) -> tuple[Hashable, ...]:
         """All that a map follows from."""
         asked, layer = column.classifier, column.layer if method.reads_layer else ""
         return ("map", self.photo.identity, asked.name, asked.size, method.name, column.target, layer)
@@ -150,7 +150,7 @@ def maps(asked: ComparisonRequest, show: Callable[[str, float], object]) -> tupl
     for key, one in found.items():
         kept.get(key, lambda one=one: one)  # type: ignore[misc]
 
-    def look_up(method: Method, column: Column) -> Map:
+    def look_up(method: Attribution, column: Column) -> Map:
         key = asked.key(method, column)
         if key in found:
             return found[key]
@@ -160,7 +160,7 @@ def maps(asked: ComparisonRequest, show: Callable[[str, float], object]) -> tupl
 
 
 def _made(
-    asked: ComparisonRequest, cells: dict[tuple[Hashable, ...], tuple[Method, Column]], kept: cache.Shared
+    asked: ComparisonRequest, cells: dict[tuple[Hashable, ...], tuple[Attribution, Column]], kept: cache.Shared
 ) -> dict[tuple[Hashable, ...], Map]:
     """Maps from one pass of each network: one batched backward pass for several classes, one for several layers."""
     probes = _probes(asked, [column for _, column in cells.values()], kept)
@@ -185,7 +185,7 @@ def _probes(asked: ComparisonRequest, wanted: Sequence[Column], kept: cache.Shar
 
 def _one(
     asked: ComparisonRequest,
-    method: Method,
+    method: Attribution,
     column: Column,
     kept: cache.Shared,
     advance: Callable[[float], None] | None = None,
@@ -193,7 +193,7 @@ def _one(
     return make_map(method, _probes(asked, [column], kept)[column], advance)
 
 
-def _named(asked: ComparisonRequest, method: Method, column: Column) -> str:
+def _named(asked: ComparisonRequest, method: Attribution, column: Column) -> str:
     """A map in words, for the bar of one that takes long."""
     where = norm_of(column.classifier.name) if asked.across == "norms" else column.layer
     return f"{method.title} of {asked.classifier.classes[column.target]} at {where}"
@@ -278,7 +278,7 @@ def strongest(found: Sequence[Sequence[Map]], line: int = 0, number: int = 0) ->
     return Place(line, number, row, column)
 
 
-def chosen(text: str, found: Sequence[Sequence[Map]], methods: Sequence[Method]) -> Place:
+def chosen(text: str, found: Sequence[Sequence[Map]], methods: Sequence[Attribution]) -> Place:
     """The cell that a text names: "row of maps, map, row, column", each from 1; else the first map's strongest cell.
 
     The first map is that of the first method that weighs channels, where there is one.

@@ -56,7 +56,7 @@ def sureness(asked: ComparisonRequest) -> None:
         (title, float(map_request.probabilities(one, asked.photo)[target]), one.accuracy)
         for title, one in zip(asked.titles, asked.networks, strict=True)
     ]
-    st.html(map_tables.sureness(asked.classifier.classes[target], networks))
+    st.html(map_tables.confidence(asked.classifier.classes[target], networks))
     st.caption(
         "These networks were trained alike, on the same pictures in the same order; only the normalization differs. "
         "Training one of them again from another seed would change its maps, too: read small differences as chance."
@@ -76,7 +76,7 @@ def alike(asked: ComparisonRequest, found: Sequence[Sequence[Map]], place: Place
     for title, names, maps in pairs:
         if len(maps) > 1:
             st.markdown(f"**{title}**")
-            st.html(map_tables.alike(names, correlation(maps, size, kind)))
+            st.html(map_tables.similarity(names, correlation(maps, size, kind)))
     how = "Pearson's correlation of the values" if kind == "pearson" else "Spearman's correlation of the ranks"
     st.caption(
         f"{how}, over {size[0]} × {size[1]} pixels: every map is enlarged (bilinear) to the network's input. "

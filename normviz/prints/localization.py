@@ -1,4 +1,4 @@
-"""A scene with its map, the object's outline and the map's highest point: where a map points, and where it should."""
+"""A scene with a map over it, the outline of the object, and the maximum of the map."""
 
 from __future__ import annotations
 
@@ -7,35 +7,33 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from normviz.colors import SIGNED, limits, overlay
+from normviz.colors import overlay
 
-LONGEST = 256  # pixels of a tile
+LONGEST = 256  # largest side of a tile in pixels
 
 
 def tile(image: Tensor, heatmap: Tensor, mask: Tensor, opacity: float = 0.6) -> NDArray[np.uint8]:
-    """The scene with the map over it, the object outlined in white, a cross at the map's highest point.
+    """Draws the scene with the map over it, the object outlined in white, and a cross at the maximum of the map.
 
     Args:
         image: uint8 (3, H, W).
-        heatmap: (H, W), at the picture's pixels.
-        mask: bool (H, W), the object's pixels.
-        opacity: the map's share, from 0 to 1.
+        heatmap: (H, W), at the resolution of the image.
+        mask: bool (H, W), true for pixels of the object.
+        opacity: opacity of the map, from 0 to 1.
 
     Returns:
         uint8 (h, w, 3), enlarged.
     """
-    signed = bool((heatmap < 0).any())
-    low, high = limits(heatmap, signed)
-    lit = overlay(image, heatmap, SIGNED if signed else "inferno", opacity, low, high)  # (H, W, 3)
-    scale = max(1, LONGEST // max(lit.shape[:2]))
-    picture = Image.fromarray(lit).resize((lit.shape[1] * scale, lit.shape[0] * scale), Image.Resampling.NEAREST)
+    drawn = overlay(image, heatmap, opacity)
+    scale = max(1, LONGEST // max(drawn.size))
+    picture = drawn.resize((drawn.width * scale, drawn.height * scale), Image.Resampling.NEAREST)
     draw = ImageDraw.Draw(picture)
     for line in outline(mask.numpy()):
         ends = [coordinate * scale for coordinate in line]
         draw.line(ends, fill="black", width=4)
     for line in outline(mask.numpy()):
         draw.line([coordinate * scale for coordinate in line], fill="white", width=2)
-    if high > 0:
+    if (heatmap != 0).any():
         row, column = divmod(int(heatmap.argmax()), heatmap.shape[1])
         x, y = (column + 0.5) * scale, (row + 0.5) * scale
         for color, width in (("black", 6), ("white", 3)):
@@ -45,7 +43,7 @@ def tile(image: Tensor, heatmap: Tensor, mask: Tensor, opacity: float = 0.6) -> 
 
 
 def outline(mask: NDArray[np.bool_]) -> list[tuple[int, int, int, int]]:
-    """The sides of pixels, x0, y0, x1, y1, that separate a region from what is outside of it."""
+    """Returns the pixel edges (x0, y0, x1, y1) along the boundary of a region."""
     padded = np.pad(mask, 1)
     rows, columns = np.nonzero(padded[1:, 1:-1] != padded[:-1, 1:-1])
     lines = [(x, y, x + 1, y) for y, x in zip(rows.tolist(), columns.tolist(), strict=True)]
