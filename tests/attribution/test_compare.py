@@ -254,7 +254,7 @@ def test_a_cell_without_terms_is_said() -> None:
     for row, column in ((-1, 0), (0, 6), (6, 0)):
         with pytest.raises(ValueError, match="row from 0 to 5"):
             terms(get("grad_cam", "attribution"), probe, row, column)
-    with pytest.raises(ValueError, match="at least 1 channel"):
+    with pytest.raises(ValueError, match="count must be at least 1"):
         terms(get("grad_cam", "attribution"), probe, 0, 0, count=0)
 
 

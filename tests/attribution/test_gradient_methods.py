@@ -123,7 +123,7 @@ def test_finer_cam_refuses_a_comparison_with_itself_or_with_nothing(probe: Probe
     with pytest.raises(ValueError, match="there is no class 9"):
         finer_cam(probe, other=9)
     net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 1)).double()
-    with pytest.raises(ValueError, match="needs at least two classes; this model has 1"):
+    with pytest.raises(ValueError, match="requires at least two classes; this model has 1"):
         finer_cam(Probe(net, pictures(), 0))
 
 

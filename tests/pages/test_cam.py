@@ -107,7 +107,7 @@ def test_every_section_is_drawn(section: str, target: str) -> None:
 
 def test_the_pooling_adds_up_to_the_logit_on_the_page() -> None:
     test = open_page(PAGE, section="pooling")
-    assert "that is the score" in " ".join(caption.value for caption in test.caption)
+    assert "gives the score" in " ".join(caption.value for caption in test.caption)
     table = words(test)
     assert "the 375 other channels" in table and "bias" in table and "the logit" in table
 

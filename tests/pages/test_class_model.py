@@ -105,8 +105,8 @@ def test_the_command_writes_the_pictures(assets: Path, capsys: pytest.CaptureFix
     picture = read_photo(Path("cat.png"))
     assert picture.shape == (3, 128, 256) and picture.float().std() > 0
     out = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in out] == ["picture", "picture", "wrote"]
-    assert out[0].startswith("picture  1: logit of cat ")
+    assert [line.split()[0] for line in out] == ["image", "image", "wrote"]
+    assert out[0].startswith("image    1: logit of cat ")
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_methods_stand_beside_normalizations(net: str) -> None:
 
 def test_a_network_without_twins_is_told_to_choose_one_with_them() -> None:
     test = open_page("compare_maps", columns="norms", net="scenes, Clever Hans")
-    assert "no variants of clever_hans with other normalizations" in " ".join(errors(test))
+    assert "No variants of clever_hans with other normalizations" in " ".join(errors(test))
 
 
 def test_cam_is_refused_in_its_cells_and_the_others_go_on() -> None:

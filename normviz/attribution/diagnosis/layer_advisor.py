@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from normviz.attribution.diagnosis.preflight import SAME
+from normviz.attribution.diagnosis.preflight import FLAT
 from normviz.attribution.engine.probe import Probe, layers, probes
 from normviz.attribution.methods.gradient import grad_cam
 from normviz.attribution.targets import Score
@@ -145,7 +145,7 @@ def _map(probe: Probe, method: Callable[[Probe], Tensor]) -> tuple[Tensor | None
         return None, "NaN or infinity"
     if not heatmap.any():
         return None, "blank: no positive evidence here"
-    if heatmap.amax() - heatmap.amin() <= SAME * heatmap.abs().amax():
+    if heatmap.amax() - heatmap.amin() <= FLAT * heatmap.abs().amax():
         return None, "flat: every cell has the same value"
     return heatmap, None
 

@@ -7,8 +7,8 @@ from torch import Tensor
 from normviz.attribution.engine.probe import Probe
 from normviz.registry import Attribution, Need, get, methods
 
-SURE = 0.999  # a probability beyond which it hardly moves, whatever is covered
-SAME = 1e-6  # values closer than this share of the largest are the same
+SATURATED = 0.999  # above this probability, hiding parts of the image hardly changes it
+FLAT = 1e-6  # a map is flat if its range is smaller than this fraction of its largest magnitude
 
 
 def obstacle(probe: Probe, method: str, index: int = 0) -> str | None:
@@ -100,7 +100,7 @@ def _one_cell(layer: str) -> str:
 def _constant(probe: Probe, index: int) -> str | None:
     low, high = probe.activations[index].aminmax(dim=2)  # (K, h) each
     low, high = low.amin(dim=1), high.amax(dim=1)  # (K,)
-    if (high - low > SAME * high.abs()).any():
+    if (high - low > FLAT * high.abs()).any():
         return None
     return (
         f"every channel of layer '{probe.layer}' is constant over this image and cannot localize: "
@@ -110,7 +110,7 @@ def _constant(probe: Probe, index: int) -> str | None:
 
 def _flat(drawn: Tensor, probe: Probe, facts: Attribution, index: int) -> str | None:
     """The reason why a nonzero map has the same value everywhere."""
-    if drawn.amax() - drawn.amin() > SAME * drawn.abs().amax():
+    if drawn.amax() - drawn.amin() > FLAT * drawn.abs().amax():
         return None
     if drawn.numel() == 1:
         return _one_cell(probe.layer)
@@ -125,7 +125,7 @@ def _saturated(probe: Probe, index: int) -> str | None:
     if callable(probe.objective):
         return None
     share = float(probe.logits[index].double().softmax(dim=0)[probe.target[index]])
-    if share < SURE:
+    if share < SATURATED:
         return None
     return (
         f"the probability is so close to 1 ({share:.5f}) that it does not change when parts of the image are hidden: "
