@@ -5,11 +5,13 @@ import streamlit as st
 from normviz.colors import OPACITY
 from normviz.figures import style
 from normviz.registry import Method
+from normviz.ui.inputs import method as method_picker
 from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
-from normviz.ui.maps import map_request, progressive_map
+from normviz.ui.maps import map_request
 from normviz.ui.maps.map_request import MapRequest
+from normviz.ui.maps.progressive_map import progressive_map
 from normviz.ui.pages.cam import layers, stage
 
 HELP = """
@@ -30,7 +32,7 @@ def choose() -> tuple[MapRequest, float, style.ColorMap]:
     """Draw the knobs; the question, the opacity and the colors."""
     photo = pick()
     classifier = network.choose()
-    method = stage.choose_method()
+    method = method_picker.choose()
     asked = target_picker.choose(classifier, photo)
     shapes = map_request.feature_layers(classifier, photo)
     text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
@@ -59,7 +61,7 @@ def show(asked: MapRequest, opacity: float, colors: style.ColorMap) -> None:
     verdict = asked.classifier.verdict(map_request.probabilities(asked.classifier, asked.photo))
     said = f"The network says: {verdict.text}." if verdict.known else f"{verdict.text}."
     page_layout.sentence(said, "good" if verdict.known else "hint")
-    seen = progressive_map.answer(asked, opacity, colors)
+    seen = progressive_map(asked, opacity, colors)
     if seen.reason:
         page_layout.sentence(f"The map is blank: {seen.reason}.", "hint")
         layers.suggest(asked)
@@ -71,14 +73,4 @@ def show(asked: MapRequest, opacity: float, colors: style.ColorMap) -> None:
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        question = choose()
-        with right, page_layout.guard():
-            show(*question)
-
-
-work()
+page_layout.two_columns(choose, show)

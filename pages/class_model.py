@@ -37,7 +37,7 @@ CLASS = "A picture is looked for that gives this class as high a score as it can
 page_layout.header("class_model")
 
 
-def choose() -> ClassModelRequest:
+def choose() -> tuple[ClassModelRequest]:
     """Draw the knobs."""
     classifier = network.choose()
     names = list(classifier.classes)
@@ -58,7 +58,7 @@ def choose() -> ClassModelRequest:
         starts = url_widgets.slider("Starts", 1, 4, 1, "starts", help="The first is zero, the others are faint noise.")
         seed = url_widgets.number("Seed", 0, 999, 0, "seed")
     targets = tuple(names.index(name) for name in (first, second) if name != NONE)
-    return ClassModelRequest(classifier, targets, decay, rate, steps, jitter, blur, starts, seed)
+    return (ClassModelRequest(classifier, targets, decay, rate, steps, jitter, blur, starts, seed),)
 
 
 def curve(wish: ClassModelRequest, found: Found) -> Panel:
@@ -95,14 +95,4 @@ def show(wish: ClassModelRequest) -> None:
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        wish = choose()
-        with right, page_layout.guard():
-            show(wish)
-
-
-work()
+page_layout.two_columns(choose, show)

@@ -147,20 +147,21 @@ def measure() -> None:
     st.caption(clever_hans.counted(told))
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        number = url_widgets.slider("Picture", 1, clever_hans.PICTURES, 1, "picture")
-        method = url_widgets.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__, help=tooltips.METHOD)
-        with right, page_layout.guard():
-            step = url_widgets.segments("Step", STEPS, LOOK, "step")
-            if step == MEASURE:
-                measure()
-            else:
-                {LOOK: look, SUSPECT: suspect, REMOVE: remove, PLANT: plant}[step](number, method)
-            page_layout.how_to_read(HELP)
+def choose() -> tuple[int, str]:
+    """Draw the widgets; the number of the picture and the name of the method."""
+    number = url_widgets.slider("Picture", 1, clever_hans.PICTURES, 1, "picture")
+    method = url_widgets.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__, help=tooltips.METHOD)
+    return number, method
 
 
-work()
+def show(number: int, method: str) -> None:
+    """Draw the chosen step of the exercise."""
+    step = url_widgets.segments("Step", STEPS, LOOK, "step")
+    if step == MEASURE:
+        measure()
+    else:
+        {LOOK: look, SUSPECT: suspect, REMOVE: remove, PLANT: plant}[step](number, method)
+    page_layout.how_to_read(HELP)
+
+
+page_layout.two_columns(choose, show)

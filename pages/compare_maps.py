@@ -11,8 +11,7 @@ from normviz.prints import map_sheet as figures
 from normviz.ui.components.map_sheet import Place, map_sheet
 from normviz.ui.inputs import network
 from normviz.ui.inputs.photo import Photo, pick
-from normviz.ui.kit import page_layout, url_widgets
-from normviz.ui.kit.jobs import Waiting
+from normviz.ui.kit import jobs, page_layout, url_widgets
 from normviz.ui.pages.compare_maps import choice, comparison, details, drawback
 from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 
@@ -64,9 +63,8 @@ def compare(
     def stop() -> None:
         st.session_state["methods"] = [method.name for method in asked.methods if not method.slow]
 
-    wait = Waiting("stop-maps", stop)
-    found = comparison.maps(asked, wait.show)
-    wait.done()
+    with jobs.Bar("maps", stop) as bar:
+        found = comparison.maps(asked, bar.watch)
     pixels = asked.classifier.view(asked.photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     aspect = pixels.shape[1] / pixels.shape[0]
     place = comparison.chosen(st.session_state.get("cell", ""), found, asked.methods)
@@ -90,9 +88,7 @@ def show(name: str, photo: Photo, setting: Setting, opacity: float, colors: styl
     def stop() -> None:
         st.session_state["show"] = None
 
-    wait = Waiting("stop-drawback", stop)
-    found = drawback.measure(drawbacks()[name], setting, photo, wait.show)
-    wait.done()
+    found = drawback.measure(drawbacks()[name], setting, photo, stop)
     pixels = setting.classifier.view(photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     drawback.draw(found, pixels, opacity, colors)
 

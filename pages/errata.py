@@ -7,7 +7,7 @@ from normviz.figures.experiments import errata
 from normviz.registry import Method, get
 from normviz.ui.components.board import Panel, kept_board
 from normviz.ui.inputs.source import SHAPES
-from normviz.ui.kit import cache, page_layout, url_widgets
+from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 
 HELP = """
 Each of these mistakes can be found in articles, text books and glossaries. First comes what they print, then what the
@@ -70,7 +70,7 @@ def work() -> None:
         )
     ]
     with page_layout.guard():
-        seen = cache.memo(("erratum", erratum.name), lambda: cache.compute(erratum.run))
+        seen = cache.keep("erratum", erratum.name, lambda: jobs.compute(erratum.run))
         formulas(erratum)
         st.html(STYLE + errata.table(seen))
         if seen.refusal:

@@ -9,8 +9,8 @@ from normviz.figures.evaluation import evidence
 from normviz.registry import get
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import network, target_picker
-from normviz.ui.inputs.photo import kept, pick
-from normviz.ui.kit import cache, page_layout, tooltips, url_widgets
+from normviz.ui.inputs.photo import pick
+from normviz.ui.kit import cache, jobs, page_layout, tooltips, url_widgets
 from normviz.ui.maps import map_request
 from normviz.ui.maps.map_request import MapRequest
 
@@ -60,7 +60,7 @@ def entered(asked: MapRequest, way: str, rows: int) -> Ledger:
         probe = asked.probe()
         return at_layer(probe) if way == "layer" else in_full(probe, size=(rows, rows))
 
-    return kept(asked.photos, "ledger", (*asked.key, way, rows), lambda: cache.compute(run))
+    return cache.keep("evidence", (*asked.key, way, rows), lambda: jobs.compute(run), asked.photos)
 
 
 def heading(asked: MapRequest, found: Ledger) -> str:
@@ -106,14 +106,4 @@ def show(asked: MapRequest, way: str, rows: int) -> None:
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        question = choose()
-        with right, page_layout.guard():
-            show(*question)
-
-
-work()
+page_layout.two_columns(choose, show)

@@ -1,7 +1,5 @@
 """Faithfulness: is a map true? Take away what it marks, and watch the probability."""
 
-from functools import partial
-
 import streamlit as st
 
 from normviz.evaluation.faithfulness.judge import RIVALS, Settings, verdict
@@ -10,14 +8,14 @@ from normviz.figures import maps
 from normviz.figures.evaluation import faithfulness as figures
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
 from normviz.ui.components.board import board
+from normviz.ui.inputs import method as method_picker
 from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
-from normviz.ui.kit.jobs import Waiting
-from normviz.ui.maps import map_request, progressive_map
-from normviz.ui.maps.map_request import Explained, MapRequest
+from normviz.ui.maps import map_request
+from normviz.ui.maps.map_request import AttributionMap, MapRequest
+from normviz.ui.maps.progressive_map import progressive_map
 from normviz.ui.pages import faithfulness
-from normviz.ui.pages.cam import stage
 
 ALONG = (0.1, 0.3, 0.5)  # shares of the pixels at which the photo is shown
 ACTIONS = ("removed", "put back")
@@ -49,7 +47,7 @@ def choose() -> tuple[MapRequest, Settings, bool]:
     """Draw the knobs; the question, how its map is judged, and whether other methods are judged, too."""
     photo = pick()
     classifier = network.choose()
-    method = stage.choose_method()
+    method = method_picker.choose()
     names = target_picker.labels(classifier)
     wanted = url_widgets.select("Class", [target_picker.TOP, *names], target_picker.TOP, "class", help=tooltips.CLASS)
     best = int(map_request.probabilities(classifier, photo).argmax())
@@ -75,7 +73,7 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.005 else "below 1 %"
 
 
-def first_look(asked: MapRequest, seen: Explained, how: Settings) -> None:
+def first_look(asked: MapRequest, seen: AttributionMap, how: Settings) -> None:
     """The map, and the photo with what it marks removed."""
     shape = asked.pixels.shape
     lit = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)
@@ -87,7 +85,7 @@ def first_look(asked: MapRequest, seen: Explained, how: Settings) -> None:
     st.html(figures.strip(rows, shape[1] / shape[0]))
 
 
-def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
+def race(asked: MapRequest, seen: AttributionMap, how: Settings) -> int:
     """The same share of the pixels changed in the order of the map and of its rivals; that share in percent."""
     left, right = st.columns([1, 2])
     with left:
@@ -103,7 +101,7 @@ def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
     return int(share)
 
 
-def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, share: int) -> None:
+def measures(asked: MapRequest, seen: AttributionMap, how: Settings, beside: bool, share: int) -> None:
     """On demand: verdict, curves and table."""
     identity = (asked.photo.identity, asked.key, how)
 
@@ -116,9 +114,7 @@ def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, sh
     if st.session_state.get(WANTED) != identity:
         st.button("Measure the whole curves", key="measure", on_click=want, type="primary")
         return
-    wait = Waiting("stop-curves", stop)
-    found = faithfulness.measure(asked, seen, how, partial(wait.show, "Asking the network about changed photos"))
-    wait.done()
+    found = faithfulness.measure(asked, seen, how, stop)
     score = "probability" if how.probability else "logit"
     said = verdict(found[MAP], {name: found[name] for name in RIVALS}, score)
     page_layout.sentence(said.text, "good" if said.good else "hint")
@@ -129,9 +125,7 @@ def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, sh
     ]
     refused: list[str] = []
     if beside:
-        wait = Waiting("stop-others", stop)
-        listed, refused = faithfulness.others(asked, how, partial(wait.show, "Judging the other methods"))
-        wait.done()
+        listed, refused = faithfulness.others(asked, how, stop)
         rows += sorted(listed, key=lambda row: -row[1].insertion.area)
     st.html(figures.table(rows))
     for sentence in refused:
@@ -140,7 +134,7 @@ def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, sh
 
 def show(asked: MapRequest, how: Settings, beside: bool) -> None:
     """The map, the race, the measures."""
-    seen = progressive_map.answer(asked, 0.55, "inferno")
+    seen = progressive_map(asked, 0.55, "inferno")
     if seen.reason:
         page_layout.sentence(f"The map is blank, so its order is as good as random: {seen.reason}.", "hint")
     first_look(asked, seen, how)
@@ -148,14 +142,4 @@ def show(asked: MapRequest, how: Settings, beside: bool) -> None:
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        question = choose()
-        with right, page_layout.guard():
-            show(*question)
-
-
-work()
+page_layout.two_columns(choose, show)

@@ -28,7 +28,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few scenes and few steps."""
     for name, value in (("SCENES", 60), ("NOTHING", 8), ("TESTED", 8), ("MOST_STEPS", 6)):
         monkeypatch.setattr(training, name, value)
-    monkeypatch.setattr(training, "_DATA", cache.Shared(2**24))
+    monkeypatch.setattr(cache, "_COLLECTIONS", {})
     yield
 
 
@@ -76,7 +76,7 @@ def test_a_training_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(training, "SLICE", 0.0)
     test = open_page("training")
     run = test.session_state["tiny-run"]
-    scenes = training.data(lambda share: None)
+    scenes = training.data(lambda job: None)
     run.advance(scenes)
     assert len(run.history) == 1 and run.stopped
     test.run()
@@ -94,7 +94,7 @@ def test_two_visitors_have_networks_of_their_own() -> None:
 
 # ------------------------------------------------------------------------------------------ behind it
 def test_pieces_of_work_make_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    scenes = training.data(lambda share: None)
+    scenes = training.data(lambda job: None)
     losses = []
     for piece in (0.0001, 100.0):
         monkeypatch.setattr(training, "SLICE", piece)

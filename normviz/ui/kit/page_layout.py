@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from html import escape
+from typing import TypeVarTuple
 
 import streamlit as st
 
 from normviz.device import describe
 from normviz.paths import ASSETS
 from normviz.ui.kit import page_registry
+from normviz.ui.kit.jobs import Stopped
 
+Choices = TypeVarTuple("Choices")
 STYLE = ASSETS / "style.css"
 
 
@@ -34,6 +37,21 @@ def columns() -> tuple[st.delta_generator.DeltaGenerator, st.delta_generator.Del
     with st.container(key="nv-split"):
         left, right = st.columns([1, 3], gap="medium")
     return left, right
+
+
+@st.fragment
+def two_columns(choose: Callable[[], tuple[*Choices]], show: Callable[[*Choices], object]) -> None:
+    """Draw a page that is run again at every change: its widgets on the left, its result on the right.
+
+    Args:
+        choose: draws the widgets and returns the arguments of `show`.
+        show: draws the result.
+    """
+    left, right = columns()
+    with left, guard():
+        choices = choose()
+        with right, guard():
+            show(*choices)
 
 
 def how_to_read(text: str) -> None:
@@ -83,6 +101,8 @@ def guard() -> Iterator[None]:
     """
     try:
         yield
+    except Stopped as stopped:
+        sentence(str(stopped), "hint")
     except ValueError as error:
         text = str(error).strip() or "this combination is not possible"
         sentence(text[0].upper() + text[1:] + ("" if text.endswith((".", "!", "?")) else "."))

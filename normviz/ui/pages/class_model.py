@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 from html import escape
 
 import numpy as np
@@ -13,8 +14,7 @@ from numpy.typing import NDArray
 from normviz.attribution import ClassModel, class_model
 from normviz.figures import maps
 from normviz.models.catalog import Classifier
-from normviz.ui.kit import cache
-from normviz.ui.kit.jobs import Preview
+from normviz.ui.kit import jobs
 
 
 @dataclass(frozen=True)
@@ -74,9 +74,9 @@ class Found:
 
 
 def search(wish: ClassModelRequest) -> Found:
-    """The pictures of a wish; while they are searched for they are shown, and the search can be stopped.
+    """The requested pictures; intermediate pictures are shown, and the search can be stopped.
 
-    A search that was stopped gives the pictures as far as they came.
+    A stopped search gives the last intermediate pictures.
 
     Raises:
         ValueError: what `class_model` refuses, or a stop before the first step.
@@ -85,16 +85,8 @@ def search(wish: ClassModelRequest) -> Found:
     def picture(found: Found, share: float) -> str:
         return pictures(wish, found)
 
-    preview = Preview("search", wish.key, "Climbing", picture, "Keeps the picture as it is now.")
-    if preview.stopped():
-        return preview.so_far("the search was stopped before its first step")[0]
-
-    def run(advance: Callable[[float], None]) -> Found:
-        return _climb(wish, advance, preview.keep)
-
-    found = cache.memo_slowly(("class model", *wish.key), run, preview.show)
-    preview.done()
-    return found
+    preview = jobs.Preview(picture, lambda found, share: found, "the search was stopped before its first step")
+    return jobs.run("search", wish.key, partial(_climb, wish), "Climbing", preview=preview)
 
 
 def pictures(wish: ClassModelRequest, found: Found) -> str:
@@ -112,13 +104,13 @@ def pictures(wish: ClassModelRequest, found: Found) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
 
 
-def _climb(wish: ClassModelRequest, advance: Callable[[float], None], keep: Callable[[Found], None]) -> Found:
-    """Search; called in a worker's thread."""
+def _climb(wish: ClassModelRequest, job: jobs.Job[Found]) -> Found:
+    """Search; called in a worker thread."""
     classifier, targets = wish.classifier, torch.tensor(wish.targets)  # (T,)
     found = class_model(
         classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=wish.decay, rate=wish.rate,
-        steps=wish.steps, jitter=wish.jitter, blur=wish.blur, starts=wish.starts, seed=wish.seed, progress=advance,
-        preview=lambda latest: keep(_found(latest)),
+        steps=wish.steps, jitter=wish.jitter, blur=wish.blur, starts=wish.starts, seed=wish.seed, progress=job.progress,
+        preview=lambda latest: job.preview(_found(latest)),
     )  # fmt: skip
     with torch.inference_mode():
         output = classifier.model(found.images)

@@ -183,14 +183,16 @@ def kept_board(
     key: str,
     values: Hashable,
     on_click: Callable[[str], None] | None = None,
+    inputs: Sequence[cache.Input] = (),
 ) -> None:
-    """Draw a board whose panels follow from `values` alone; what is sent is kept for all visitors.
+    """Draw a board whose panels follow from `values` and `inputs`; the message to the browser is cached.
 
     Args:
         draw: makes the panels and the readout, if nothing is kept for these values.
         key: names the board; the same key keeps the elements on the page.
-        values: everything that the panels follow from; nothing that comes from an uploaded picture.
+        values: everything that the panels follow from, except the inputs.
         on_click: as in `board`.
+        inputs: the data that the panels follow from; private inputs keep the message in the visitor's session.
     """
     addresses = _usable()
     if addresses is None:
@@ -202,7 +204,7 @@ def kept_board(
     def pack() -> bytes:
         return packed(payload(*draw(), clicks=clicks) | addresses)
 
-    _send(cache.memo(("board", key, clicks, values), pack), key, on_click)
+    _send(cache.keep(f"board {key}", (clicks, values), pack, inputs), key, on_click)
 
 
 def _usable() -> dict[str, str] | None:

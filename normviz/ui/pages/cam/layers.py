@@ -8,8 +8,7 @@ import streamlit as st
 
 from normviz.attribution.diagnosis.layer_advisor import LayerReport, recommend, survey
 from normviz.attribution.methods.gradient import grad_cam
-from normviz.ui.inputs.photo import kept
-from normviz.ui.kit import cache, page_layout
+from normviz.ui.kit import cache, jobs, page_layout
 from normviz.ui.maps.map_request import MapRequest, feature_layers, reads_layer
 
 COLUMNS = """
@@ -73,11 +72,11 @@ def advise(asked: MapRequest) -> tuple[tuple[LayerReport, ...], str | None, str]
     given = (asked.method.name, *asked.settings.items()) if own else ()
     target = None if asked.like else asked.target
     key = (asked.classifier.name, asked.classifier.size, target, asked.other, *given)
-    names = list(feature_layers(asked.classifier, asked.photo))  # here: a worker would wait for another one
+    names = list(feature_layers(asked.classifier, asked.photo))  # not in `run`: a worker must not wait for another one
 
     def run() -> tuple[LayerReport, ...]:
         probe = asked.probe()
         return survey(probe.model, probe.images, probe.asked, names, method)
 
-    reports = kept(asked.photos, "survey", key, lambda: cache.compute(run))
+    reports = cache.keep("survey", key, lambda: jobs.compute(run), asked.photos)
     return reports, *recommend(reports)

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from normviz.attribution.diagnosis.pooling import Pooling, pooling
 from normviz.html import pooling as figure
-from normviz.ui.inputs.photo import kept
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 from normviz.ui.maps.map_request import MapRequest
 
 MOST_FOR, MOST_AGAINST = 6, 3  # channels that are shown
@@ -27,7 +26,7 @@ class Pooled:
 
 def section(asked: MapRequest) -> None:
     """Draw the table of the channels that contribute most, the others' sum, the bias, and what all add up to."""
-    seen = kept(asked.photos, "pooling", asked.key, lambda: cache.compute(lambda: _take_apart(asked)))
+    seen = cache.keep("pooling", asked.key, lambda: jobs.compute(lambda: _take_apart(asked)), asked.photos)
     whole, amounts = seen.pooling, seen.pooling.contribution
     channels = [
         figure.Channel(k, values, float(whole.mean[k]), float(whole.weight[k]), float(amounts[k]))

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
 
 import numpy as np
 import streamlit as st
 
 from normviz.figures import formula, maps, style
 from normviz.images import encode_png
-from normviz.registry import Method, get, methods
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import target_picker
-from normviz.ui.kit import tooltips, url_widgets
+from normviz.ui.kit import url_widgets
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, MapRequest
+from normviz.ui.maps.map_request import AttributionMap, MapRequest
 from normviz.ui.pages.cam import layers, pooling
 
 SECTIONS = ("formula", "pooling", "layers", "Python")
@@ -23,29 +21,7 @@ CELL = "cam cell"  # in the session: the cell that is pinned
 SHOWN = 5  # classes
 
 
-def listed() -> list[str]:
-    """The methods in the order of the list: at a layer, at the pixels, then those that take long."""
-    found = sorted(methods("attribution"), key=lambda method: (method.slow, method.level == "input"))
-    return [method.name for method in found]
-
-
-def title(name: str) -> str:
-    """A method in the list."""
-    method = get(name)
-    return f"{method.title} (takes long)" if method.slow else method.title
-
-
-def choose_method() -> Method:
-    """Draw the list of methods. A link may name a method by its title or any of its names."""
-    asked = st.query_params.get("method")
-    if "method" not in st.session_state and asked is not None and asked not in map(title, listed()):
-        with suppress(ValueError):  # the widget says what is not offered
-            st.query_params["method"] = title(get(asked, "attribution").name)
-            st.rerun()
-    return get(url_widgets.select("Method", listed(), "grad_cam", "method", text=title, help=tooltips.METHOD))
-
-
-def draw(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> None:
+def draw(asked: MapRequest, seen: AttributionMap, opacity: float, colors: style.ColorMap) -> None:
     """Photo, map and overlay side by side, and the most probable classes."""
     share = map_request.probabilities(asked.classifier, asked.photo)  # (classes,)
     top = share.topk(min(SHOWN, len(share)))
@@ -63,7 +39,7 @@ def draw(asked: MapRequest, seen: Explained, opacity: float, colors: style.Color
     board([*_panels(asked, seen, opacity, colors), classes], "cam-board", formula.attribution(asked.unit), clicked)
 
 
-def _panels(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> list[Panel]:
+def _panels(asked: MapRequest, seen: AttributionMap, opacity: float, colors: style.ColorMap) -> list[Panel]:
     photo, pixels, drawn, signed = asked.photo, asked.pixels, seen.drawn, seen.signed
     rows, columns = drawn.shape
     aspect = pixels.shape[1] / pixels.shape[0]
@@ -78,7 +54,7 @@ def _panels(asked: MapRequest, seen: Explained, opacity: float, colors: style.Co
     ]  # fmt: skip
 
 
-def sections(asked: MapRequest, seen: Explained) -> None:
+def sections(asked: MapRequest, seen: AttributionMap) -> None:
     """One of the sections below the maps: only what is looked at is computed."""
     chosen = url_widgets.segments("Below the maps", SECTIONS, "formula", "section")
     if chosen == "pooling":
@@ -91,7 +67,7 @@ def sections(asked: MapRequest, seen: Explained) -> None:
         _formula(asked, seen)
 
 
-def _formula(asked: MapRequest, seen: Explained) -> None:
+def _formula(asked: MapRequest, seen: AttributionMap) -> None:
     """The formula, and its numbers in the pinned or the strongest cell."""
     st.latex(asked.method.formula)
     if seen.terms is None:
@@ -105,7 +81,7 @@ def _formula(asked: MapRequest, seen: Explained) -> None:
     st.caption("The numbers of the strongest cell. Click a cell of the map for those of that one.")
 
 
-def downloads(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> None:
+def downloads(asked: MapRequest, seen: AttributionMap, opacity: float, colors: style.ColorMap) -> None:
     """Overlay, raw map, and the lines that make it."""
     raw = io.BytesIO()
     np.save(raw, seen.raw)

@@ -23,12 +23,11 @@ from normviz.prints.map_sheet import Printed, Scale
 from normviz.registry import Method
 from normviz.ui.components.map_sheet import Place, Row, Shown
 from normviz.ui.inputs.photo import Photo
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 
 Across = Literal["classes", "layers", "norms"]
 HELD = 12 * cache.MEGABYTE  # largest weight of a probe that is kept between two changes
 NAMED = 5  # channels whose numbers are shown
-_SAMPLES = cache.Shared(64 * cache.MEGABYTE)  # maps and probes of the sample photos
 
 
 @dataclass(frozen=True)
@@ -97,10 +96,8 @@ def norm_of(name: str) -> str:
 
 
 def store(photo: Photo) -> cache.Shared:
-    """Where results of a photo are kept: with all samples, or in the session of the visitor whose photo it is."""
-    if photo.sample:
-        return _SAMPLES
-    return cache.private("photo maps", photo.identity, lambda: cache.Shared(24 * cache.MEGABYTE))
+    """The cache for maps and probes of a photo."""
+    return cache.collection("photo maps", [photo])
 
 
 class Held:
@@ -127,14 +124,14 @@ def probe_of(photo: Photo, classifier: Classifier, layer: str, kept: cache.Share
     return kept.get(key, lambda: held).probe if held.weight <= HELD else held.probe
 
 
-def maps(asked: ComparisonRequest, show: Callable[[str, float], object]) -> tuple[tuple[Map, ...], ...]:
+def maps(asked: ComparisonRequest, watch: Callable[[str], jobs.Watch]) -> tuple[tuple[Map, ...], ...]:
     """The maps of all methods (rows) and columns; those that are known already are not made again.
 
     All maps from gradients come from one probe. Methods that take long follow one by one.
 
     Args:
         asked: what is compared.
-        show: called with the name of what takes long and the finished share of it.
+        watch: for a label, the function that shows a job.
     """
     kept = store(asked.photo)  # here, as a worker has no session
     wanted = {asked.key(method, column): (method, column) for method in asked.methods for column in asked.columns}
@@ -142,11 +139,11 @@ def maps(asked: ComparisonRequest, show: Callable[[str, float], object]) -> tupl
     fast = {key: cell for key, cell in missing.items() if not cell[0].slow}
     found: dict[tuple[Hashable, ...], Map] = {}
     if fast:
-        found |= cache.compute(lambda: _made(asked, fast, kept))
+        found |= jobs.compute(lambda: _made(asked, fast, kept))
     for key, (method, column) in missing.items():
         if method.slow:
-            make = partial(_one, asked, method, column, kept)
-            found[key] = kept.get_slowly(key, make, partial(show, _named(asked, method, column)))
+            work = partial(_one, asked, method, column, kept)
+            found[key] = jobs.keep_in(kept, key, work, watch(_named(asked, method, column)))
     for key, one in found.items():
         kept.get(key, lambda one=one: one)  # type: ignore[misc]
 
@@ -154,7 +151,7 @@ def maps(asked: ComparisonRequest, show: Callable[[str, float], object]) -> tupl
         key = asked.key(method, column)
         if key in found:
             return found[key]
-        return kept.get(key, lambda: cache.compute(lambda: _one(asked, method, column, kept)))
+        return kept.get(key, lambda: jobs.compute(lambda: _one(asked, method, column, kept)))
 
     return tuple(tuple(look_up(method, column) for column in asked.columns) for method in asked.methods)
 
@@ -188,9 +185,9 @@ def _one(
     method: Method,
     column: Column,
     kept: cache.Shared,
-    advance: Callable[[float], None] | None = None,
+    job: jobs.Job[Map] | None = None,
 ) -> Map:
-    return make_map(method, _probes(asked, [column], kept)[column], advance)
+    return make_map(method, _probes(asked, [column], kept)[column], job.progress if job else None)
 
 
 def _named(asked: ComparisonRequest, method: Method, column: Column) -> str:
@@ -222,7 +219,7 @@ def take_apart(asked: ComparisonRequest, place: Place) -> Apart:
         return Apart(found, named.float().cpu().numpy())
 
     key = ("terms", *asked.key(method, column), place.row, place.column)
-    return kept.get(key, lambda: cache.compute(run))
+    return kept.get(key, lambda: jobs.compute(run))
 
 
 def sheet(
