@@ -7,8 +7,9 @@ from normviz.html import confidence_change
 from normviz.scenes import CLASSES, HANS
 from normviz.ui.components import paint
 from normviz.ui.components.board import Panel, board
+from normviz.ui.inputs import painted_region
 from normviz.ui.kit import page_layout, tooltips, url_widgets
-from normviz.ui.pages import clever_hans, photo_edit
+from normviz.ui.pages import clever_hans
 
 NAME = CLASSES[HANS]
 LOOK, SUSPECT, REMOVE, PLANT, MEASURE = "1 look", "2 suspect", "3 paint out", "4 plant", "5 measure"
@@ -92,8 +93,8 @@ def remove(number: int, method: str) -> None:
     before, classifier, region = clever_hans.photo(number), clever_hans.network(), ""
     after = before
     with page_layout.guard():  # what is wrong with a region is said, and another one can be painted
-        region = photo_edit.valid(st.query_params.get("paint", ""), before)
-        after = photo_edit.edited(before, region, "inpaint") if region else before
+        region = painted_region.valid(st.query_params.get("paint", ""), before)
+        after = painted_region.filled(before, region, "inpaint") if region else before
     was, now = (float(classifier.probabilities(one.image)[HANS]) for one in (before, after))
     if after is not before:
         said = confidence_change.in_words(NAME, was, now)

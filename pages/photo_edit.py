@@ -9,7 +9,7 @@ from normviz.figures import maps
 from normviz.html import confidence_change
 from normviz.registry import get, methods
 from normviz.ui.components import paint
-from normviz.ui.inputs import network
+from normviz.ui.inputs import network, painted_region
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import page_layout, tooltips, url_widgets
 from normviz.ui.maps import map_request
@@ -70,7 +70,7 @@ def region_of(before: ExplainedPhoto, asked: MapRequest, where: str) -> str:
         st.query_params.pop("paint", None)  # it was painted on another photo
     st.session_state["edit-photo"] = asked.photo.identity
     if where == PAINTED:
-        return photo_edit.valid(st.query_params.get("paint", ""), asked.photo)
+        return painted_region.valid(st.query_params.get("paint", ""), asked.photo)
     chosen = photo_edit.strongest_cells(before, asked.classifier, (STRONGEST | ALL_BUT)[where])  # (rows, columns)
     return paint.runs(~chosen if where in ALL_BUT else chosen)
 
@@ -92,7 +92,7 @@ def show(asked: MapRequest, where: str, how: Fill) -> None:
         paint.paint(asked.photo.pixels, region, where != PAINTED, f"paint-{asked.photo.identity}", painted)
     with right:
         with page_layout.guard():
-            photo = photo_edit.edited(asked.photo, region, how) if region else asked.photo
+            photo = painted_region.filled(asked.photo, region, how) if region else asked.photo
         changed = photo is not asked.photo
         page_layout.figure(
             maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if changed else "Not yet changed"

@@ -69,37 +69,6 @@ def strongest_cells(before: ExplainedPhoto, classifier: Classifier, share: float
     return strongest(coarse, share)  # (rows, columns)
 
 
-def valid(region: str, photo: Photo) -> str:
-    """A region as run lengths, as a link may hold it, if it is one of this photo.
-
-    Raises:
-        ValueError: it is none.
-    """
-    cells(region, grid(photo.pixels.shape[0], photo.pixels.shape[1]))
-    return region
-
-
-def edited(photo: Photo, region: str, how: Fill) -> Photo:
-    """The photo with the painted region filled; it is the visitor's own from now on.
-
-    Raises:
-        ValueError: a region that does not fit the photo, or is all of it.
-    """
-    size = photo.pixels.shape[0], photo.pixels.shape[1]
-    painted = cells(region, grid(*size))  # (rows, columns)
-
-    def run() -> NDArray[np.uint8]:
-        filled = fill(photo.image, enlarge(painted, size), how)  # (3, H, W)
-        pixels = filled.permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
-        pixels.flags.writeable = False
-        return pixels
-
-    key = (photo.identity, region, how)
-    pixels = cache.keep("edit filled", (), lambda: jobs.compute(run), [cache.Private(key)])
-    identity = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-    return replace(photo, pixels=pixels, identity=identity, sample=None)
-
-
 def in_words(asked: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> str:
     """What became of the class, in one sentence."""
     was, now = float(before.probabilities[asked.target]), float(after.probabilities[asked.target])
