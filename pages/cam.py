@@ -33,7 +33,7 @@ def choose() -> tuple[MapRequest, float, style.ColorMap]:
     photo = pick()
     classifier = network.choose()
     method = method_picker.choose()
-    asked = target_picker.choose(classifier, photo)
+    aim = target_picker.choose(classifier, photo)
     shapes = map_request.feature_layers(classifier, photo)
     text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
     layer, several = next(iter(shapes)), tuple[str, ...]()
@@ -44,32 +44,32 @@ def choose() -> tuple[MapRequest, float, style.ColorMap]:
     elif method.takes("layers"):
         chosen = url_widgets.several("Layers to fuse", list(shapes), "layers", "the last of each size", help=FUSED)
         several = map_request.in_depth_order(classifier, photo, chosen) if len(chosen) < len(shapes) else ()
-    settings = knobs.knobs(method, hide=hidden(method, asked))
+    settings = knobs.knobs(method, hide=hidden(method, aim))
     opacity = url_widgets.slider("Opacity of the map", 0.0, 1.0, OPACITY, "opacity", step=0.05, help=tooltips.OPACITY)
     colors = url_widgets.select("Colors", style.COLOR_MAPS[:-1], style.COLOR_MAPS[0], "colors", help=tooltips.COLORS)
-    question = MapRequest(photo, classifier, method, asked.target, layer, settings, asked.other, asked.like, several)
-    return question, opacity, colors
+    request = MapRequest(photo, classifier, method, aim.target, layer, settings, aim.other, aim.like, several)
+    return request, opacity, colors
 
 
-def hidden(method: Method, asked: target_picker.Aim) -> tuple[str, ...]:
+def hidden(method: Method, aim: target_picker.Aim) -> tuple[str, ...]:
     """The knobs that say nothing here: with how many classes to compare, where the other class is named."""
-    return ("similar",) if asked.other is not None and method.takes("other") else ()
+    return ("similar",) if aim.other is not None and method.takes("other") else ()
 
 
-def show(asked: MapRequest, opacity: float, colors: style.ColorMap) -> None:
+def show(request: MapRequest, opacity: float, colors: style.ColorMap) -> None:
     """The verdict, the pictures, the classes, the section that was asked for, the downloads."""
-    verdict = asked.classifier.verdict(map_request.probabilities(asked.classifier, asked.photo))
+    verdict = request.classifier.verdict(map_request.probabilities(request.classifier, request.photo))
     said = f"The network says: {verdict.text}." if verdict.known else f"{verdict.text}."
     page_layout.sentence(said, "good" if verdict.known else "hint")
-    seen = progressive_map(asked, opacity, colors)
-    if seen.reason:
-        page_layout.sentence(f"The map is blank: {seen.reason}.", "hint")
-        layers.suggest(asked)
-    stage.draw(asked, seen, opacity, colors)
-    if seen.note:
-        st.caption(seen.note)
-    stage.sections(asked, seen)
-    stage.downloads(asked, seen, opacity, colors)
+    result = progressive_map(request, opacity, colors)
+    if result.reason:
+        page_layout.sentence(f"The map is blank: {result.reason}.", "hint")
+        layers.suggest(request)
+    stage.draw(request, result, opacity, colors)
+    if result.note:
+        st.caption(result.note)
+    stage.sections(request, result)
+    stage.downloads(request, result, opacity, colors)
     page_layout.how_to_read(HELP)
 
 

@@ -33,22 +33,22 @@ page_layout.header("clever_hans")
 
 def look(number: int, method: str) -> None:
     """One picture, its map, and the question what the network goes by."""
-    asked = clever_hans.question(clever_hans.photo(number), method)
-    shares = asked.classifier.probabilities(asked.photo.image)
+    request = clever_hans.question(clever_hans.photo(number), method)
+    shares = request.classifier.probabilities(request.photo.image)
     page_layout.sentence(
         f"The network says {CLASSES[int(shares.argmax())]}, {confidence_change.percent(float(shares.max()))}. "
         f"It recognizes {clever_hans.tested():.0%} of new, similar pictures. Would you trust it?",
         "hint",
     )
-    seen = clever_hans.answer(asked)
+    seen = clever_hans.answer(request)
     rows, columns = seen.drawn.shape
     cells = (rows, columns)
     panels = [
-        Panel("photo", "The picture", maps.photo(asked.pixels, cells)),
-        Panel("map", f"{asked.method.title} of {NAME}", maps.heat(seen.drawn, seen.signed, asked.unit)),
-        Panel("overlay", "Both", maps.overlay(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)),
+        Panel("photo", "The picture", maps.photo(request.pixels, cells)),
+        Panel("map", f"{request.method.title} of {NAME}", maps.heat(seen.drawn, seen.signed, request.unit)),
+        Panel("overlay", "Both", maps.overlay(request.pixels, seen.drawn, 0.55, "inferno", seen.signed)),
     ]
-    board(panels, "hans-board", formula.attribution(asked.unit))
+    board(panels, "hans-board", formula.attribution(request.unit))
     culprit = url_widgets.segments("What does it go by?", CULPRITS, CULPRITS[0], "culprit")
     mark = clever_hans.scene(number).watermark
     if culprit == CULPRITS[0] or mark is None:

@@ -42,7 +42,7 @@ def choose() -> tuple[MapRequest, str, int]:
     """Draw the knobs; the question, how the entries are made, and rows of the grid of pixels."""
     photo = pick()
     classifier = network.choose()
-    asked = target_picker.choose_classes(classifier, photo)
+    aim = target_picker.choose_classes(classifier, photo)
     way = url_widgets.select("What is entered", list(WAYS), "layer", "way", text=WAYS.__getitem__, help=WAY)
     shapes = map_request.feature_layers(classifier, photo)
     layer, rows = next(iter(shapes)), 16
@@ -50,59 +50,59 @@ def choose() -> tuple[MapRequest, str, int]:
         layer = url_widgets.select("Layer", list(shapes), layer, "layer", help=tooltips.LAYER)
     else:
         rows = url_widgets.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
-    return MapRequest(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
+    return MapRequest(photo, classifier, get("hires_cam"), aim.target, layer, {}, aim.other), way, rows
 
 
-def entered(asked: MapRequest, way: str, rows: int) -> Ledger:
+def entered(request: MapRequest, way: str, rows: int) -> Ledger:
     """The ledger, kept."""
 
     def run() -> Ledger:
-        probe = asked.probe()
+        probe = request.probe()
         return at_layer(probe) if way == "layer" else in_full(probe, size=(rows, rows))
 
-    return cache.keep("evidence", (*asked.key, way, rows), lambda: jobs.compute(run), asked.photos)
+    return cache.keep("evidence", (*request.key, way, rows), lambda: jobs.compute(run), request.photos)
 
 
-def heading(asked: MapRequest, found: Ledger) -> str:
+def heading(request: MapRequest, ledger: Ledger) -> str:
     """What adds up to what, in one sentence."""
-    what = f"score (logit) of {asked.name}" if asked.other is None else f"lead in the score (logit): {asked.name}"
-    said = f"{found.speaks_for:+.3g} for it, {found.speaks_against:+.3g} against it"
-    fixed = f", {found.fixed:+.3g} without a place" if found.fixed else ""
-    rest = f", {found.rest:+.3g} not accounted for" if not found.exact else ""
-    return f"{said}{fixed}{rest}: together {found.score:.4g}, the {what}.".replace("-", "−")
+    what = f"score (logit) of {request.name}" if request.other is None else f"lead in the score (logit): {request.name}"
+    said = f"{ledger.speaks_for:+.3g} for it, {ledger.speaks_against:+.3g} against it"
+    fixed = f", {ledger.fixed:+.3g} without a place" if ledger.fixed else ""
+    rest = f", {ledger.rest:+.3g} not accounted for" if not ledger.exact else ""
+    return f"{said}{fixed}{rest}: together {ledger.score:.4g}, the {what}.".replace("-", "−")
 
 
-def show(asked: MapRequest, way: str, rows: int) -> None:
+def show(request: MapRequest, way: str, rows: int) -> None:
     """The sentence, the pictures, the bars that add up, and how the entries were made."""
-    found = entered(asked, way, rows)
-    page_layout.sentence(heading(asked, found), "good" if found.exact else "hint")
-    cells = found.cells.numpy().astype(np.float32)  # (h, w)
-    pixels, signed = asked.pixels, True
+    ledger = entered(request, way, rows)
+    page_layout.sentence(heading(request, ledger), "good" if ledger.exact else "hint")
+    cells = ledger.cells.numpy().astype(np.float32)  # (h, w)
+    pixels, signed = request.pixels, True
     aspect = pixels.shape[1] / pixels.shape[0]
     entries = [
-        ("for", found.speaks_for),
-        ("against", found.speaks_against),
-        ("bias" if way == "layer" else "no place", found.fixed),
+        ("for", ledger.speaks_for),
+        ("against", ledger.speaks_against),
+        ("bias" if way == "layer" else "no place", ledger.fixed),
     ]
-    if not found.exact:
-        entries.append(("not accounted for", found.rest))
-    total = "the logit" if asked.other is None else "the lead"
+    if not ledger.exact:
+        entries.append(("not accounted for", ledger.rest))
+    total = "the logit" if request.other is None else "the lead"
     board(
         [
-            Panel("photo", asked.photo.name[0].upper() + asked.photo.name[1:], maps.photo(pixels, cells.shape),
-                  alt=asked.photo.name),
-            Panel("map", f"What each place adds: {asked.name}",
-                  maps.heat(cells, signed, "logits", aspect=aspect, total=found.score),
-                  alt=f"The signed evidence for {asked.name}, {cells.shape[0]} x {cells.shape[1]} cells"),
+            Panel("photo", request.photo.name[0].upper() + request.photo.name[1:], maps.photo(pixels, cells.shape),
+                  alt=request.photo.name),
+            Panel("map", f"What each place adds: {request.name}",
+                  maps.heat(cells, signed, "logits", aspect=aspect, total=ledger.score),
+                  alt=f"The signed evidence for {request.name}, {cells.shape[0]} x {cells.shape[1]} cells"),
             Panel("overlay", "Over the photo", maps.overlay(pixels, cells, 0.6, signed=signed),
-                  alt=f"The photo, orange where it speaks for {asked.name}, blue where against"),
-            Panel("sum", f"It adds up to {total}", evidence.waterfall(entries, (total, found.score)),
-                  span=3, height=210, alt=heading(asked, found)),
+                  alt=f"The photo, orange where it speaks for {request.name}, blue where against"),
+            Panel("sum", f"It adds up to {total}", evidence.waterfall(entries, (total, ledger.score)),
+                  span=3, height=210, alt=heading(request, ledger)),
         ],
         "ledger-board", formula.attribution("logits"),
     )  # fmt: skip
-    exact = f"They add up to the score; what is left is rounding ({abs(found.rest):.0e})." if found.exact else ""
-    st.caption(f"Entries: {found.way}. {exact}")
+    exact = f"They add up to the score; what is left is rounding ({abs(ledger.rest):.0e})." if ledger.exact else ""
+    st.caption(f"Entries: {ledger.way}. {exact}")
     page_layout.how_to_read(HELP)
 
 

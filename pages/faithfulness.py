@@ -73,19 +73,19 @@ def percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.005 else "below 1 %"
 
 
-def first_look(asked: MapRequest, seen: AttributionMap, how: Settings) -> None:
+def first_look(request: MapRequest, result: AttributionMap, how: Settings) -> None:
     """The map, and the photo with what it marks removed."""
-    shape = asked.pixels.shape
-    lit = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)
-    rows = [("The map", f"{asked.name}: {percent(faithfulness.probability_before(asked))}", lit)]
-    for one in faithfulness.pictures(asked, seen, how, [(MAP, share) for share in ALONG], False):
+    shape = request.pixels.shape
+    lit = maps.blend(request.pixels, result.drawn, 0.55, "inferno", result.signed)
+    rows = [("The map", f"{request.name}: {percent(faithfulness.probability_before(request))}", lit)]
+    for one in faithfulness.pictures(request, result, how, [(MAP, share) for share in ALONG], False):
         rows.append(
-            (f"{one.share:.0%} removed".replace("%", " %"), f"{asked.name}: {percent(one.probability)}", one.picture)
+            (f"{one.share:.0%} removed".replace("%", " %"), f"{request.name}: {percent(one.probability)}", one.picture)
         )
     st.html(figures.strip(rows, shape[1] / shape[0]))
 
 
-def race(asked: MapRequest, seen: AttributionMap, how: Settings) -> int:
+def race(request: MapRequest, result: AttributionMap, how: Settings) -> int:
     """The same share of the pixels changed in the order of the map and of its rivals; that share in percent."""
     left, right = st.columns([1, 2])
     with left:
@@ -93,17 +93,17 @@ def race(asked: MapRequest, seen: AttributionMap, how: Settings) -> int:
     with right:
         share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d %%")
     several = [(name, share / 100) for name in NAMES]
-    found = faithfulness.pictures(asked, seen, how, several, action == "put back")
+    found = faithfulness.pictures(request, result, how, several, action == "put back")
     titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in RIVALS.items()}
-    rows = [(titles[one.name], f"{asked.name}: {percent(one.probability)}", one.picture) for one in found]
-    shape = asked.pixels.shape
+    rows = [(titles[one.name], f"{request.name}: {percent(one.probability)}", one.picture) for one in found]
+    shape = request.pixels.shape
     st.html(figures.strip(rows, shape[1] / shape[0]))
     return int(share)
 
 
-def measures(asked: MapRequest, seen: AttributionMap, how: Settings, beside: bool, share: int) -> None:
+def measures(request: MapRequest, result: AttributionMap, how: Settings, beside: bool, share: int) -> None:
     """On demand: verdict, curves and table."""
-    identity = (asked.photo.identity, asked.key, how)
+    identity = (request.photo.identity, request.key, how)
 
     def want() -> None:
         st.session_state[WANTED] = identity
@@ -114,31 +114,31 @@ def measures(asked: MapRequest, seen: AttributionMap, how: Settings, beside: boo
     if st.session_state.get(WANTED) != identity:
         st.button("Measure the whole curves", key="measure", on_click=want, type="primary")
         return
-    found = faithfulness.measure(asked, seen, how, stop)
+    found = faithfulness.measure(request, result, how, stop)
     score = "probability" if how.probability else "logit"
     said = verdict(found[MAP], {name: found[name] for name in RIVALS}, score)
     page_layout.sentence(said.text, "good" if said.good else "hint")
-    board(faithfulness.panels(found, asked.method.title, score, share, said.text), "truth-board", columns=2)
+    board(faithfulness.panels(found, request.method.title, score, share, said.text), "truth-board", columns=2)
     rows = [
-        (asked.method.title, found[MAP]),
+        (request.method.title, found[MAP]),
         *((words[0].upper() + words[1:], found[name]) for name, words in RIVALS.items()),
     ]
     refused: list[str] = []
     if beside:
-        listed, refused = faithfulness.others(asked, how, stop)
+        listed, refused = faithfulness.others(request, how, stop)
         rows += sorted(listed, key=lambda row: -row[1].insertion.area)
     st.html(figures.table(rows))
     for sentence in refused:
         st.caption(sentence)
 
 
-def show(asked: MapRequest, how: Settings, beside: bool) -> None:
+def show(request: MapRequest, how: Settings, beside: bool) -> None:
     """The map, the race, the measures."""
-    seen = progressive_map(asked, 0.55, "inferno")
-    if seen.reason:
-        page_layout.sentence(f"The map is blank, so its order is as good as random: {seen.reason}.", "hint")
-    first_look(asked, seen, how)
-    measures(asked, seen, how, beside, race(asked, seen, how))
+    result = progressive_map(request, 0.55, "inferno")
+    if result.reason:
+        page_layout.sentence(f"The map is blank, so its order is as good as random: {result.reason}.", "hint")
+    first_look(request, result, how)
+    measures(request, result, how, beside, race(request, result, how))
     page_layout.how_to_read(HELP)
 
 

@@ -59,19 +59,19 @@ def choose() -> tuple[MapRequest, str, Fill]:
     return MapRequest(photo, classifier, method, target, layer, method.settings()), where, how
 
 
-def region_of(before: ExplainedPhoto, asked: MapRequest, where: str) -> str:
+def region_of(before: ExplainedPhoto, request: MapRequest, where: str) -> str:
     """The region to fill, as run lengths: painted by the visitor, or where the map is highest.
 
     Raises:
         ValueError: the link holds no region of this photo, or the map has no evidence for the class.
     """
     known = st.session_state.get("edit-photo")
-    if known not in (None, asked.photo.identity):
+    if known not in (None, request.photo.identity):
         st.query_params.pop("paint", None)  # it was painted on another photo
-    st.session_state["edit-photo"] = asked.photo.identity
+    st.session_state["edit-photo"] = request.photo.identity
     if where == PAINTED:
-        return painted_region.valid(st.query_params.get("paint", ""), asked.photo)
-    chosen = photo_edit.strongest_cells(before, asked.classifier, (STRONGEST | ALL_BUT)[where])  # (rows, columns)
+        return painted_region.valid(st.query_params.get("paint", ""), request.photo)
+    chosen = photo_edit.strongest_cells(before, request.classifier, (STRONGEST | ALL_BUT)[where])  # (rows, columns)
     return paint.runs(~chosen if where in ALL_BUT else chosen)
 
 
@@ -81,49 +81,49 @@ def painted(region: str) -> None:
     st.query_params["paint"] = region
 
 
-def show(asked: MapRequest, where: str, how: Fill) -> None:
+def show(request: MapRequest, where: str, how: Fill) -> None:
     """The photo to paint on, the filled one, and what the network says of both."""
-    before = photo_edit.explain("before", asked, f"{asked.method.title} of the photo")
+    before = photo_edit.explain("before", request, f"{request.method.title} of the photo")
     left, right = st.columns(2)
-    region, photo = "", asked.photo
+    region, photo = "", request.photo
     with right, page_layout.guard():  # what is wrong with a region is said, and another one can be painted
-        region = region_of(before, asked, where)
+        region = region_of(before, request, where)
     with left:  # nothing above it may change while it is painted, or it would move
-        paint.paint(asked.photo.pixels, region, where != PAINTED, f"paint-{asked.photo.identity}", painted)
+        paint.paint(request.photo.pixels, region, where != PAINTED, f"paint-{request.photo.identity}", painted)
     with right:
         with page_layout.guard():
-            photo = painted_region.filled(asked.photo, region, how) if region else asked.photo
-        changed = photo is not asked.photo
+            photo = painted_region.filled(request.photo, region, how) if region else request.photo
+        changed = photo is not request.photo
         page_layout.figure(
             maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if changed else "Not yet changed"
         )
         after = before
         if changed:
-            after = photo_edit.explain("after", replace(asked, photo=photo), f"{asked.method.title} of it")
+            after = photo_edit.explain("after", replace(request, photo=photo), f"{request.method.title} of it")
         hint = "Drag over the photo to paint the region that shall go."
         page_layout.sentence(
-            photo_edit.in_words(asked, before, after) if changed else hint, "good" if changed else "hint"
+            photo_edit.in_words(request, before, after) if changed else hint, "good" if changed else "hint"
         )
-    compare(asked, before, after)
+    compare(request, before, after)
     page_layout.how_to_read(HELP)
 
 
-def compare(asked: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> None:
+def compare(request: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> None:
     """Both maps on one scale, and the classes."""
     high = max(float(abs(one.map.drawn).max()) for one in (before, after))
     signed = before.map.signed or after.map.signed
     for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):
         with column:
-            highest = f"highest {one.map.drawn.max():.3g} {asked.method.unit}"
+            highest = f"highest {one.map.drawn.max():.3g} {request.method.unit}"
             page_layout.figure(
-                maps.data_uri(one.overlay(asked.classifier, high, signed)),
-                f"{name}: {asked.method.title} of {asked.name}, {highest}",
+                maps.data_uri(one.overlay(request.classifier, high, signed)),
+                f"{name}: {request.method.title} of {request.name}, {highest}",
             )
-    order = photo_edit.shown_classes(before.probabilities, after.probabilities, asked.target)
-    names = [asked.classifier.classes[index] for index in order]
+    order = photo_edit.shown_classes(before.probabilities, after.probabilities, request.target)
+    names = [request.classifier.classes[index] for index in order]
     st.html(
         confidence_change.table(
-            names, before.probabilities[order].tolist(), after.probabilities[order].tolist(), asked.name
+            names, before.probabilities[order].tolist(), after.probabilities[order].tolist(), request.name
         )
     )
 

@@ -70,14 +70,14 @@ def choose() -> tuple[MapRequest, bool, int, figures.Measure]:
     return MapRequest(photo, classifier, method, target, layer, settings), order == ORDERS[1], draw, measure
 
 
-def ready(asked: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], list[str]]:
+def ready(request: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], list[str]]:
     """The methods by their titles, with their knobs; and the sentences of those that refuse this network."""
     chosen: dict[str, Callable[[Probe], Tensor]] = {
-        asked.method.title: partial(asked.method.function, **asked.settings)
+        request.method.title: partial(request.method.function, **request.settings)
     }
-    probe, refused = asked.probe(), []
+    probe, refused = request.probe(), []
     for method in map(get, BESIDE):
-        if method.name == asked.method.name:
+        if method.name == request.method.name:
             continue
         try:
             method.function(probe)
@@ -87,21 +87,21 @@ def ready(asked: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], list
     return chosen | {EDGES: edges}, refused
 
 
-def stages(asked: MapRequest, independent: bool, seed: int) -> Stages:
+def stages(request: MapRequest, independent: bool, seed: int) -> Stages:
     """The maps of the methods by their titles, stage by stage, and the errors of methods that refuse this network."""
 
     def work(job: jobs.Job[Stages]) -> Stages:
-        functions, refused = ready(asked)
-        found = sanity_check(asked.probe(), functions, independent=independent, seed=seed, progress=job.progress)
+        functions, refused = ready(request)
+        found = sanity_check(request.probe(), functions, independent=independent, seed=seed, progress=job.progress)
         return found, refused
 
-    key = (*asked.key, independent, seed)
-    return jobs.run("sanity", key, work, "Making weights random and drawing the maps again", inputs=asked.photos)
+    key = (*request.key, independent, seed)
+    return jobs.run("sanity", key, work, "Making weights random and drawing the maps again", inputs=request.photos)
 
 
-def show(asked: MapRequest, independent: bool, seed: int, measure: figures.Measure) -> None:
+def show(request: MapRequest, independent: bool, seed: int, measure: figures.Measure) -> None:
     """What is left of the maps, as curves and as pictures."""
-    found, refused = stages(asked, independent, seed)
+    found, refused = stages(request, independent, seed)
     page_layout.sentence(figures.in_words(found, measure, independent), "hint")
     chart = figures.similarity(found, measure, independent)
     board([Panel("likeness", f"What is left of the map: {MEASURES[measure]} with the trained one", chart, span=3,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -78,7 +79,8 @@ def test_what_the_worker_makes_is_what_is_shown(assets: Path, monkeypatch: pytes
     monkeypatch.setattr(page, "class_model", search)
     shares: list[float] = []
     previews: list[Found] = []
-    found = page._climb(wish, shares.append, previews.append)
+    job = SimpleNamespace(progress=shares.append, preview=previews.append)
+    found = page._climb(wish, job)  # type: ignore[arg-type]
     assert found.pixels.shape == (4, classifier.size, classifier.size, 3) and found.scores.shape == (4, 4)
     assert shares[-1] == 1 and wish.names == [
         "French horn, start 1",

@@ -1,4 +1,4 @@
-"""What the question mark beside a choice says, in words for a student; several pages offer the same choices."""
+"""Tooltips of widgets that several pages have."""
 
 METHOD = (
     "How the map is made. Grad-CAM is a good one to begin with: it weighs each feature map by how strongly the class's "

@@ -73,7 +73,7 @@ class Found:
     shares: NDArray[np.float32] | None = None
 
 
-def search(wish: ClassModelRequest) -> Found:
+def search(request: ClassModelRequest) -> Found:
     """The requested pictures; intermediate pictures are shown, and the search can be stopped.
 
     A stopped search gives the last intermediate pictures.
@@ -83,16 +83,16 @@ def search(wish: ClassModelRequest) -> Found:
     """
 
     def picture(found: Found, share: float) -> str:
-        return pictures(wish, found)
+        return pictures(request, found)
 
     preview = jobs.Preview(picture, lambda found, share: found, "the search was stopped before its first step")
-    return jobs.run("search", wish.key, partial(_climb, wish), "Climbing", preview=preview)
+    return jobs.run("search", request.key, partial(_climb, request), "Climbing", preview=preview)
 
 
-def pictures(wish: ClassModelRequest, found: Found) -> str:
+def pictures(request: ClassModelRequest, found: Found) -> str:
     """The pictures side by side with what the network says of them, as HTML."""
     figures = []
-    for index, name in enumerate(wish.names):
+    for index, name in enumerate(request.names):
         text = f"{name}: logit {found.scores[-1, index]:.1f}"
         if found.shares is not None:
             text += f", probability {100 * found.shares[index]:.3g} %"
@@ -104,18 +104,20 @@ def pictures(wish: ClassModelRequest, found: Found) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
 
 
-def _climb(wish: ClassModelRequest, job: jobs.Job[Found]) -> Found:
+def _climb(request: ClassModelRequest, job: jobs.Job[Found]) -> Found:
     """Search; called in a worker thread."""
-    classifier, targets = wish.classifier, torch.tensor(wish.targets)  # (T,)
+    classifier, targets = request.classifier, torch.tensor(request.targets)  # (T,)
     found = class_model(
-        classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=wish.decay, rate=wish.rate,
-        steps=wish.steps, jitter=wish.jitter, blur=wish.blur, starts=wish.starts, seed=wish.seed, progress=job.progress,
+        classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=request.decay,
+        rate=request.rate, steps=request.steps, jitter=request.jitter, blur=request.blur, starts=request.starts,
+        seed=request.seed,
+        progress=job.progress,
         preview=lambda latest: job.preview(_found(latest)),
     )  # fmt: skip
     with torch.inference_mode():
         output = classifier.model(found.images)
         logits = getattr(output, "logits", output).float().cpu()  # (S, classes)
-    own = targets.repeat_interleave(wish.starts)[:, None]  # (S, 1)
+    own = targets.repeat_interleave(request.starts)[:, None]  # (S, 1)
     return _found(found, logits.softmax(dim=1).gather(1, own)[:, 0].numpy())
 
 

@@ -54,30 +54,30 @@ def question(picture: Photo, method: str, target: int = HANS) -> MapRequest:
     return MapRequest(picture, classifier, chosen, target, layer, chosen.settings())
 
 
-def answer(asked: MapRequest) -> AttributionMap:
+def answer(request: MapRequest) -> AttributionMap:
     """The map of a quick method."""
-    return map_request.compute_map(asked)
+    return map_request.compute_map(request)
 
 
 def lit(number: int, method: str, label: int, marked: bool) -> tuple[str, float]:
     """A picture with the map of HANS over it, as a data URI, and that class's probability."""
-    asked = question(photo(number, label, marked), method)
-    seen = answer(asked)
-    over = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)  # (H, W, 3)
-    return maps.data_uri(over), float(map_request.probabilities(asked.classifier, asked.photo)[HANS])
+    request = question(photo(number, label, marked), method)
+    result = answer(request)
+    over = maps.blend(request.pixels, result.drawn, 0.55, "inferno", result.signed)  # (H, W, 3)
+    return maps.data_uri(over), float(map_request.probabilities(request.classifier, request.photo)[HANS])
 
 
 def lit_again(before: Photo, after: Photo, method: str) -> str:
     """A changed picture with the map of HANS over it, in the colors of the map before, as a data URI."""
-    seen, classifier = answer(question(after, method)), network()
+    result, classifier = answer(question(after, method)), network()
     high = max(float(answer(question(before, method)).drawn.max()), 1e-9)
-    shown = ExplainedPhoto(after, classifier.probabilities(after.image), seen)
-    return maps.data_uri(shown.overlay(classifier, high, seen.signed))
+    shown = ExplainedPhoto(after, classifier.probabilities(after.image), result)
+    return maps.data_uri(shown.overlay(classifier, high, result.signed))
 
 
-def on_mark(seen: AttributionMap, mark: torch.Tensor) -> float:
+def on_mark(result: AttributionMap, mark: torch.Tensor) -> float:
     """The share of a map's positive evidence that lies on the watermark, bool (H, W)."""
-    cells = at_pixels(torch.from_numpy(seen.raw), (mark.shape[0], mark.shape[1])).clamp(min=0)  # (H, W)
+    cells = at_pixels(torch.from_numpy(result.raw), (mark.shape[0], mark.shape[1])).clamp(min=0)  # (H, W)
     return float(cells[mark].sum() / cells.sum().clamp(min=1e-12))
 
 

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import replace
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -12,13 +9,13 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from normviz.evaluation.photo_edit import Fill, enlarge, fill, strongest
+from normviz.evaluation.photo_edit import strongest
 from normviz.evaluation.pixels import at_pixels
 from normviz.html import confidence_change
 from normviz.models.catalog import Classifier
-from normviz.ui.components.paint import cells, grid
+from normviz.ui.components.paint import grid
 from normviz.ui.inputs.photo import Photo
-from normviz.ui.kit import cache, jobs
+from normviz.ui.kit import cache
 from normviz.ui.maps import map_request
 from normviz.ui.maps.explained_photo import ExplainedPhoto
 from normviz.ui.maps.map_request import MapRequest
@@ -44,15 +41,15 @@ def reduced(photo: Photo) -> Photo:
     return Photo(photo.name, pixels, f"{photo.identity}-reduced", None)
 
 
-def explain(name: str, asked: MapRequest, label: str) -> ExplainedPhoto:
+def explain(name: str, request: MapRequest, label: str) -> ExplainedPhoto:
     """Explain a photo; the session keeps one result for each name ("before", "after").
 
     Raises:
         ValueError: the method refuses the request.
         Stopped: the visitor stopped a slow method.
     """
-    probabilities = map_request.probabilities(asked.classifier, asked.photo, f"probabilities {name}")  # (classes,)
-    return ExplainedPhoto(asked.photo, probabilities, map_request.compute_map(asked, f"edit-{name}", label))
+    probabilities = map_request.probabilities(request.classifier, request.photo, f"probabilities {name}")  # (classes,)
+    return ExplainedPhoto(request.photo, probabilities, map_request.compute_map(request, f"edit-{name}", label))
 
 
 def strongest_cells(before: ExplainedPhoto, classifier: Classifier, share: float) -> Tensor:
@@ -69,14 +66,14 @@ def strongest_cells(before: ExplainedPhoto, classifier: Classifier, share: float
     return strongest(coarse, share)  # (rows, columns)
 
 
-def in_words(asked: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> str:
+def in_words(request: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> str:
     """What became of the class, in one sentence."""
-    was, now = float(before.probabilities[asked.target]), float(after.probabilities[asked.target])
-    said = confidence_change.in_words(asked.name, was, now)
+    was, now = float(before.probabilities[request.target]), float(after.probabilities[request.target])
+    said = confidence_change.in_words(request.name, was, now)
     winner = int(after.probabilities.argmax())
     if winner != int(before.probabilities.argmax()):
         share = confidence_change.percent(float(after.probabilities.max()))
-        said += f"; the network now says {asked.classifier.classes[winner]}, {share}"
+        said += f"; the network now says {request.classifier.classes[winner]}, {share}"
     return f"{said[0].upper()}{said[1:]}."
 
 
