@@ -1,7 +1,7 @@
 """NormViz: `streamlit run app.py` serves it.
 
-The file has two lives. The server imports it once, as `app`, for what happens at the start. Then
-Streamlit runs it as a script, for every visitor and every change, and it draws the frame and the page.
+The server imports this file once, as `app`, to start. Then Streamlit runs it as a script for every visitor and every
+change, and it draws the navigation and the page.
 """
 
 from __future__ import annotations

@@ -5,11 +5,13 @@ import streamlit as st
 from normviz.colors import OPACITY
 from normviz.figures import style
 from normviz.registry import Attribution
+from normviz.ui.inputs import method as method_picker
 from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
-from normviz.ui.maps import map_request, progressive_map
+from normviz.ui.maps import map_request
 from normviz.ui.maps.map_request import MapRequest
+from normviz.ui.maps.progressive_map import progressive_map
 from normviz.ui.pages.cam import layers, stage
 
 HELP = """
@@ -31,8 +33,8 @@ def choose() -> tuple[MapRequest, float, style.ColorMap]:
     """Draw the knobs; the question, the opacity and the colors."""
     photo = pick()
     classifier = network.choose()
-    method = stage.choose_method()
-    asked = target_picker.choose(classifier, photo)
+    method = method_picker.choose()
+    aim = target_picker.choose(classifier, photo)
     shapes = map_request.feature_layers(classifier, photo)
     text = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in shapes.items()}
     layer, several = next(iter(shapes)), tuple[str, ...]()
@@ -43,43 +45,33 @@ def choose() -> tuple[MapRequest, float, style.ColorMap]:
     elif method.takes("layers"):
         chosen = url_widgets.several("Layers to fuse", list(shapes), "layers", "the last of each size", help=FUSED)
         several = map_request.in_depth_order(classifier, photo, chosen) if len(chosen) < len(shapes) else ()
-    settings = knobs.knobs(method, hide=hidden(method, asked))
+    settings = knobs.knobs(method, hide=hidden(method, aim))
     opacity = url_widgets.slider("Opacity of the map", 0.0, 1.0, OPACITY, "opacity", step=0.05, help=tooltips.OPACITY)
     colors = url_widgets.select("Colors", style.COLOR_MAPS[:-1], style.COLOR_MAPS[0], "colors", help=tooltips.COLORS)
-    question = MapRequest(photo, classifier, method, asked.target, layer, settings, asked.other, asked.like, several)
-    return question, opacity, colors
+    request = MapRequest(photo, classifier, method, aim.target, layer, settings, aim.other, aim.like, several)
+    return request, opacity, colors
 
 
-def hidden(method: Attribution, asked: target_picker.Aim) -> tuple[str, ...]:
+def hidden(method: Attribution, aim: target_picker.Aim) -> tuple[str, ...]:
     """The knobs that say nothing here: with how many classes to compare, where the other class is named."""
-    return ("similar",) if asked.other is not None and method.takes("other") else ()
+    return ("similar",) if aim.other is not None and method.takes("other") else ()
 
 
-def show(asked: MapRequest, opacity: float, colors: style.ColorMap) -> None:
+def show(request: MapRequest, opacity: float, colors: style.ColorMap) -> None:
     """The verdict, the pictures, the classes, the section that was asked for, the downloads."""
-    verdict = asked.classifier.verdict(map_request.probabilities(asked.classifier, asked.photo))
+    verdict = request.classifier.verdict(map_request.probabilities(request.classifier, request.photo))
     said = f"The network says: {verdict.text}." if verdict.known else f"{verdict.text}."
     page_layout.sentence(said, "good" if verdict.known else "hint")
-    seen = progressive_map.answer(asked, opacity, colors)
-    if seen.reason:
-        page_layout.sentence(f"The map is blank: {seen.reason}.", "hint")
-        layers.suggest(asked)
-    stage.draw(asked, seen, opacity, colors)
-    if seen.note:
-        st.caption(seen.note)
-    stage.sections(asked, seen)
-    stage.downloads(asked, seen, opacity, colors)
+    result = progressive_map(request, opacity, colors)
+    if result.reason:
+        page_layout.sentence(f"The map is blank: {result.reason}.", "hint")
+        layers.suggest(request)
+    stage.draw(request, result, opacity, colors)
+    if result.note:
+        st.caption(result.note)
+    stage.sections(request, result)
+    stage.downloads(request, result, opacity, colors)
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        question = choose()
-        with right, page_layout.guard():
-            show(*question)
-
-
-work()
+page_layout.two_columns(choose, show)

@@ -38,7 +38,7 @@ CLASS = "A picture is looked for that gives this class as high a score as it can
 page_layout.header("class_model")
 
 
-def choose() -> ClassModelRequest:
+def choose() -> tuple[ClassModelRequest]:
     """Draw the knobs."""
     classifier = network.choose()
     names = list(classifier.classes)
@@ -59,36 +59,36 @@ def choose() -> ClassModelRequest:
         starts = url_widgets.slider("Starts", 1, 4, 1, "starts", help="The first is zero, the others are faint noise.")
         seed = url_widgets.number("Seed", 0, 999, 0, "seed")
     targets = tuple(names.index(name) for name in (first, second) if name != NONE)
-    return ClassModelRequest(classifier, targets, decay, rate, steps, jitter, blur, starts, seed)
+    return (ClassModelRequest(classifier, targets, decay, rate, steps, jitter, blur, starts, seed),)
 
 
-def curve(wish: ClassModelRequest, found: Found) -> Panel:
+def curve(request: ClassModelRequest, found: Found) -> Panel:
     """How the logit rose; of a single picture, what the penalty takes away, too."""
-    steps, names = np.arange(len(found.scores)), wish.names
+    steps, names = np.arange(len(found.scores)), request.names
     lines = [curves.Line(name, steps, found.scores[:, index]) for index, name in enumerate(names)]
     if len(names) == 1:
-        rest = found.scores[:, 0] - wish.decay * found.norms[:, 0]  # (steps + 1,)
+        rest = found.scores[:, 0] - request.decay * found.norms[:, 0]  # (steps + 1,)
         lines = [curves.Line("logit", steps, found.scores[:, 0]), curves.Line("less penalty", steps, rest, dash="dash")]
     alt = "The class's logit of the picture at the start and after each step"
     return Panel("logit", "The logit, step by step", curves.lines(lines, "step", "logit"), alt=alt)
 
 
-def show(wish: ClassModelRequest) -> None:
+def show(request: ClassModelRequest) -> None:
     """The pictures, their curves, the formula with its numbers."""
-    alone = len(wish.names) == 1
+    alone = len(request.names) == 1
     stage, beside = st.columns([4, 3]) if alone else (st.container(), st.container())
     with stage:
-        found = search(wish)
+        found = search(request)
         if found.shares is None:
-            page_layout.sentence(f"Stopped after {len(found.scores)} of {wish.steps} steps.", "hint")
-        st.html(pictures(wish, found))
+            page_layout.sentence(f"Stopped after {len(found.scores)} of {request.steps} steps.", "hint")
+        st.html(pictures(request, found))
     with beside:
-        board([curve(wish, found)], "class-model-board", columns=1)
-    score, penalty = float(found.scores[-1, 0]), wish.decay * float(found.norms[-1, 0])
-    numbers = rf"{score:.3g} - {wish.decay:g} \cdot {found.norms[-1, 0]:.4g} = {score - penalty:.3g}"
+        board([curve(request, found)], "class-model-board", columns=1)
+    score, penalty = float(found.scores[-1, 0]), request.decay * float(found.norms[-1, 0])
+    numbers = rf"{score:.3g} - {request.decay:g} \cdot {found.norms[-1, 0]:.4g} = {score - penalty:.3g}"
     st.latex(FORMULA)
-    st.latex(rf"{numbers} \text{{ for {wish.names[0]}}}")
-    for index, (column, name) in enumerate(zip(st.columns(max(3, len(wish.names))), wish.names, strict=False)):
+    st.latex(rf"{numbers} \text{{ for {request.names[0]}}}")
+    for index, (column, name) in enumerate(zip(st.columns(max(3, len(request.names))), request.names, strict=False)):
         file = f"{name.replace(' ', '_').replace(',', '')}_class_model.png"
         column.download_button(
             f"{name} (PNG)", encode_png(found.pixels[index]), file, "image/png", on_click="ignore", width="stretch"
@@ -96,14 +96,4 @@ def show(wish: ClassModelRequest) -> None:
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        wish = choose()
-        with right, page_layout.guard():
-            show(wish)
-
-
-work()
+page_layout.two_columns(choose, show)

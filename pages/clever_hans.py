@@ -8,8 +8,9 @@ from normviz.html import confidence_change
 from normviz.scenes import CLASSES, HANS
 from normviz.ui.components import paint
 from normviz.ui.components.board import Panel, board
+from normviz.ui.inputs import painted_region
 from normviz.ui.kit import page_layout, tooltips, url_widgets
-from normviz.ui.pages import clever_hans, photo_edit
+from normviz.ui.pages import clever_hans
 
 NAME = CLASSES[HANS]
 LOOK, SUSPECT, REMOVE, PLANT, MEASURE = "1 look", "2 suspect", "3 paint out", "4 plant", "5 measure"
@@ -33,22 +34,22 @@ page_layout.header("clever_hans")
 
 def look(number: int, method: str) -> None:
     """One picture, its map, and the question what the network goes by."""
-    asked = clever_hans.question(clever_hans.photo(number), method)
-    shares = asked.classifier.probabilities(asked.photo.image)
+    request = clever_hans.question(clever_hans.photo(number), method)
+    shares = request.classifier.probabilities(request.photo.image)
     page_layout.sentence(
         f"The network says {CLASSES[int(shares.argmax())]}, {percent(float(shares.max()))}. "
         f"It recognizes {percent(clever_hans.tested(), counted=True)} of new, similar pictures. Would you trust it?",
         "hint",
     )
-    seen = clever_hans.answer(asked)
+    seen = clever_hans.answer(request)
     rows, columns = seen.drawn.shape
     cells = (rows, columns)
     panels = [
-        Panel("photo", "The picture", maps.photo(asked.pixels, cells)),
-        Panel("map", f"{asked.method.title} of {NAME}", maps.heat(seen.drawn, seen.signed, asked.unit)),
-        Panel("overlay", "Both", maps.overlay(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)),
+        Panel("photo", "The picture", maps.photo(request.pixels, cells)),
+        Panel("map", f"{request.method.title} of {NAME}", maps.heat(seen.drawn, seen.signed, request.unit)),
+        Panel("overlay", "Both", maps.overlay(request.pixels, seen.drawn, 0.55, "inferno", seen.signed)),
     ]
-    board(panels, "hans-board", formula.attribution(asked.unit))
+    board(panels, "hans-board", formula.attribution(request.unit))
     culprit = url_widgets.segments("What does it go by?", CULPRITS, CULPRITS[0], "culprit")
     mark = clever_hans.scene(number).watermark
     if culprit == CULPRITS[0] or mark is None:
@@ -91,8 +92,8 @@ def remove(number: int, method: str) -> None:
     before, classifier, region = clever_hans.photo(number), clever_hans.network(), ""
     after = before
     with page_layout.guard():  # what is wrong with a region is said, and another one can be painted
-        region = photo_edit.valid(st.query_params.get("paint", ""), before)
-        after = photo_edit.edited(before, region, "inpaint") if region else before
+        region = painted_region.valid(st.query_params.get("paint", ""), before)
+        after = painted_region.filled(before, region, "inpaint") if region else before
     was, now = (float(classifier.probabilities(one.image)[HANS]) for one in (before, after))
     if after is not before:
         said = confidence_change.describe(NAME, was, now)
@@ -144,20 +145,21 @@ def measure() -> None:
     st.caption(clever_hans.counted(told))
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        number = url_widgets.slider("Picture", 1, clever_hans.PICTURES, 1, "picture")
-        method = url_widgets.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__, help=tooltips.METHOD)
-        with right, page_layout.guard():
-            step = url_widgets.segments("Step", STEPS, LOOK, "step")
-            if step == MEASURE:
-                measure()
-            else:
-                {LOOK: look, SUSPECT: suspect, REMOVE: remove, PLANT: plant}[step](number, method)
-            page_layout.how_to_read(HELP)
+def choose() -> tuple[int, str]:
+    """Draw the widgets; the number of the picture and the name of the method."""
+    number = url_widgets.slider("Picture", 1, clever_hans.PICTURES, 1, "picture")
+    method = url_widgets.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__, help=tooltips.METHOD)
+    return number, method
 
 
-work()
+def show(number: int, method: str) -> None:
+    """Draw the chosen step of the exercise."""
+    step = url_widgets.segments("Step", STEPS, LOOK, "step")
+    if step == MEASURE:
+        measure()
+    else:
+        {LOOK: look, SUSPECT: suspect, REMOVE: remove, PLANT: plant}[step](number, method)
+    page_layout.how_to_read(HELP)
+
+
+page_layout.two_columns(choose, show)

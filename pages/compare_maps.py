@@ -11,8 +11,7 @@ from normviz.prints import map_sheet as figures
 from normviz.ui.components.map_sheet import Place, map_sheet
 from normviz.ui.inputs import network
 from normviz.ui.inputs.photo import Photo, pick
-from normviz.ui.kit import page_layout, url_widgets
-from normviz.ui.kit.jobs import Waiting
+from normviz.ui.kit import jobs, page_layout, url_widgets
 from normviz.ui.pages.compare_maps import choice, comparison, details, drawback
 from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 
@@ -56,31 +55,30 @@ def look() -> tuple[float, style.ColorMap]:
 
 
 def compare(
-    asked: ComparisonRequest, opacity: float, colors: style.ColorMap, scale: figures.Scale, kind: Correlation
+    request: ComparisonRequest, opacity: float, colors: style.ColorMap, scale: figures.Scale, kind: Correlation
 ) -> None:
     """The sheet, the cell that was clicked, the correlations, the downloads."""
 
     def stop() -> None:
-        st.session_state["methods"] = [method.name for method in asked.methods if not method.slow]
+        st.session_state["methods"] = [method.name for method in request.methods if not method.slow]
 
-    wait = Waiting("stop-maps", stop)
-    found = comparison.maps(asked, wait.show)
-    wait.done()
-    pixels = asked.classifier.view(asked.photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
+    with jobs.Bar("maps", stop) as bar:
+        found = comparison.maps(request, bar.watch)
+    pixels = request.classifier.view(request.photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     aspect = pixels.shape[1] / pixels.shape[0]
-    place = comparison.chosen(st.session_state.get("cell", ""), found, asked.methods)
+    place = comparison.chosen(st.session_state.get("cell", ""), found, request.methods)
 
     def clicked(cell: Place) -> None:
         st.session_state["cell"] = comparison.written(cell)
 
-    rows = comparison.sheet(asked, found, scale, colors)
+    rows = comparison.sheet(request, found, scale, colors)
     map_sheet(rows, maps.data_uri(figures.small(pixels)), aspect, opacity, "maps-sheet", place, clicked)
-    st.caption(f"All maps {asked.fixed}. Colors: {figures.SCALES[scale]}. Click a cell of a map to take it apart.")
-    if asked.across == "norms":
-        details.sureness(asked)
-    details.cell(asked, found, place, aspect)
-    details.alike(asked, found, place, kind)
-    details.downloads(asked, found, scale, pixels, opacity, colors)
+    st.caption(f"All maps {request.fixed}. Colors: {figures.SCALES[scale]}. Click a cell of a map to take it apart.")
+    if request.across == "norms":
+        details.sureness(request)
+    details.cell(request, found, place, aspect)
+    details.alike(request, found, place, kind)
+    details.downloads(request, found, scale, pixels, opacity, colors)
 
 
 def show(name: str, photo: Photo, setting: Setting, opacity: float, colors: style.ColorMap) -> None:
@@ -89,9 +87,7 @@ def show(name: str, photo: Photo, setting: Setting, opacity: float, colors: styl
     def stop() -> None:
         st.session_state["show"] = None
 
-    wait = Waiting("stop-drawback", stop)
-    found = drawback.measure(drawbacks()[name], setting, photo, wait.show)
-    wait.done()
+    found = drawback.measure(drawbacks()[name], setting, photo, stop)
     pixels = setting.classifier.view(photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     drawback.draw(found, pixels, opacity, colors)
 
@@ -111,7 +107,7 @@ def work() -> None:
             with right, page_layout.guard():
                 show(name, photo, setting, *drawn)
         else:
-            asked = choice.choose(photo, classifier)
+            request = choice.choose(photo, classifier)
             scale = url_widgets.select(
                 "Scale of the colors", tuple(figures.SCALES), "own", "scale", text=figures.SCALES.__getitem__
             )
@@ -119,7 +115,7 @@ def work() -> None:
             kind = url_widgets.segments("Correlation", get_args(Correlation), "pearson", "correlation")
             url_widgets.text_field("Cell taken apart", "", "cell", help=CELL)
             with right, page_layout.guard():
-                compare(asked, *drawn, scale, kind)
+                compare(request, *drawn, scale, kind)
     with right:
         page_layout.how_to_read(HELP)
 

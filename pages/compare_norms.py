@@ -6,7 +6,7 @@ from streamlit.delta_generator import DeltaGenerator
 from normviz.normalization.analysis.comparison import LIMIT, look
 from normviz.registry import Normalization, methods
 from normviz.ui.inputs import source
-from normviz.ui.kit import cache, page_layout, url_widgets
+from normviz.ui.kit import jobs, page_layout, url_widgets
 from normviz.ui.pages import compare_norms
 from normviz.ui.pages.compare_norms import SORTS, Multiple
 
@@ -30,21 +30,22 @@ page_layout.header("compare_norms")
 
 def show(chosen: source.Source, listed: list[Normalization], by: str, exports: DeltaGenerator) -> None:
     """The cards, each in its place as soon as it is computed; by what is measured they are sorted in the end."""
-    ground, known_as = cache.compute(lambda: look(chosen.x, chosen.mask)), compare_norms.identity(chosen)
+    st.html(compare_norms.STYLE)
+    ground = jobs.compute(lambda: look(chosen.x, chosen.mask))
     link = {name: value for name, value in st.query_params.to_dict().items() if name not in MINE}
-    asked = (known_as, frozenset(method.name for method in listed))
+    asked = (chosen.identity, frozenset(method.name for method in listed))
     new = st.session_state.get("compare-seen") != asked
     line = st.empty()
     rows = [st.columns(COLUMNS) for _ in range(0, len(listed), COLUMNS)]
     places = [column.empty() for row in rows for column in row][: len(listed)]
     if new:
         for place, method in zip(places, listed, strict=True):
-            compare_norms.wait(place, method)
+            compare_norms.placeholder(place, method)
     found: list[Multiple] = []
     for place, method in zip(places, listed, strict=True):
         if new:
             line.progress(len(found) / len(listed), f"{method.title}: {len(found) + 1} of {len(listed)}")
-        found.append(compare_norms.multiple(method, chosen, ground, known_as))
+        found.append(compare_norms.multiple(method, chosen, ground))
         if new:
             compare_norms.fill(place, found[-1], ground, link)
     st.session_state["compare-seen"] = asked
@@ -56,25 +57,19 @@ def show(chosen: source.Source, listed: list[Normalization], by: str, exports: D
     line.caption(f"{len(found)} methods on the same {chosen.x.numel():,} values ({what}).")
     with exports:
         compare_norms.downloads(found, ground, f"Normalizations of {what} values")
+    page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        chosen = source.choose()
-        offered = [m for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
-        titles = url_widgets.several("Methods", [method.title for method in offered], "methods", "all")
-        by = url_widgets.select("Sort by", tuple(SORTS), next(iter(SORTS)), "sort")
-        listed = [method for method in offered if method.title in titles]
-        if by == "name":
-            listed.sort(key=lambda method: method.title)
-        exports = st.container()
-        with right, page_layout.guard():
-            st.html(compare_norms.STYLE)
-            show(chosen, listed, by, exports)
-            page_layout.how_to_read(HELP)
+def choose() -> tuple[source.Source, list[Normalization], str, DeltaGenerator]:
+    """Draw the widgets; the input, the methods, the order of the cards, and a place for the downloads."""
+    chosen = source.choose()
+    offered = [m for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
+    titles = url_widgets.several("Methods", [method.title for method in offered], "methods", "all")
+    by = url_widgets.select("Sort by", tuple(SORTS), next(iter(SORTS)), "sort")
+    listed = [method for method in offered if method.title in titles]
+    if by == "name":
+        listed.sort(key=lambda method: method.title)
+    return chosen, listed, by, st.container()
 
 
-work()
+page_layout.two_columns(choose, show)

@@ -43,10 +43,10 @@ def follow(layout: Layout, known: Mapping[str, Choice]) -> None:
         st.session_state.update({key: value for key, value in ticks(known[asked]).items() if key not in given})
 
 
-def choose() -> Choice:
-    """Draw the ticks; what they choose."""
+def choose() -> tuple[Choice, Distribution, int]:
+    """Draw the widgets; the normalization, the distribution of the values, and their seed."""
     layout = url_widgets.select("Shape", LAYOUTS, "nchw", "shape", text=SHAPES.__getitem__)
-    known = cache.memo(("presets", layout), lambda: presets(layout, shape_of(layout)))
+    known = cache.keep("presets", layout, lambda: presets(layout, shape_of(layout)))
     usual = next(iter(known))
     place = st.container()
     follow(layout, known)
@@ -66,7 +66,10 @@ def choose() -> Choice:
     running = url_widgets.toggle("Running average", False, "running", help=stored) if axes else False
     choice = Choice(layout, axes, groups, centered, power, running)
     name_it(place, choice, known, usual)
-    return choice
+    with st.expander("The numbers"):
+        distribution = url_widgets.select("Values", DISTRIBUTIONS, "shifted", "values")
+        seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers everywhere.")
+    return choice, distribution, seed
 
 
 def name_it(place: st.delta_generator.DeltaGenerator, choice: Choice, known: Mapping[str, Choice], usual: str) -> None:
@@ -96,19 +99,4 @@ def show(choice: Choice, distribution: Distribution, seed: int) -> None:
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every tick."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        choice = choose()
-        with st.expander("The numbers"):
-            distribution = url_widgets.select("Values", DISTRIBUTIONS, "shifted", "values")
-            seed = url_widgets.number(
-                "Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers everywhere."
-            )
-        with right, page_layout.guard():
-            show(choice, distribution, seed)
-
-
-work()
+page_layout.two_columns(choose, show)

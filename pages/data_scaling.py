@@ -33,15 +33,15 @@ page_layout.header("data_scaling")
 
 def of_table(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
     """Scale a table: its widgets here, its pictures on the right."""
-    chosen, name = table.pick()
-    for remark in chosen.remarks():
+    chosen = table.pick()
+    for remark in chosen.table.remarks():
         st.caption(remark)
     share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d%%")
     seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Deals the rows out into training and new ones.")
-    names = chosen.columns
+    names = chosen.table.columns
     across = names.index(url_widgets.select("Column across", names, names[-1], "across"))
     up = names.index(url_widgets.select("Column up", names, names[0], "up"))
-    seen = data_scaling.scale_table(method, settings, chosen, name, share / 100, seed)
+    seen = data_scaling.scale_table(method, settings, chosen, share / 100, seed)
     with right, page_layout.guard():
         board(data_scaling.table_panels(seen, across, up), "scaling-table", columns=2)
         st.markdown(data_scaling.table_words(method, seen))

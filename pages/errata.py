@@ -8,7 +8,7 @@ from normviz.html import errata as errata_html
 from normviz.registry import Attribution, Normalization, get
 from normviz.ui.components.board import Panel, kept_board
 from normviz.ui.inputs.source import SHAPES
-from normviz.ui.kit import cache, page_layout, url_widgets
+from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 
 HELP = """
 Each of these mistakes appears in articles, textbooks or glossaries. The printed version comes first, then the version
@@ -70,7 +70,7 @@ def work() -> None:
         )
     ]
     with page_layout.guard():
-        seen = cache.memo(("erratum", erratum.name), lambda: cache.compute(erratum.run))
+        seen = cache.keep("erratum", erratum.name, lambda: jobs.compute(erratum.run))
         formulas(erratum)
         st.html(STYLE + errata_html.results(seen))
         if seen.refusal:

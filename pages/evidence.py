@@ -10,8 +10,8 @@ from normviz.formatting import number, signed
 from normviz.registry import get
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import network, target_picker
-from normviz.ui.inputs.photo import kept, pick
-from normviz.ui.kit import cache, page_layout, tooltips, url_widgets
+from normviz.ui.inputs.photo import pick
+from normviz.ui.kit import cache, jobs, page_layout, tooltips, url_widgets
 from normviz.ui.maps import map_request
 from normviz.ui.maps.map_request import MapRequest
 
@@ -43,7 +43,7 @@ def choose() -> tuple[MapRequest, str, int]:
     """Draw the knobs; the question, how the entries are made, and rows of the grid of pixels."""
     photo = pick()
     classifier = network.choose()
-    asked = target_picker.choose_classes(classifier, photo)
+    aim = target_picker.choose_classes(classifier, photo)
     way = url_widgets.select("What is entered", list(WAYS), "layer", "way", text=WAYS.__getitem__, help=WAY)
     shapes = map_request.feature_layers(classifier, photo)
     layer, rows = next(iter(shapes)), 16
@@ -51,74 +51,66 @@ def choose() -> tuple[MapRequest, str, int]:
         layer = url_widgets.select("Layer", list(shapes), layer, "layer", help=tooltips.LAYER)
     else:
         rows = url_widgets.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
-    return (
-        MapRequest(photo, classifier, get("hires_cam", "attribution"), asked.target, layer, {}, asked.other),
-        way,
-        rows,
-    )
+    method = get("hires_cam", "attribution")  # activation times gradient
+    return MapRequest(photo, classifier, method, aim.target, layer, {}, aim.other), way, rows
 
 
-def entered(asked: MapRequest, way: str, rows: int) -> Ledger:
+def entered(request: MapRequest, way: str, rows: int) -> Ledger:
     """The ledger, kept."""
 
     def run() -> Ledger:
-        probe = asked.probe()
+        probe = request.probe()
         return at_layer(probe) if way == "layer" else in_full(probe, size=(rows, rows))
 
-    return kept(asked.photos, "ledger", (*asked.key, way, rows), lambda: cache.compute(run))
+    return cache.keep("evidence", (*request.key, way, rows), lambda: jobs.compute(run), request.photos)
 
 
-def heading(asked: MapRequest, found: Ledger) -> str:
+def heading(request: MapRequest, ledger: Ledger) -> str:
     """What adds up to what, in one sentence."""
-    what = f"score (logit) of {asked.name}" if asked.other is None else f"lead in the score (logit): {asked.name}"
-    said = f"{signed(found.speaks_for, markup=False)} for it, {signed(found.speaks_against, markup=False)} against it"
-    fixed = f", {signed(found.fixed, markup=False)} without a place" if found.fixed else ""
-    rest = f", {signed(found.rest, markup=False)} not accounted for" if not found.exact else ""
-    return f"{said}{fixed}{rest}: together {number(found.score, 4, markup=False)}, the {what}."
+    what = f"score (logit) of {request.name}" if request.other is None else f"lead in the score (logit): {request.name}"
+    parts = [
+        f"{signed(ledger.speaks_for, markup=False)} for it",
+        f"{signed(ledger.speaks_against, markup=False)} against it",
+    ]
+    if ledger.fixed:
+        parts.append(f"{signed(ledger.fixed, markup=False)} from biases")
+    if not ledger.exact:
+        parts.append(f"{signed(ledger.rest, markup=False)} unexplained")
+    return f"{', '.join(parts)}: together {number(ledger.score, 4, markup=False)}, the {what}."
 
 
-def show(asked: MapRequest, way: str, rows: int) -> None:
+def show(request: MapRequest, way: str, rows: int) -> None:
     """The sentence, the pictures, the bars that add up, and how the entries were made."""
-    found = entered(asked, way, rows)
-    page_layout.sentence(heading(asked, found), "good" if found.exact else "hint")
-    cells = found.cells.numpy().astype(np.float32)  # (h, w)
-    pixels, signed = asked.pixels, True
+    ledger = entered(request, way, rows)
+    page_layout.sentence(heading(request, ledger), "good" if ledger.exact else "hint")
+    cells = ledger.cells.numpy().astype(np.float32)  # (h, w)
+    pixels = request.pixels
     aspect = pixels.shape[1] / pixels.shape[0]
     entries = [
-        ("for", found.speaks_for),
-        ("against", found.speaks_against),
-        ("bias" if way == "layer" else "no place", found.fixed),
+        ("for", ledger.speaks_for),
+        ("against", ledger.speaks_against),
+        ("bias" if way == "layer" else "no place", ledger.fixed),
     ]
-    if not found.exact:
-        entries.append(("not accounted for", found.rest))
-    total = "the logit" if asked.other is None else "the lead"
+    if not ledger.exact:
+        entries.append(("not accounted for", ledger.rest))
+    total = "the logit" if request.other is None else "the lead"
     board(
         [
-            Panel("photo", asked.photo.name[0].upper() + asked.photo.name[1:], maps.photo(pixels, cells.shape),
-                  alt=asked.photo.name),
-            Panel("map", f"What each place adds: {asked.name}",
-                  maps.heat(cells, signed, "logits", aspect=aspect, total=found.score),
-                  alt=f"The signed evidence for {asked.name}, {cells.shape[0]} x {cells.shape[1]} cells"),
-            Panel("overlay", "Over the photo", maps.overlay(pixels, cells, 0.6, signed=signed),
-                  alt=f"The photo, orange where it speaks for {asked.name}, blue where against"),
-            Panel("sum", f"It adds up to {total}", evidence.waterfall(entries, (total, found.score)),
-                  span=3, height=210, alt=heading(asked, found)),
+            Panel("photo", request.photo.name[0].upper() + request.photo.name[1:], maps.photo(pixels, cells.shape),
+                  alt=request.photo.name),
+            Panel("map", f"What each place adds: {request.name}",
+                  maps.heat(cells, True, "logits", aspect=aspect, total=ledger.score),
+                  alt=f"The signed evidence for {request.name}, {cells.shape[0]} x {cells.shape[1]} cells"),
+            Panel("overlay", "Over the photo", maps.overlay(pixels, cells, 0.6, signed=True),
+                  alt=f"The photo, orange where it speaks for {request.name}, blue where against"),
+            Panel("sum", f"It adds up to {total}", evidence.waterfall(entries, (total, ledger.score)),
+                  span=3, height=210, alt=heading(request, ledger)),
         ],
         "ledger-board", formula.attribution("logits"),
     )  # fmt: skip
-    exact = f"They add up to the score; what is left is rounding ({abs(found.rest):.0e})." if found.exact else ""
-    st.caption(f"Entries: {found.way}. {exact}")
+    exact = f"They add up to the score; what is left is rounding ({abs(ledger.rest):.0e})." if ledger.exact else ""
+    st.caption(f"Entries: {ledger.way}. {exact}")
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        question = choose()
-        with right, page_layout.guard():
-            show(*question)
-
-
-work()
+page_layout.two_columns(choose, show)

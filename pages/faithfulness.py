@@ -1,7 +1,5 @@
 """Faithfulness: hide the pixels that a map marks, and measure how the score drops."""
 
-from functools import partial
-
 import streamlit as st
 
 from normviz.evaluation.faithfulness.judge import RIVALS, Settings, verdict
@@ -11,14 +9,14 @@ from normviz.figures.evaluation.faithfulness import MAP, NAMES
 from normviz.formatting import percent
 from normviz.html import faithfulness as tables
 from normviz.ui.components.board import board
+from normviz.ui.inputs import method as method_picker
 from normviz.ui.inputs import network, target_picker
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
-from normviz.ui.kit.jobs import Waiting
-from normviz.ui.maps import map_request, progressive_map
-from normviz.ui.maps.map_request import Explained, MapRequest
+from normviz.ui.maps import map_request
+from normviz.ui.maps.map_request import AttributionMap, MapRequest
+from normviz.ui.maps.progressive_map import progressive_map
 from normviz.ui.pages import faithfulness
-from normviz.ui.pages.cam import stage
 
 ALONG = (0.1, 0.3, 0.5)  # shares of the pixels at which the photo is shown
 ACTIONS = ("removed", "put back")
@@ -50,7 +48,7 @@ def choose() -> tuple[MapRequest, Settings, bool]:
     """Draw the knobs; the question, how its map is judged, and whether other methods are judged, too."""
     photo = pick()
     classifier = network.choose()
-    method = stage.choose_method()
+    method = method_picker.choose()
     names = target_picker.labels(classifier)
     wanted = url_widgets.select("Class", [target_picker.TOP, *names], target_picker.TOP, "class", help=tooltips.CLASS)
     best = int(map_request.probabilities(classifier, photo).argmax())
@@ -71,17 +69,17 @@ def choose() -> tuple[MapRequest, Settings, bool]:
     return MapRequest(photo, classifier, method, target, layer, settings), how, beside == "quick"
 
 
-def first_look(asked: MapRequest, seen: Explained, how: Settings) -> None:
+def first_look(request: MapRequest, result: AttributionMap, how: Settings) -> None:
     """The map, and the photo with what it marks removed."""
-    shape = asked.pixels.shape
-    lit = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)
-    rows = [("The map", f"{asked.name}: {percent(faithfulness.probability_before(asked))}", lit)]
-    for one in faithfulness.pictures(asked, seen, how, [(MAP, share) for share in ALONG], False):
-        rows.append((f"{percent(one.share)} removed", f"{asked.name}: {percent(one.probability)}", one.picture))
+    shape = request.pixels.shape
+    lit = maps.blend(request.pixels, result.drawn, 0.55, "inferno", result.signed)
+    rows = [("The map", f"{request.name}: {percent(faithfulness.probability_before(request))}", lit)]
+    for one in faithfulness.pictures(request, result, how, [(MAP, share) for share in ALONG], False):
+        rows.append((f"{percent(one.share)} removed", f"{request.name}: {percent(one.probability)}", one.picture))
     st.html(tables.pictures(rows, shape[1] / shape[0]))
 
 
-def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
+def race(request: MapRequest, result: AttributionMap, how: Settings) -> int:
     """The same share of the pixels changed in the order of the map and of its rivals; that share in percent."""
     left, right = st.columns([1, 2])
     with left:
@@ -89,17 +87,17 @@ def race(asked: MapRequest, seen: Explained, how: Settings) -> int:
     with right:
         share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d%%")
     several = [(name, share / 100) for name in NAMES]
-    found = faithfulness.pictures(asked, seen, how, several, action == "put back")
+    found = faithfulness.pictures(request, result, how, several, action == "put back")
     titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in RIVALS.items()}
-    rows = [(titles[one.name], f"{asked.name}: {percent(one.probability)}", one.picture) for one in found]
-    shape = asked.pixels.shape
+    rows = [(titles[one.name], f"{request.name}: {percent(one.probability)}", one.picture) for one in found]
+    shape = request.pixels.shape
     st.html(tables.pictures(rows, shape[1] / shape[0]))
     return int(share)
 
 
-def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, share: int) -> None:
+def measures(request: MapRequest, result: AttributionMap, how: Settings, beside: bool, share: int) -> None:
     """On demand: verdict, curves and table."""
-    identity = (asked.photo.identity, asked.key, how)
+    identity = (request.photo.identity, request.key, how)
 
     def want() -> None:
         st.session_state[WANTED] = identity
@@ -110,46 +108,32 @@ def measures(asked: MapRequest, seen: Explained, how: Settings, beside: bool, sh
     if st.session_state.get(WANTED) != identity:
         st.button("Measure the whole curves", key="measure", on_click=want, type="primary")
         return
-    wait = Waiting("stop-curves", stop)
-    found = faithfulness.measure(asked, seen, how, partial(wait.show, "Asking the network about changed photos"))
-    wait.done()
+    found = faithfulness.measure(request, result, how, stop)
     score = "probability" if how.probability else "logit"
     said = verdict(found[MAP], {name: found[name] for name in RIVALS}, score)
     page_layout.sentence(said.text, "good" if said.good else "hint")
-    board(faithfulness.panels(found, asked.method.title, score, share, said.text), "truth-board", columns=2)
+    board(faithfulness.panels(found, request.method.title, score, share, said.text), "truth-board", columns=2)
     rows = [
-        (asked.method.title, found[MAP]),
+        (request.method.title, found[MAP]),
         *((words[0].upper() + words[1:], found[name]) for name, words in RIVALS.items()),
     ]
     refused: list[str] = []
     if beside:
-        wait = Waiting("stop-others", stop)
-        listed, refused = faithfulness.others(asked, how, partial(wait.show, "Judging the other methods"))
-        wait.done()
+        listed, refused = faithfulness.others(request, how, stop)
         rows += sorted(listed, key=lambda row: -row[1].insertion.area)
     st.html(tables.measures(rows))
     for sentence in refused:
         st.caption(sentence)
 
 
-def show(asked: MapRequest, how: Settings, beside: bool) -> None:
+def show(request: MapRequest, how: Settings, beside: bool) -> None:
     """The map, the race, the measures."""
-    seen = progressive_map.answer(asked, 0.55, "inferno")
-    if seen.reason:
-        page_layout.sentence(f"The map is blank, so its order is as good as random: {seen.reason}.", "hint")
-    first_look(asked, seen, how)
-    measures(asked, seen, how, beside, race(asked, seen, how))
+    result = progressive_map(request, 0.55, "inferno")
+    if result.reason:
+        page_layout.sentence(f"The map is blank, so its order is as good as random: {result.reason}.", "hint")
+    first_look(request, result, how)
+    measures(request, result, how, beside, race(request, result, how))
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        question = choose()
-        with right, page_layout.guard():
-            show(*question)
-
-
-work()
+page_layout.two_columns(choose, show)

@@ -1,5 +1,7 @@
 """Geometry: where points with three features land when they are normalized."""
 
+from dataclasses import dataclass
+
 import streamlit as st
 import torch
 from torch import Tensor
@@ -10,7 +12,7 @@ from normviz.figures.experiments import geometry
 from normviz.html import geometry as geometry_html
 from normviz.registry import Normalization, Value, get
 from normviz.ui.components.board import Panel, kept_board
-from normviz.ui.kit import cache, knobs, page_layout, url_widgets
+from normviz.ui.kit import cache, jobs, knobs, page_layout, url_widgets
 
 POINTS = (3, 10, 30, 60, 100, 200)
 FEATURES = ("first", "second", "third")
@@ -96,37 +98,69 @@ def panel(method: Normalization, seen: Space, stretched: bool, joined: bool, poi
     return Panel("space", title, figure, span=3, alt=alt, caption=caption, height=620)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every knob."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        method = get(
-            url_widgets.select("Normalization", METHODS, "layer_norm", "method", text=lambda name: get(name).title),
-            "normalization",
-        )
-        settings: dict[str, Value] = knobs.knobs(method, hide=method.idle("nc") | {"training"})
-        length = url_widgets.slider("Length $g$", 0.1, 4.0, 3**0.5, "g", step=0.05) if method.takes("g") else None
-        x, name = cloud()
-        gamma, beta = affine(method)
-        shown, point, around, up = gradient(len(x))
-        joined = url_widgets.toggle("Lines from before to after", True, "lines")
-        key = ("geometry", method.name, *settings.items(), length, name, gamma, beta, shown, point, around, up)
+@dataclass(frozen=True)
+class SpaceRequest:
+    """The points, the normalization and the gradient to draw.
 
-        def look() -> Space:
-            scale, shift = (torch.tensor(values, dtype=torch.float64) for values in (gamma, beta))  # (3,), (3,)
-            arriving = ARRIVING * direction(around, up)  # (3,)
-            return space(method, x.cpu(), settings, scale, shift, point, arriving, length)
+    Attributes:
+        method: the normalization.
+        settings: its knobs.
+        length: the length g, for a method that has one.
+        x: the points (N, 3).
+        points_key: everything that the points follow from.
+        gamma: the scale of each feature.
+        beta: the shift of each feature.
+        gradient: whether a gradient is drawn, at which point, and its direction in degrees.
+    """
 
-        with right, page_layout.guard():
-            seen = cache.memo(key, lambda: cache.compute(look))
+    method: Normalization
+    settings: dict[str, Value]
+    length: float | None
+    x: Tensor
+    points_key: tuple[object, ...]
+    gamma: tuple[float, ...]
+    beta: tuple[float, ...]
+    gradient: tuple[bool, int, float, float]
 
-            def draw() -> tuple[list[Panel], None]:
-                return [panel(method, seen, (gamma, beta) != NEUTRAL, joined, point, shown)], None
+    @property
+    def key(self) -> tuple[object, ...]:
+        """Everything that the result follows from."""
+        knobs = (self.method.name, *self.settings.items(), self.length)
+        return (*knobs, self.points_key, self.gamma, self.beta, *self.gradient)
 
-            kept_board(draw, "geometry-board", (*key, joined))
-            st.html(geometry_html.measurements(seen, shown))
-            page_layout.how_to_read(HELP)
+    def compute(self) -> Space:
+        """The points and the gradient before and after."""
+        scale, shift = (torch.tensor(values, dtype=torch.float64) for values in (self.gamma, self.beta))  # (3,), (3,)
+        _, point, around, up = self.gradient
+        arriving = ARRIVING * direction(around, up)  # (3,)
+        return space(self.method, self.x.cpu(), self.settings, scale, shift, point, arriving, self.length)
 
 
-work()
+def choose() -> tuple[SpaceRequest, bool]:
+    """Draw the widgets; what to compute, and whether lines join the points before and after."""
+    method = get(
+        url_widgets.select("Normalization", METHODS, "layer_norm", "method", text=lambda name: get(name).title),
+        "normalization",
+    )
+    settings: dict[str, Value] = knobs.knobs(method, hide=method.idle("nc") | {"training"})
+    length = url_widgets.slider("Length $g$", 0.1, 4.0, 3**0.5, "g", step=0.05) if method.takes("g") else None
+    x, points_key = cloud()
+    request = SpaceRequest(method, settings, length, x, points_key, *affine(method), gradient(len(x)))
+    return request, url_widgets.toggle("Lines from before to after", True, "lines")
+
+
+def show(request: SpaceRequest, joined: bool) -> None:
+    """Draw the points in space, and the numbers of the gradient."""
+    result = cache.keep("geometry", request.key, lambda: jobs.compute(request.compute))
+    shown, point, *_ = request.gradient
+
+    def draw() -> tuple[list[Panel], None]:
+        stretched = (request.gamma, request.beta) != NEUTRAL
+        return [panel(request.method, result, stretched, joined, point, shown)], None
+
+    kept_board(draw, "geometry-board", (*request.key, joined))
+    st.html(geometry_html.measurements(result, shown))
+    page_layout.how_to_read(HELP)
+
+
+page_layout.two_columns(choose, show)

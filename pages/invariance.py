@@ -15,7 +15,7 @@ from normviz.ui.components.board import Panel, board
 from normviz.ui.components.matrix import Mark
 from normviz.ui.components.matrix import matrix as clickable
 from normviz.ui.inputs import source
-from normviz.ui.kit import cache, page_layout, url_widgets
+from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 
 LAYOUTS: tuple[Layout, ...] = ("nc", "ntd", "nchw")
 START = "Another neighbor"
@@ -58,10 +58,10 @@ def marks(layout: Layout, seed: int, delta: float) -> tuple[tuple[Mark, ...], ..
     """What the matrix shows, kept for all visitors."""
 
     def run() -> tuple[tuple[Mark, ...], ...]:
-        found = cache.compute(lambda: matrix(layout, seed, delta))
+        found = jobs.compute(lambda: matrix(layout, seed, delta))
         return tuple(tuple(map(mark, line)) for line in found)
 
-    return cache.memo(("invariances", layout, seed, delta), run)
+    return cache.keep("invariances", (layout, seed, delta), run)
 
 
 def picture(values: NDArray[np.float32], low: float, high: float, layout: str) -> go.Figure:
@@ -79,7 +79,7 @@ def picture(values: NDArray[np.float32], low: float, high: float, layout: str) -
     return figure
 
 
-def show(row: Row, column: Column, cell: Cell) -> None:
+def outputs(row: Row, column: Column, cell: Cell) -> None:
     """Both outputs of one cell, their difference, and why they are alike or not."""
     st.subheader(f"{row.label}: {column.title[0].lower()}{column.title[1:]}", anchor=False)
     if cell.refused:
@@ -104,30 +104,31 @@ def show(row: Row, column: Column, cell: Cell) -> None:
     st.caption(f"{TILES[row.layout]} One color scale for all three.")
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every knob."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        layout = url_widgets.segments("What is normalized", LAYOUTS, "nchw", "shape", text=source.SHAPES.__getitem__)
-        delta = url_widgets.slider("Size of the change δ", 1.25, 8.0, DELTA, "delta", step=0.25, help=SIZE)
-        seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Of data and weights.")
-        lines, changes = rows(layout), columns(layout)
-        labels, titles = [row.label for row in lines], [column.title for column in changes]
-        label = url_widgets.select("Method", labels, labels[0], "method")
-        title = url_widgets.select("Change", titles, START, "change")
-        with right, page_layout.guard():
-            row, column = labels.index(label), titles.index(title)
-
-            def clicked(i: int, j: int) -> None:
-                st.session_state["method"], st.session_state["change"] = labels[i], titles[j]
-
-            heads = [(change.title, change.symbol) for change in changes]
-            clickable(labels, heads, marks(layout, seed, delta), (row, column), "invariance-matrix", clicked)
-            st.caption("✓ unchanged; else by how much the output changed. – refused. Click a cell to see the outputs.")
-            cell = cache.compute(lambda: measure(lines[row], changes[column], seed, delta))
-            show(lines[row], changes[column], cell)
-            page_layout.how_to_read(HELP)
+def choose() -> tuple[Layout, float, int, str, str]:
+    """Draw the widgets; the layout, the size of the change, the seed, the method and the change."""
+    layout = url_widgets.segments("What is normalized", LAYOUTS, "nchw", "shape", text=source.SHAPES.__getitem__)
+    delta = url_widgets.slider("Size of the change δ", 1.25, 8.0, DELTA, "delta", step=0.25, help=SIZE)
+    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Of data and weights.")
+    labels, titles = [row.label for row in rows(layout)], [column.title for column in columns(layout)]
+    label = url_widgets.select("Method", labels, labels[0], "method")
+    return layout, delta, seed, label, url_widgets.select("Change", titles, START, "change")
 
 
-work()
+def show(layout: Layout, delta: float, seed: int, label: str, title: str) -> None:
+    """Draw the matrix, and the outputs of the chosen cell."""
+    lines, changes = rows(layout), columns(layout)
+    labels, titles = [row.label for row in lines], [column.title for column in changes]
+    row, column = labels.index(label), titles.index(title)
+
+    def clicked(i: int, j: int) -> None:
+        st.session_state["method"], st.session_state["change"] = labels[i], titles[j]
+
+    heads = [(change.title, change.symbol) for change in changes]
+    clickable(labels, heads, marks(layout, seed, delta), (row, column), "invariance-matrix", clicked)
+    st.caption("✓ unchanged; else by how much the output changed. – refused. Click a cell to see the outputs.")
+    cell = jobs.compute(lambda: measure(lines[row], changes[column], seed, delta))
+    outputs(lines[row], changes[column], cell)
+    page_layout.how_to_read(HELP)
+
+
+page_layout.two_columns(choose, show)

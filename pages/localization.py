@@ -1,8 +1,6 @@
 """Localization: do maps point at the object, in generated scenes with known masks?"""
 
-import math
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -45,40 +43,20 @@ def chosen_report(place: st.delta_generator.DeltaGenerator, network: str, kind: 
         return localization.shipped()
     count = url_widgets.slider("How many scenes", 8, 80, 24, "scenes", step=8)
     seed = url_widgets.number("Seed of the scenes", 0, 999, 0, "seed")
+
+    def stop() -> None:
+        st.session_state["numbers"] = MEASURED
+
+    first = FIRST + 1_000_000 + 1000 * seed
     with place:
-        bar, stop = st.empty(), st.empty()
-        stop.button("Stop", on_click=lambda: st.session_state.update(numbers=MEASURED))
-        report = localization.measure_now(
-            load_classifier(network),
-            kind,
-            count,
-            FIRST + 1_000_000 + 1000 * seed,
-            progress(bar, "Measuring all methods"),
-        )
-        bar.empty()
-        stop.empty()
-    return report
-
-
-def progress(place: st.delta_generator.DeltaGenerator, what: str) -> Callable[[float], object]:
-    """A bar with the time that is left."""
-    begin = time.monotonic()
-
-    def show(done: float) -> None:
-        left = (time.monotonic() - begin) * (1 - done) / done if done > 0.02 else None
-        words = "waiting for a free core" if left is None else f"{done:.0%}, about {math.ceil(left)} s left"
-        place.progress(done, f"{what}: {words}. Any change stops it.")
-
-    return show
+        return localization.measure_now(load_classifier(network), kind, count, first, stop)
 
 
 def failures(method_name: str, network: str, kind: Kind, measure: str, titles: dict[str, str]) -> None:
     """The scenes where the chosen method points worst."""
     method = get(method_name, "attribution")
     st.subheader(f"Where {method.title} on {titles[network]} is worst")
-    place = st.empty()
-    found = localization.worst(method, load_classifier(network), kind, measure, progress(place, method.title))
-    place.empty()
+    found = localization.worst(method, load_classifier(network), kind, measure)
     what = "questions" if kind == "grid" else "scenes"
     st.caption(
         f"In {found.missed} of {found.asked} {what} it scores below 50%. Shown are the worst ones: the object that is "

@@ -1,5 +1,7 @@
 """Normalize: which values share a mean and a variance, and what that does to them."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import streamlit as st
 import torch
@@ -11,9 +13,10 @@ from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.analysis.view import Before, View, look_before, view
 from normviz.normalization.patterns import divided_axes
 from normviz.registry import Normalization, Value, get, methods
-from normviz.ui.components.board import Panel, board, kept_board
+from normviz.ui.components.board import Panel, kept_board
+from normviz.ui.components.view_panels import view_panels
 from normviz.ui.inputs import source
-from normviz.ui.kit import cache, knobs, page_layout, url_widgets
+from normviz.ui.kit import cache, jobs, knobs, page_layout, url_widgets
 from normviz.ui.pages import normalize
 
 HELP = """
@@ -29,6 +32,31 @@ MOST_PARTS = 64  # the largest divisor of an axis to offer
 WINDOWS = [3, 5, 7, 9, 11, 13, 15]  # cells across: odd, with a middle
 
 page_layout.header("normalize")
+
+
+@dataclass(frozen=True)
+class NormalizeRequest:
+    """What the page shows.
+
+    Attributes:
+        source: the activations.
+        method: the normalization.
+        settings: its knobs.
+        stored: the running mean and variance (C,), for a method that reads them.
+        cell: the index of the chosen cell.
+        pinned: whether the visitor has chosen the cell.
+        where: the name of the slice.
+        affine: the scale and shift after the normalization.
+    """
+
+    source: source.Source
+    method: Normalization
+    settings: dict[str, Value]
+    stored: tuple[Tensor, Tensor] | None
+    cell: tuple[int, ...]
+    pinned: bool
+    where: str
+    affine: normalize.Affine
 
 
 def running(chosen: source.Source) -> tuple[Tensor, Tensor]:
@@ -97,62 +125,57 @@ def about(method: Normalization) -> None:
         st.markdown(method.citation)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every knob."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        chosen = source.choose()
-        names = [m.name for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
-        method = get(
-            url_widgets.select("Normalization", names, names[0], "method", text=lambda name: get(name).title),
-            "normalization",
-        )
-        settings = knobs.knobs(method, offer=offered(method, chosen), hide=method.idle(chosen.layout))
-        stored = running(chosen) if settings.get("training") is False or method.takes("running_sq") else None
-        cell, pinned, where = normalize.place(chosen)
-        after = affine(method, chosen, cell, settings)
-        with right, page_layout.guard():
-            counted = chosen.mask is not None and not method.takes("mask") and bool(padded_axes(method, settings))
-            if counted:
-                page_layout.sentence(
-                    f"{method.title} counts the padded zeros: recurrent batch norm leaves them out.", "hint"
-                )
+def choose() -> NormalizeRequest:
+    """Draw the widgets."""
+    chosen = source.choose()
+    names = [m.name for m in methods("normalization") if m.takes_activations and chosen.layout in m.layouts()]
+    method = get(
+        url_widgets.select("Normalization", names, names[0], "method", text=lambda name: get(name).title),
+        "normalization",
+    )
+    settings = knobs.knobs(method, offer=offered(method, chosen), hide=method.idle(chosen.layout))
+    stored = running(chosen) if settings.get("training") is False or method.takes("running_sq") else None
+    cell, pinned, where = normalize.place(chosen)
+    return NormalizeRequest(
+        chosen, method, settings, stored, cell, pinned, where, affine(method, chosen, cell, settings)
+    )
 
-            def before() -> Before:
-                return look_before(method, chosen.x, chosen.layout, settings, chosen.mask)
 
-            def look() -> View:
-                known = cache.memo(("before", *groups), before) if chosen.key else before()
-                return view(
-                    method, chosen.x, chosen.layout, settings, *after.scalars, running=stored, cell=cell,
-                    mask=chosen.mask, sides=after.sides, known=known,
-                )  # fmt: skip
+def show(request: NormalizeRequest) -> None:
+    """Draw the board, the formula with numbers, and the facts about the method."""
+    chosen, method, settings, after = request.source, request.method, request.settings, request.affine
+    counted = chosen.mask is not None and not method.takes("mask") and bool(padded_axes(method, settings))
+    if counted:
+        page_layout.sentence(f"{method.title} counts the padded zeros: recurrent batch norm leaves them out.", "hint")
+    groups = (method.name, *(value for name, value in settings.items() if name != "eps"))
 
-            def draw() -> tuple[list[Panel], formula.Readout]:
-                seen = cache.compute(look)
-                padding = {"padding": "padding: counted as 0"} if counted else {}
-                return (
-                    normalize.panels(seen, where, **padding),
-                    normalize.readout(method, seen, settings, after, pinned),
-                )
+    def before() -> Before:
+        return jobs.compute(lambda: look_before(method, chosen.x, chosen.layout, settings, chosen.mask))
 
-            windowed = None in method.patterns(chosen.layout).values()
+    def draw() -> tuple[list[Panel], formula.Readout]:
+        known = cache.keep("before", groups, before, [chosen])
 
-            def click(what: str) -> None:
-                normalize.clicked(what, chosen, cell if windowed else None)
+        def look() -> View:
+            return view(
+                method, chosen.x, chosen.layout, settings, *after.scalars, running=request.stored, cell=request.cell,
+                mask=chosen.mask, sides=after.sides, known=known,
+            )  # fmt: skip
 
-            groups = (chosen.key, method.name, *(value for name, value in settings.items() if name != "eps"))
-            statistics = [tuple(numbers.tolist()) for numbers in stored or ()]
-            if chosen.key:
-                kept_board(
-                    draw, "norm-board", (*groups, settings.get("eps"), after.key, *statistics, cell, pinned), click
-                )
-            else:
-                drawn = draw()
-                board(drawn[0], "norm-board", drawn[1], click)
-            about(method)
-            page_layout.how_to_read(HELP)
+        result = jobs.compute(look)
+        padding = {"padding": "padding: counted as 0"} if counted else {}
+        panels = view_panels(result, request.where, **padding)
+        return panels, normalize.readout(method, result, settings, after, request.pinned)
+
+    windowed = None in method.patterns(chosen.layout).values()
+
+    def click(what: str) -> None:
+        normalize.clicked(what, chosen, request.cell if windowed else None)
+
+    statistics = [tuple(numbers.tolist()) for numbers in request.stored or ()]
+    values = (*groups, settings.get("eps"), after.key, *statistics, request.cell, request.pinned)
+    kept_board(draw, "norm-board", values, click, [chosen])
+    about(method)
+    page_layout.how_to_read(HELP)
 
 
 def padded_axes(method: Normalization, settings: dict[str, Value]) -> str:
@@ -161,4 +184,4 @@ def padded_axes(method: Normalization, settings: dict[str, Value]) -> str:
     return "".join(letter for letter in "nt" if pattern and letter not in pattern.split("->")[1])
 
 
-work()
+page_layout.two_columns(lambda: (choose(),), show)

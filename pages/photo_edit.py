@@ -1,7 +1,6 @@
 """Photo edit: does the class disappear when the region that a map marks is painted over?"""
 
 from dataclasses import replace
-from functools import partial
 
 import streamlit as st
 
@@ -11,16 +10,14 @@ from normviz.formatting import number
 from normviz.html import confidence_change
 from normviz.registry import get, methods
 from normviz.ui.components import paint
-from normviz.ui.inputs import network
+from normviz.ui.inputs import network, painted_region
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import page_layout, tooltips, url_widgets
-from normviz.ui.kit.jobs import Waiting
 from normviz.ui.maps import map_request
+from normviz.ui.maps.explained_photo import ExplainedPhoto
 from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages import photo_edit
-from normviz.ui.pages.photo_edit import Answer
 
-STOPPED = "edit stopped"  # in the session: of which photo a map is not wanted
 TOP = "most probable"
 PAINTED = "what I paint"
 STRONGEST = {"strongest 10%": 0.1, "strongest 20%": 0.2, "strongest 30%": 0.3, "strongest 50%": 0.5}
@@ -64,19 +61,19 @@ def choose() -> tuple[MapRequest, str, Fill]:
     return MapRequest(photo, classifier, method, target, layer, method.settings()), where, how
 
 
-def region_of(before: Answer, asked: MapRequest, where: str) -> str:
+def region_of(before: ExplainedPhoto, request: MapRequest, where: str) -> str:
     """The region to fill, as run lengths: painted by the visitor, or where the map is highest.
 
     Raises:
         ValueError: the link holds no region of this photo, or the map has no evidence for the class.
     """
     known = st.session_state.get("edit-photo")
-    if known not in (None, asked.photo.identity):
+    if known not in (None, request.photo.identity):
         st.query_params.pop("paint", None)  # it was painted on another photo
-    st.session_state["edit-photo"] = asked.photo.identity
+    st.session_state["edit-photo"] = request.photo.identity
     if where == PAINTED:
-        return photo_edit.valid(st.query_params.get("paint", ""), asked.photo)
-    chosen = photo_edit.strongest_cells(before, asked.classifier, (STRONGEST | ALL_BUT)[where])  # (rows, columns)
+        return painted_region.valid(st.query_params.get("paint", ""), request.photo)
+    chosen = photo_edit.strongest_cells(before, request.classifier, (STRONGEST | ALL_BUT)[where])  # (rows, columns)
     return paint.runs(~chosen if where in ALL_BUT else chosen)
 
 
@@ -86,78 +83,51 @@ def painted(region: str) -> None:
     st.query_params["paint"] = region
 
 
-def answer(name: str, asked: MapRequest, what: str) -> Answer | None:
-    """What the network says, with a bar and a button while it takes long; None where that was stopped."""
-    identity = (asked.photo.identity, asked.key)
-
-    def stop() -> None:
-        st.session_state[STOPPED] = identity
-
-    if st.session_state.get(STOPPED) == identity:
-        st.button("Go on", key="go-on", on_click=lambda: st.session_state.pop(STOPPED, None))
-        page_layout.sentence("Stopped: change something, or go on.", "hint")
-        return None
-    wait = Waiting("stop-edit", stop)
-    found = photo_edit.answer(name, asked, partial(wait.show, f"{asked.method.title} {what}"))
-    wait.done()
-    return found
-
-
-def show(asked: MapRequest, where: str, how: Fill) -> None:
+def show(request: MapRequest, where: str, how: Fill) -> None:
     """The photo to paint on, the filled one, and what the network says of both."""
-    before = answer("before", asked, "of the photo")
-    if before is None:
-        return
+    before = photo_edit.explain("before", request, f"{request.method.title} of the photo")
     left, right = st.columns(2)
-    region, photo = "", asked.photo
+    region, photo = "", request.photo
     with right, page_layout.guard():  # what is wrong with a region is said, and another one can be painted
-        region = region_of(before, asked, where)
+        region = region_of(before, request, where)
     with left:  # nothing above it may change while it is painted, or it would move
-        paint.paint(asked.photo.pixels, region, where != PAINTED, f"paint-{asked.photo.identity}", painted)
+        paint.paint(request.photo.pixels, region, where != PAINTED, f"paint-{request.photo.identity}", painted)
     with right:
         with page_layout.guard():
-            photo = photo_edit.edited(asked.photo, region, how) if region else asked.photo
-        changed = photo is not asked.photo
+            photo = painted_region.filled(request.photo, region, how) if region else request.photo
+        changed = photo is not request.photo
         page_layout.figure(
             maps.data_uri(photo.pixels), f"The region filled with {FILLED[how]}" if changed else "Not yet changed"
         )
-        after = answer("after", replace(asked, photo=photo), "of it") if changed else before
-        if after is None:
-            return
+        after = before
+        if changed:
+            after = photo_edit.explain("after", replace(request, photo=photo), f"{request.method.title} of it")
         hint = "Drag over the photo to paint the region that shall go."
         page_layout.sentence(
-            photo_edit.in_words(asked, before, after) if changed else hint, "good" if changed else "hint"
+            photo_edit.describe(request, before, after) if changed else hint, "good" if changed else "hint"
         )
-    compare(asked, before, after)
+    compare(request, before, after)
     page_layout.how_to_read(HELP)
 
 
-def compare(asked: MapRequest, before: Answer, after: Answer) -> None:
+def compare(request: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> None:
     """Both maps on one scale, and the classes."""
-    high = max(float(abs(one.seen.drawn).max()) for one in (before, after))
-    signed = before.seen.signed or after.seen.signed
+    high = max(float(abs(one.map.drawn).max()) for one in (before, after))
+    signed = before.map.signed or after.map.signed
     for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):
         with column:
-            highest = f"highest {number(float(one.seen.drawn.max()), markup=False)} {asked.method.unit}"
+            highest = f"highest {number(float(one.map.drawn.max()), markup=False)} {request.method.unit}"
             page_layout.figure(
-                maps.data_uri(one.lit(asked.classifier, high, signed)),
-                f"{name}: {asked.method.title} of {asked.name}, {highest}",
+                maps.data_uri(one.overlay(request.classifier, high, signed)),
+                f"{name}: {request.method.title} of {request.name}, {highest}",
             )
-    order = photo_edit.shown_classes(before.shares, after.shares, asked.target)
-    names = [asked.classifier.classes[index] for index in order]
+    order = photo_edit.shown_classes(before.probabilities, after.probabilities, request.target)
+    names = [request.classifier.classes[index] for index in order]
     st.html(
-        confidence_change.probabilities(names, before.shares[order].tolist(), after.shares[order].tolist(), asked.name)
+        confidence_change.probabilities(
+            names, before.probabilities[order].tolist(), after.probabilities[order].tolist(), request.name
+        )
     )
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        question = choose()
-        with right, page_layout.guard():
-            show(*question)
-
-
-work()
+page_layout.two_columns(choose, show)

@@ -15,18 +15,16 @@ from normviz.figures.evaluation.sanity_check import MEASURES
 from normviz.html import sanity_check as rows
 from normviz.registry import get
 from normviz.ui.components.board import Panel, board
+from normviz.ui.inputs import method as method_picker
 from normviz.ui.inputs import network, target_picker
-from normviz.ui.inputs.photo import kept_slowly, pick
-from normviz.ui.kit import knobs, page_layout, tooltips, url_widgets
-from normviz.ui.kit.jobs import Waiting
+from normviz.ui.inputs.photo import pick
+from normviz.ui.kit import jobs, knobs, page_layout, tooltips, url_widgets
 from normviz.ui.maps import map_request
 from normviz.ui.maps.map_request import MapRequest
-from normviz.ui.pages.cam import stage
 
 BESIDE = ("saliency", "guided_backprop")  # the method beside which others are seen
 EDGES = "Sobel edges"
 ORDERS = ("cascading", "one at a time")
-STOPPED = "sanity stopped"  # in the session: what the visitor does not want to wait for
 HELP = """
 A map that explains a network must depend on what the network has learned. So the weights are randomized, one group of
 layers after another from the output down (*cascading*), or one group at a time while the others stay trained. The
@@ -41,6 +39,8 @@ of maps divided by their largest magnitude. All are computed at the resolution o
 similar by chance, so compare several seeds.
 """
 
+Stages = tuple[dict[str, tuple[Stage, ...]], list[str]]  # the maps of each method, and errors
+
 page_layout.header("sanity_check")
 
 
@@ -53,7 +53,7 @@ def choose() -> tuple[MapRequest, bool, int, figures.Measure]:
     """Draw the knobs; the question, whether one group is random at a time, the seed, and what is drawn."""
     photo = pick()
     classifier = network.choose()
-    method = stage.choose_method()
+    method = method_picker.choose()
     names = target_picker.labels(classifier)
     wanted = url_widgets.select("Class", [target_picker.TOP, *names], target_picker.TOP, "class", help=tooltips.CLASS)
     best = int(map_request.probabilities(classifier, photo).argmax())
@@ -72,14 +72,14 @@ def choose() -> tuple[MapRequest, bool, int, figures.Measure]:
     return MapRequest(photo, classifier, method, target, layer, settings), order == ORDERS[1], draw, measure
 
 
-def ready(asked: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], list[str]]:
+def ready(request: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], list[str]]:
     """The methods by their titles, with their knobs; and the sentences of those that refuse this network."""
     chosen: dict[str, Callable[[Probe], Tensor]] = {
-        asked.method.title: partial(asked.method.function, **asked.settings)
+        request.method.title: partial(request.method.function, **request.settings)
     }
-    probe, refused = asked.probe(), []
+    probe, refused = request.probe(), []
     for method in map(get, BESIDE):
-        if method.name == asked.method.name:
+        if method.name == request.method.name:
             continue
         try:
             method.function(probe)
@@ -89,35 +89,21 @@ def ready(asked: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], list
     return chosen | {EDGES: edges}, refused
 
 
-def stages(
-    asked: MapRequest, independent: bool, seed: int, step: Callable[[float], object]
-) -> tuple[dict[str, tuple[Stage, ...]], list[str]]:
-    """The maps of the methods by their titles, stage by stage, and what the others refuse; kept."""
+def stages(request: MapRequest, independent: bool, seed: int) -> Stages:
+    """The maps of the methods by their titles, stage by stage, and the errors of methods that refuse this network."""
 
-    def run(advance: Callable[[float], None]) -> tuple[dict[str, tuple[Stage, ...]], list[str]]:
-        functions, refused = ready(asked)
-        found = sanity_check(asked.probe(), functions, independent=independent, seed=seed, progress=advance)
+    def work(job: jobs.Job[Stages]) -> Stages:
+        functions, refused = ready(request)
+        found = sanity_check(request.probe(), functions, independent=independent, seed=seed, progress=job.progress)
         return found, refused
 
-    key = (*asked.key, independent, seed)
-    return kept_slowly(asked.photos, "sanity", key, run, step)
+    key = (*request.key, independent, seed)
+    return jobs.run("sanity", key, work, "Making weights random and drawing the maps again", inputs=request.photos)
 
 
-def show(asked: MapRequest, independent: bool, seed: int, measure: figures.Measure) -> None:
+def show(request: MapRequest, independent: bool, seed: int, measure: figures.Measure) -> None:
     """What is left of the maps, as curves and as pictures."""
-    identity = (asked.photo.identity, asked.key, independent, seed)
-
-    def stop() -> None:
-        st.session_state[STOPPED] = identity
-
-    if st.session_state.get(STOPPED) == identity:
-        st.button("Go on", key="go-on", on_click=lambda: st.session_state.pop(STOPPED, None))
-        page_layout.sentence("Stopped: change something, or go on.", "hint")
-        return
-    wait = Waiting("stop-sanity", stop)
-    what = "Making weights random and drawing the maps again"
-    found, refused = stages(asked, independent, seed, partial(wait.show, what))
-    wait.done()
+    found, refused = stages(request, independent, seed)
     page_layout.sentence(figures.describe(found, measure, independent), "hint")
     chart = figures.similarity(found, measure, independent)
     board([Panel("likeness", f"What is left of the map: {MEASURES[measure]} with the trained one", chart, span=3,
@@ -128,14 +114,4 @@ def show(asked: MapRequest, independent: bool, seed: int, measure: figures.Measu
     page_layout.how_to_read(HELP)
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        question = choose()
-        with right, page_layout.guard():
-            show(*question)
-
-
-work()
+page_layout.two_columns(choose, show)

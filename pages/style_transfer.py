@@ -2,6 +2,7 @@
 
 import numpy as np
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from normviz.experiments.labs.style_transfer import LAYERS
 from normviz.images import encode_png
@@ -43,19 +44,19 @@ not encode positions.
 page_layout.header("style_transfer")
 
 
-def choose() -> tuple[Pair, int]:
-    """Draw the knobs; the photos with what is exchanged, and the steps of the search."""
+def choose() -> tuple[Pair, int, DeltaGenerator]:
+    """Draw the widgets; the photos with what is exchanged, the steps of the search, and a place for one more widget."""
     content, given = pick("Content: your photo"), pick("Style: your photo", "style-", "retina")
     layer = url_widgets.select("Where they are exchanged", LAYERS, "stage1", "layer", text=PLACES.__getitem__)
     alpha = url_widgets.slider(r"How much style $\alpha$", 0.0, 1.0, 1.0, "alpha", step=0.05)
     steps = url_widgets.steps("Steps of the search", STEPS, 150, "steps", help="More steps fit better and take longer.")
-    return Pair(content, given, layer, alpha), steps
+    return Pair(content, given, layer, alpha), steps, st.container()
 
 
-def show(pair: Pair, steps: int, left: st.delta_generator.DeltaGenerator) -> None:
-    """The pictures, the statistics, one channel (chosen on the left), and the search, which fills them in."""
+def show(pair: Pair, steps: int, left: DeltaGenerator) -> None:
+    """Draw the pictures, the statistics, one channel (chosen on the left), and the result of the search."""
     seen = style_transfer.exchanged(pair)
-    top, bar = st.empty(), st.empty()
+    top, bar = st.empty(), st.container()
     top.html(style_transfer.pictures(pair))
     order = np.argsort(-np.square(seen.after - seen.content).mean((1, 2)))  # (C,)
     with left:
@@ -65,7 +66,8 @@ def show(pair: Pair, steps: int, left: st.delta_generator.DeltaGenerator) -> Non
     board(style_transfer.panels(pair, seen, int(order[rank - 1])), "style-board", columns=6)
     below = st.container()
     page_layout.how_to_read(HELP)
-    found = style_transfer.search(pair, steps, bar, lambda picture: top.html(style_transfer.pictures(pair, picture)))
+    with bar:
+        found = style_transfer.search(pair, steps, top)
     top.html(style_transfer.pictures(pair, found.pixels))
     with below:
         if len(found.map_errors):
@@ -74,14 +76,4 @@ def show(pair: Pair, steps: int, left: st.delta_generator.DeltaGenerator) -> Non
         st.download_button("Picture (PNG)", encode_png(found.pixels), "style.png", "image/png", on_click="ignore")
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        pair, steps = choose()
-        with right, page_layout.guard():
-            show(pair, steps, left)
-
-
-work()
+page_layout.two_columns(choose, show)

@@ -1,14 +1,14 @@
 """Training: watch a small network learn, with the normalization of your choice."""
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from normviz.figures.style import AFTER, BEFORE
 from normviz.formatting import percent
 from normviz.html import training as training_html
 from normviz.html.training import Curve
 from normviz.models.residual import NORMS, Norm
-from normviz.ui.kit import cache, page_layout, url_widgets
-from normviz.ui.kit.jobs import Waiting
+from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 from normviz.ui.pages import training
 from normviz.ui.pages.training import Run
 
@@ -88,15 +88,15 @@ def curves(run: Run) -> str:
     return training_html.charts(loss, training_html.chart("Right answers", right, last, 1.0, in_percent=True))
 
 
-def go_on(run: Run, waiting: Waiting, place: st.delta_generator.DeltaGenerator) -> None:
-    """Train in short pieces of work, and draw the curves after each, until it is finished or stopped."""
-    scenes = training.data(lambda share: waiting.show("Drawing the scenes", share))
+def go_on(run: Run, bar: jobs.Bar, place: DeltaGenerator) -> None:
+    """Train in short slices, and draw the curves after each, until the training is finished or stopped."""
+    scenes = training.data(bar.watch("Drawing the scenes"))
     while not run.done:
-        cache.compute(lambda: run.advance(scenes))
-        waiting.show("Training", run.share)
+        jobs.give_way()
+        jobs.compute(lambda: run.advance(scenes))
+        bar.show("Training", run.share)
         place.html(curves(run))
     run.stopped = True
-    waiting.done()
 
 
 def verdict(run: Run) -> None:
@@ -110,36 +110,29 @@ def verdict(run: Run) -> None:
     )
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every choice."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        run, kind = choose()
-        with right, page_layout.guard():
-            run = start(run)
-            waiting, place = Waiting("stop-tiny", stop), st.empty()
-            if not run.stopped:
-                if run.history:
-                    place.html(curves(run))
-                go_on(run, waiting, place)
-                st.rerun()  # the button follows
+def show(run: Run, kind: str) -> None:
+    """Draw the training, and what the network says of the test scenes."""
+    run = start(run)
+    with jobs.Bar("training", stop) as bar:
+        place = st.empty()
+        if not run.stopped:
             if run.history:
                 place.html(curves(run))
-                verdict(run)
-            else:
-                with place.container():
-                    examples = training_html.samples(cache.memo("training examples", training.examples))
-                    st.html(f'<p class="nv-lead">{LEAD}</p>{examples}')
-            st.markdown("#### Test scenes, which it never trains on")
-            scenes = training.tests(kind)
-            first = training.begin(run.recipe).model
-            st.html(
-                training_html.cards(
-                    cache.compute(lambda: training.cards(scenes, first, run.model if run.history else None))
-                )
-            )
-            page_layout.how_to_read(HELP)
+            go_on(run, bar, place)
+            st.rerun()  # draws the button again
+    if run.history:
+        place.html(curves(run))
+        verdict(run)
+    else:
+        with place.container():
+            examples = training_html.samples(cache.keep("training examples", (), training.examples))
+            st.html(f'<p class="nv-lead">{LEAD}</p>{examples}')
+    st.markdown("#### Test scenes, which it never trains on")
+    scenes = training.tests(kind)
+    first = training.begin(run.recipe).model
+    trained = run.model if run.history else None
+    st.html(training_html.cards(jobs.compute(lambda: training.cards(scenes, first, trained))))
+    page_layout.how_to_read(HELP)
 
 
-work()
+page_layout.two_columns(choose, show)

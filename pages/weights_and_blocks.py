@@ -11,7 +11,7 @@ from normviz.figures.experiments import demonstration
 from normviz.html import demonstration as demonstration_html
 from normviz.registry import Normalization, Value, get, methods
 from normviz.ui.components.board import Panel, board
-from normviz.ui.kit import cache, knobs, page_layout, url_widgets
+from normviz.ui.kit import cache, jobs, knobs, page_layout, url_widgets
 
 HELP = """
 **Each method runs live** on random numbers drawn with the seed: change an option and it runs again. **Solid lines**
@@ -74,22 +74,17 @@ def choose() -> tuple[Experiment, dict[str, Value], int]:
     )
 
 
-@st.fragment
-def work() -> None:
-    """The part that answers to every knob."""
-    left, right = page_layout.columns()
-    with left, page_layout.guard():
-        experiment, settings, seed = choose()
-        with right, page_layout.guard():
+def show(experiment: Experiment, settings: dict[str, Value], seed: int) -> None:
+    """Draw the pictures of the experiment, and the theory of its method."""
 
-            def run() -> Demonstration:
-                return cache.compute(lambda: experiment.demonstrate(settings, seed))
+    def run() -> Demonstration:
+        return jobs.compute(lambda: experiment.demonstrate(settings, seed))
 
-            shown = cache.memo(("demonstration", experiment.name, *settings.items(), seed), run)
-            st.markdown(f"**{shown.title}**")
-            board(panels(shown), "blocks-board", columns=2)
-            theory(experiment.method, shown.facts)
-            page_layout.how_to_read(HELP)
+    shown = cache.keep("demonstration", (experiment.name, *settings.items(), seed), run)
+    st.markdown(f"**{shown.title}**")
+    board(panels(shown), "blocks-board", columns=2)
+    theory(experiment.method, shown.facts)
+    page_layout.how_to_read(HELP)
 
 
-work()
+page_layout.two_columns(choose, show)

@@ -131,6 +131,7 @@ def explorer() -> list[Row]:
 def _change(shape: tuple[int, ...]) -> list[Row]:
     from normviz.normalization.analysis.view import look_before, view
     from normviz.ui.components import board
+    from normviz.ui.components.view_panels import view_panels
     from normviz.ui.pages import normalize as drawing
 
     x, method = generate(shape, "shifted").to(device()), get("batch_norm", "normalization")
@@ -140,7 +141,7 @@ def _change(shape: tuple[int, ...]) -> list[Row]:
     def change() -> int:
         seen = view(method, x, "nchw", settings, 1.1, 0.2, known=known)
         readout = drawing.readout(method, seen, settings, drawing.Affine(1.1, 0.2), False)
-        return len(board.packed(board.payload(drawing.panels(seen, "all"), readout)))
+        return len(board.packed(board.payload(view_panels(seen, "all"), readout)))
 
     taken = interleaved({"change": change}, 15)["change"]
     size, took = "×".join(map(str, shape)), 1000 * statistics.median(taken)

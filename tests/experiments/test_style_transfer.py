@@ -218,20 +218,14 @@ def test_the_page_shows_the_colors_exchanged() -> None:
 def test_an_uploaded_photo_stays_in_its_session(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its results are kept, but not where other visitors could meet them."""
     test = _open(layer="the three colors")
-    keys: list[object] = []
-    memo = shared.memo
-
-    def watched(key: tuple[object, ...], make: object) -> object:
-        keys.append(key)
-        return memo(key, make)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(shared, "memo", watched)
+    results = shared.Shared(2**24)
+    monkeypatch.setattr(shared, "_RESULTS", results)
     upload = test.file_uploader(key="style-photo-file")
     upload.set_value(("mine.png", load_sample("coffee"), "image/png")).run()
     assert not test.exception and "error of the means" in _table(test)
     assert "Style: your photo" in " ".join(box.proto.body for box in test.get("html"))
-    assert not [key for key in keys if isinstance(key, tuple) and key[0] in ("exchange", "painting")]
-    assert test.session_state["private painting"][0][1] not in (None, "retina", "coffee")
+    assert not [key for key in results._entries if isinstance(key, tuple) and key[0] in ("exchange", "painting")]
+    assert test.session_state["private painting"][0][2] not in (None, "retina", "coffee")
     test.file_uploader(key="style-photo-file").set_value(("mine.png", b"no picture", "image/png")).run()
     assert not test.exception
     assert "The sample is shown instead" in " ".join(box.proto.body for box in test.get("html"))

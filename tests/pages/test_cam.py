@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from numpy.typing import NDArray
 from normviz.models.catalog import load_classifier
 from normviz.registry import Attribution, get, methods
 from normviz.samples import SAMPLES, load_sample
+from normviz.ui.inputs import method as method_picker
 from normviz.ui.inputs import target_picker
 from normviz.ui.inputs.photo import Photo, decoded
-from normviz.ui.maps.map_request import MapRequest, explain
+from normviz.ui.kit.jobs import Job
+from normviz.ui.maps.map_request import AttributionMap, MapRequest, make_map
 from normviz.ui.pages.cam import stage
 from tests.pages.test_pages import errors, open_page, words
 from tests.support.comparison import identical
@@ -38,7 +41,7 @@ def small(method: Attribution) -> dict[str, str]:
 
 @pytest.mark.parametrize("method", SLOW, ids=lambda method: method.name)
 def test_every_method_that_takes_long_draws_the_cat(method: Attribution) -> None:
-    test = open_page(PAGE, method=stage.title(method.name), **small(method))
+    test = open_page(PAGE, method=method_picker.title(method.name), **small(method))
     assert not test.exception
     assert not errors(test), words(test)
     assert test.selectbox(key="method").value == method.name
@@ -47,11 +50,13 @@ def test_every_method_that_takes_long_draws_the_cat(method: Attribution) -> None
 
 
 def test_the_list_begins_with_maps_of_a_layer_and_ends_with_what_takes_long() -> None:
-    listed = stage.listed()
+    listed = method_picker.names()
     assert sorted(listed) == sorted(method.name for method in methods("attribution"))
     kinds = [(get(name, "attribution").slow, get(name, "attribution").level == "input") for name in listed]
     assert kinds == sorted(kinds)
-    assert stage.title("score_cam") == "Score-CAM (takes long)" and stage.title("grad_cam") == "Grad-CAM"
+    assert (
+        method_picker.title("score_cam") == "Score-CAM (takes long)" and method_picker.title("grad_cam") == "Grad-CAM"
+    )
 
 
 @pytest.mark.parametrize("asked", ["ablation_cam", "AblationCAM", "Ablation-CAM"])
@@ -177,7 +182,7 @@ def test_the_lines_of_python_make_the_same_map(
     if "other" in asked:
         asked = asked | {"other": load_classifier().index(asked["other"])}
     one = question(method, **asked)
-    shown = explain(one, lambda share: None)
+    shown = make_map(one)
     assert shown.raw.any()
     theirs = run_script(one, tmp_path, monkeypatch)
     assert theirs.shape == shown.raw.shape
@@ -199,10 +204,10 @@ def test_the_lines_of_python_name_every_method(method: str) -> None:
 
 
 def test_a_stopped_map_is_shown_as_far_as_it_came() -> None:
-    test = open_page(PAGE, method=stage.title("rise"), masks="16")
+    test = open_page(PAGE, method=method_picker.title("rise"), masks="16")
     assert not errors(test)
     asked = question("rise", settings=get("rise").settings({"masks": 16}))
-    identity = (asked.photo.identity, *asked.key)
+    identity = ("map", asked.photo.identity, asked.key)
     partial = np.linspace(0, 1, 128 * 128, dtype=np.float32).reshape(128, 128)
     test.session_state["map stopped"] = identity
     test.session_state["map so far"] = (identity, partial, 0.4)
@@ -215,9 +220,9 @@ def test_a_stopped_map_is_shown_as_far_as_it_came() -> None:
 
 
 def test_a_stop_before_there_is_anything_is_said() -> None:
-    test = open_page(PAGE, method=stage.title("rise"), masks="16")
+    test = open_page(PAGE, method=method_picker.title("rise"), masks="16")
     asked = question("rise", settings=get("rise").settings({"masks": 16}))
-    test.session_state["map stopped"] = (asked.photo.identity, *asked.key)
+    test.session_state["map stopped"] = ("map", asked.photo.identity, asked.key)
     test.run()
     assert "was stopped before there was a map" in " ".join(errors(test))
     assert test.button(key="go-on")
@@ -225,7 +230,16 @@ def test_a_stop_before_there_is_anything_is_said() -> None:
 
 def test_previews_reach_the_page_and_the_last_one_is_the_map() -> None:
     seen: list[NDArray[np.float32]] = []
-    shown = explain(question("smooth_grad", settings={"samples": 9, "seed": 3}), lambda share: None, seen.append)
+
+    class Recorded(Job[AttributionMap]):
+        def preview(self, value: object) -> None:
+            assert isinstance(value, np.ndarray)
+            seen.append(value)
+
+    request = question("smooth_grad", settings={"samples": 9, "seed": 3})
+    job = Recorded(partial(make_map, request))
+    job.join()
+    shown = job.result(lambda job: None)
     assert len(seen) >= 2 and not identical(seen[0], seen[-1])
     assert identical(seen[-1], shown.raw)
 

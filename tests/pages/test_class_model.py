@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -44,14 +45,15 @@ def test_a_search_that_was_stopped_keeps_what_it_has_and_can_go_on() -> None:
     found = test.latex[-1].value
     wish = ClassModelRequest(load_classifier(), (load_classifier().classes.index("cat"),), 0.01, 10.0, 10)
     so_far = Found(np.zeros((1, 4, 4, 3), np.uint8), *(np.full((4, 1), 1.5, np.float32) for _ in range(2)))
-    test.session_state["search stopped"] = wish.key
-    test.session_state["search so far"] = (wish.key, so_far, 0.3)
+    test.session_state["search stopped"] = ("search", wish.key)
+    test.session_state["search so far"] = (("search", wish.key), so_far, 0.3)
     test.select_slider(key="decay").set_value(0.01).run()
     assert "Stopped after 4 of 10 steps" in words(test) and "cat: logit 1.5" in words(test)
     test.button(key="go-on").click().run()
     assert "Stopped" not in words(test) and not errors(test)
     assert test.latex[-1].value != found
-    test.session_state["search stopped"] = ClassModelRequest(load_classifier(), wish.targets, 0.0, 10.0, 10).key
+    other = ClassModelRequest(load_classifier(), wish.targets, 0.0, 10.0, 10)
+    test.session_state["search stopped"] = ("search", other.key)
     test.select_slider(key="decay").set_value(0.0).run()
     assert "stopped before its first step" in " ".join(errors(test))
 
@@ -77,7 +79,8 @@ def test_what_the_worker_makes_is_what_is_shown(assets: Path, monkeypatch: pytes
     monkeypatch.setattr(page, "class_model", search)
     shares: list[float] = []
     previews: list[Found] = []
-    found = page._climb(wish, shares.append, previews.append)
+    job = SimpleNamespace(progress=shares.append, preview=previews.append)
+    found = page._climb(wish, job)  # type: ignore[arg-type]
     assert found.pixels.shape == (4, classifier.size, classifier.size, 3) and found.scores.shape == (4, 4)
     assert shares[-1] == 1 and wish.names == [
         "French horn, start 1",

@@ -25,7 +25,7 @@ from normviz.registry import get
 from normviz.samples import load_sample
 from normviz.ui.components.map_sheet import Place, Row, Shown, payload, place_of
 from normviz.ui.inputs.photo import Photo, decoded
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 from normviz.ui.pages.compare_maps import comparison
 from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 from tests.pages.test_pages import errors, open_page, words
@@ -119,10 +119,10 @@ def test_a_drawback_is_one_link_away(name: str) -> None:
 
 def test_maps_of_a_visitors_photo_stay_in_the_session() -> None:
     test = open_page("compare_maps", net="scenes, batch norm", methods="Grad-CAM")
-    before = set(comparison._SAMPLES._entries)
+    before = set(cache.collection("photo maps")._entries)
     test.file_uploader(key="photo-file").set_value(("cat.png", load_sample("coffee"), "image/png")).run()
     fine(test)
-    assert set(comparison._SAMPLES._entries) == before
+    assert set(cache.collection("photo maps")._entries) == before
     own = test.session_state["private photo maps"][1]
     assert {key[0] for key in own._entries} >= {"map", "probe"}  # also what a worker made
     assert sheet_of(test)["rows"][0]["maps"][0]["picture"]
@@ -152,7 +152,7 @@ class Counted(nn.Module):
 def asked(monkeypatch: pytest.MonkeyPatch) -> ComparisonRequest:
     """Two methods beside two classes of a small network that counts."""
     monkeypatch.setenv("NORMVIZ_DEVICE", "cpu")
-    monkeypatch.setattr(comparison, "_SAMPLES", cache.Shared(2**24))
+    monkeypatch.setattr(cache, "_COLLECTIONS", {})
     model = Counted(pooled_net(torch.float32).eval().requires_grad_(False))
     classifier = Classifier("small", "a small network", model, ("ant", "bee", "cat", "dog"), None, size=16)
     photo = Photo("a cat", decoded(load_sample("chelsea")), "chelsea", "chelsea")
@@ -166,8 +166,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> ComparisonRequest:
     )
 
 
-def quiet(name: str, share: float) -> None:
-    pass
+def quiet(label: str) -> jobs.Watch:
+    return lambda job: None
 
 
 def test_another_method_and_another_class_need_no_forward_pass(asked: ComparisonRequest) -> None:
@@ -190,16 +190,21 @@ def test_another_method_and_another_class_need_no_forward_pass(asked: Comparison
 def test_a_heavy_probe_is_not_kept(asked: ComparisonRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(comparison, "HELD", 0)
     comparison.maps(asked, quiet)
-    assert all(key[0] == "map" for key in comparison._SAMPLES._entries)  # type: ignore[index]
+    assert all(key[0] == "map" for key in cache.collection("photo maps")._entries)  # type: ignore[index]
 
 
 def test_a_slow_method_says_its_name_and_how_far_it_is(asked: ComparisonRequest) -> None:
-    seen: list[tuple[str, float]] = []
+    labels: list[str] = []
     slow = ComparisonRequest(
         asked.photo, asked.networks, (get("score_cam", "attribution"),), "classes", (2,), asked.layers
     )
-    ((one,),) = comparison.maps(slow, lambda name, share: seen.append((name, share)))
-    assert one.raw is not None and all(name == "Score-CAM of cat at net.relu" for name, _ in seen)
+
+    def watch(label: str) -> jobs.Watch:
+        labels.append(label)
+        return lambda job: None
+
+    ((one,),) = comparison.maps(slow, watch)
+    assert one.raw is not None and labels == ["Score-CAM of cat at net.relu"]
 
 
 def test_the_download_holds_the_raw_maps(asked: ComparisonRequest) -> None:

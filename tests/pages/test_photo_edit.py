@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -19,10 +18,9 @@ from normviz.images import encode_png
 from normviz.samples import load_sample
 from normviz.ui.components import paint
 from normviz.ui.kit import jobs
-from normviz.ui.kit.jobs import Waiting
+from normviz.ui.maps.explained_photo import ExplainedPhoto
 from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages import photo_edit
-from normviz.ui.pages.photo_edit import Answer
 from tests.pages.test_pages import errors, open_page, words
 from tests.support.comparison import identical
 
@@ -110,13 +108,13 @@ def test_nothing_painted_is_a_hint_and_a_bad_region_a_sentence_beside_the_photo(
 
 
 def test_a_map_without_evidence_says_to_paint_and_gives_the_photo_to_paint_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = photo_edit.answer
+    made = photo_edit.explain
 
-    def blank(name: str, asked: MapRequest, show: Callable[[float], object]) -> Answer:
-        found = made(name, asked, show)
-        return replace(found, seen=replace(found.seen, raw=np.zeros_like(found.seen.raw)))
+    def blank(name: str, asked: MapRequest, label: str) -> ExplainedPhoto:
+        found = made(name, asked, label)
+        return replace(found, map=replace(found.map, raw=np.zeros_like(found.map.raw)))
 
-    monkeypatch.setattr(photo_edit, "answer", blank)
+    monkeypatch.setattr(photo_edit, "explain", blank)
     test = open_page("photo_edit")
     assert len(errors(test)) == 1 and "paint a region instead" in errors(test)[0], words(test)
     assert canvas(test) == "" and "Not yet changed" in words(test) and "Drag over the photo" in words(test)
@@ -136,15 +134,15 @@ def test_what_takes_long_can_be_stopped_and_goes_on(monkeypatch: pytest.MonkeyPa
     assert "Stopped" not in words(test) and not errors(test)
     shown = list[str]()
 
-    class Pressed(Waiting):
+    class Pressed(jobs.Bar):
         """Stop is pressed as soon as it is offered."""
 
-        def show(self, name: str, share: float) -> bool:
-            shown.append(name)
-            self._stop()
+        def show(self, label: str, share: float) -> bool:
+            shown.append(label)
+            self._on_stop()
             raise StopException
 
-    monkeypatch.setattr(jobs, "Waiting", Pressed)
+    monkeypatch.setattr(jobs, "Bar", Pressed)
     test.selectbox(key="method").select("rise").run()
     assert shown == ["RISE of the photo"] and not test.exception and not errors(test)
     test.run()

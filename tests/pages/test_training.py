@@ -19,7 +19,7 @@ from normviz.images import resize_map
 from normviz.models.embedded import read_weights
 from normviz.paths import ASSETS
 from normviz.scenes import CLASSES, Scenes, make_scene, make_scenes
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 from normviz.ui.pages import training
 from tests.pages.test_pages import errors, open_page, words
 
@@ -29,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Few scenes and few steps."""
     for name, value in (("SCENES", 60), ("NOTHING", 8), ("TESTED", 8), ("MOST_STEPS", 6)):
         monkeypatch.setattr(training, name, value)
-    monkeypatch.setattr(training, "_DATA", cache.Shared(2**24))
+    monkeypatch.setattr(cache, "_COLLECTIONS", {})
     yield
 
 
@@ -77,7 +77,7 @@ def test_a_training_that_was_stopped_goes_on(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(training, "SLICE", 0.0)
     test = open_page("training")
     run = test.session_state["tiny-run"]
-    scenes = training.data(lambda share: None)
+    scenes = training.data(lambda job: None)
     run.advance(scenes)
     assert len(run.history) == 1 and run.stopped
     test.run()
@@ -95,7 +95,7 @@ def test_two_visitors_have_networks_of_their_own() -> None:
 
 # ------------------------------------------------------------------------------------------ behind it
 def test_pieces_of_work_make_the_same_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    scenes = training.data(lambda share: None)
+    scenes = training.data(lambda job: None)
     losses = []
     for piece in (0.0001, 100.0):
         monkeypatch.setattr(training, "SLICE", piece)
@@ -120,14 +120,14 @@ def test_the_scenes_are_made_once_and_can_be_given_up(monkeypatch: pytest.Monkey
     class TurnedAway(BaseException):
         pass
 
-    def cancel(share: float) -> None:
+    def cancel(job: jobs.Job[Any]) -> None:
         raise TurnedAway
 
     monkeypatch.setattr(training, "make_scenes", slowly(make_scenes))
     with pytest.raises(TurnedAway):
         training.data(cancel)
     shares: list[float] = []
-    made = training.data(shares.append)
+    made = training.data(lambda job: shares.append(job.share))
     assert shares == sorted(shares) and shares[0] >= 0 and shares[-1] <= 1
     assert training.data(cancel) is made
 

@@ -80,7 +80,7 @@ def test_preparing_freezes_what_is_loaded_and_makes_the_home_page_s_pictures() -
         startup.prepare()
         assert gc.get_freeze_count() > before + 100_000
         assert gc.isenabled()
-        assert home.pictures() is cache.memo("doors", lambda: pytest.fail("not made at the start"))
+        assert home.pictures() is cache.keep("home previews", (), lambda: pytest.fail("not made at the start"))
         frozen = gc.get_freeze_count()
         later: list[list[int]] = [[] for _ in range(5000)]
         startup.settle("a page")

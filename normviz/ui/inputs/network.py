@@ -130,7 +130,7 @@ def _offer(name: str, prefix: str, before: download.Job | None) -> None:
         except ValueError as error:
             return str(error)
 
-    found = cache.private(f"{prefix}offer", (name, tries), ask)  # one request, whatever else is changed meanwhile
+    found = cache.keep(f"{prefix}offer", tries, ask, [cache.Private(name)])  # one request per session, also if it fails
 
     def again() -> None:
         st.session_state[f"{prefix}hub-tries"] = st.session_state.get(f"{prefix}hub-tries", 0) + 1

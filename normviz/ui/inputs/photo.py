@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import streamlit as st
@@ -16,7 +14,6 @@ from normviz.images import decode
 from normviz.samples import SAMPLES, load_sample
 from normviz.ui.kit import cache, page_layout, url_widgets
 
-T = TypeVar("T")
 ENDINGS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]  # a hint for the file dialog only
 
 
@@ -27,14 +24,19 @@ class Photo:
     Attributes:
         name: what to call it.
         pixels: uint8 (H, W, 3), read-only.
-        identity: tells one photo from the next.
-        sample: the sample's name, or None for a visitor's own photo, which no shared cache may hold.
+        identity: distinguishes it from all other photos.
+        sample: the name of the sample, or None for a visitor's own photo and for everything made from one.
     """
 
     name: str
     pixels: NDArray[np.uint8]
     identity: str
     sample: str | None
+
+    @property
+    def private(self) -> bool:
+        """Whether it is a visitor's own photo; see `normviz.ui.kit.cache`."""
+        return self.sample is None
 
     @property
     def image(self) -> Tensor:
@@ -56,7 +58,7 @@ def decoded(data: bytes) -> NDArray[np.uint8]:
 
 def sample_pixels(name: str) -> NDArray[np.uint8]:
     """A sample photograph, uint8 (H, W, 3), decoded once for all."""
-    return cache.memo(("sample", name), lambda: decoded(load_sample(name)))
+    return cache.keep("sample", name, lambda: decoded(load_sample(name)))
 
 
 def pick(label: str = "Your photo", prefix: str = "", default: str = next(iter(SAMPLES))) -> Photo:
@@ -75,44 +77,9 @@ def pick(label: str = "Your photo", prefix: str = "", default: str = next(iter(S
     sample = url_widgets.select("Or a sample", list(SAMPLES), default, f"{prefix}sample", text=SAMPLES.__getitem__)
     if uploaded is not None:
         try:
-            pixels = cache.private(f"{prefix}photo", uploaded.file_id, lambda: decoded(uploaded.getvalue()))
+            upload = cache.Private(uploaded.file_id)
+            pixels = cache.keep(f"{prefix}photo", (), lambda: decoded(uploaded.getvalue()), [upload])
             return Photo("your photo", pixels, uploaded.file_id, None)
         except ValueError as error:
             page_layout.sentence(f"{error}. The sample is shown instead.")
     return Photo(SAMPLES[sample], sample_pixels(sample), sample, sample)
-
-
-def kept(photos: Sequence[Photo], name: str, key: tuple[Hashable, ...], make: Callable[[], T]) -> T:
-    """A result of photos: shared by all visitors where all are samples, else in this visitor's session alone.
-
-    Args:
-        photos: what it is made of.
-        name: of the result; a session keeps one of each name.
-        key: what else it follows from.
-        make: makes it.
-    """
-    known_as = (*(photo.identity for photo in photos), *key)
-    if all(photo.sample for photo in photos):
-        return cache.memo((name, *known_as), make)
-    return cache.private(name, known_as, make)
-
-
-def kept_slowly(
-    photos: Sequence[Photo],
-    name: str,
-    key: tuple[Hashable, ...],
-    make: Callable[[Callable[[float], None]], T],
-    show: Callable[[float], object],
-) -> T:
-    """A result as of `kept` that takes long to make.
-
-    Args:
-        photos: what it is made of.
-        name: of the result.
-        key: what else it follows from.
-        make: does the work, calling its argument with the finished share, 0 to 1.
-        show: draws that share, in the visitor's own thread.
-    """
-    if all(photo.sample for photo in photos):
-        return cache.memo_slowly((name, *(photo.identity for photo in photos), *key), make, show)
-    return kept(photos, name, key, lambda: cache.compute_slowly(make, show))

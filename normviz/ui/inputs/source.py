@@ -18,7 +18,7 @@ from normviz.models.catalog import Classifier, load_classifier
 from normviz.samples import SAMPLES
 from normviz.ui.inputs import table as table_picker
 from normviz.ui.inputs.photo import as_image, decoded, pick, sample_pixels
-from normviz.ui.kit import cache, page_layout, url_widgets
+from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 
 SHAPES: dict[Layout, str] = {"nc": "N, C", "ntd": "N, T, D", "nchw": "N, C, H, W", "ncdhw": "N, C, D, H, W"}
 SOURCES = {"generated": "Generated", "photo": "Photos", "file": "A file", "table": "A table"}
@@ -37,20 +37,22 @@ MOST_PHOTOS = 16
 
 @dataclass(frozen=True)
 class Source:
-    """Activations and what is known of them.
+    """Activations with their origin.
 
     Attributes:
-        x: the activations; shared, never write into them.
+        x: the activations; shared, never modify them.
         layout: "nc", "ntd", "nchw" or "ncdhw".
-        key: names them in a shared cache, or None where they come from a visitor's own file.
-        running: the running mean and variance (C,) that the network stored for them, or None.
-        names: what each example is called.
-        mask: (N, T) bool, the real frames of padded sequences, or None.
+        identity: distinguishes them from all other activations.
+        private: whether they come from a visitor's own file; see `normviz.ui.kit.cache`.
+        running: the running mean and variance (C,) that the network stores for them, or None.
+        names: of the samples.
+        mask: (N, T) bool, True for the real frames of padded sequences, or None.
     """
 
     x: Tensor
     layout: Layout
-    key: Hashable | None
+    identity: Hashable
+    private: bool
     running: tuple[Tensor, Tensor] | None
     names: tuple[str, ...]
     mask: Tensor | None = None
@@ -92,40 +94,42 @@ def generated(
     """Generated activations; of sequences, about `share` per cent of the frames are padding, and zero."""
     x, layout = cache.activations(shape, distribution, seed), layout_of(shape)
     if not share:
-        return Source(x, layout, (shape, distribution, seed), None, names)
+        return Source(x, layout, (shape, distribution, seed), False, None, names)
     key = (shape, distribution, seed, share)
 
     def pad() -> tuple[Tensor, Tensor]:
         mask = padding_mask(shape[0], shape[1], share / 100, seed).to(x.device)  # (N, T)
         return x * mask[..., None], mask  # (N, T, D), (N, T)
 
-    padded, mask = cache.memo(("padded", *key), pad)
-    return Source(padded, layout, key, None, names, mask)
+    padded, mask = cache.keep("padded", key, pad)
+    return Source(padded, layout, key, False, None, names, mask)
 
 
 def _of_photos() -> Source:
     photo = pick()
     classifier = load_classifier()
-    own = _more_photos()
+    own, files = _more_photos()
     others = url_widgets.slider("Samples beside it in the batch", 0, 5, 3, "others", help="A batch needs company.")
     companions = [name for name in SAMPLES if name != photo.sample][:others]
     names = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in maps(classifier).items()}
     start = [name for name in names if _norm_after(classifier, name) is not None][-2]
     layer = url_widgets.select("Output of the layer", list(names), start, "norm-layer", text=names.__getitem__)
-    key = ("photo", photo.sample, tuple(companions), layer) if photo.sample and not own else None
+    key = (tuple(companions), layer)
+    inputs: list[cache.Input] = [photo, *([files] if own else [])]
 
     def run() -> Tensor:
         pictures = [photo.pixels, *own.values(), *map(sample_pixels, companions)]
         images = torch.cat([classifier.prepare(as_image(picture)) for picture in pictures])  # (N, 3, H, W)
-        return cache.compute(lambda: Probe(classifier.model, images, layer=layer).activations)  # (N, C, h, w)
+        return jobs.compute(lambda: Probe(classifier.model, images, layer=layer).activations)  # (N, C, h, w)
 
-    x = cache.memo(key, run) if key else cache.private("layer", (photo.identity, *own, *companions, layer), run)
+    x = cache.keep("activations", key, run, inputs)
     called = (photo.name, *own, *(SAMPLES[name] for name in companions))
-    return Source(x, "nchw", key, _norm_after(classifier, layer), called)
+    identity, private = cache.full_key("photos", key, inputs), cache.is_private(inputs)
+    return Source(x, "nchw", identity, private, _norm_after(classifier, layer), called)
 
 
-def _more_photos() -> dict[str, NDArray[np.uint8]]:
-    """The visitor's further photos by their names; a file that cannot be read gets a sentence."""
+def _more_photos() -> tuple[dict[str, NDArray[np.uint8]], cache.Private]:
+    """The visitor's further photos by name, and their files; a file that cannot be read gets a sentence."""
     files = st.file_uploader("More photos of yours", accept_multiple_files=True, key="batch-files") or []
 
     def read() -> dict[str, NDArray[np.uint8] | str]:
@@ -137,12 +141,13 @@ def _more_photos() -> dict[str, NDArray[np.uint8]]:
                 found[file.name] = f"{error}. It is left out."
         return found
 
-    seen = cache.private("batch", tuple(file.file_id for file in files), read)
-    for text in (answer for answer in seen.values() if isinstance(answer, str)):
+    identity = cache.Private(tuple(file.file_id for file in files))
+    photos = cache.keep("batch", (), read, [identity])
+    for text in (photo for photo in photos.values() if isinstance(photo, str)):
         page_layout.sentence(text)
     if len(files) > MOST_PHOTOS:
         page_layout.sentence(f"The first {MOST_PHOTOS} of your {len(files)} photos are used.", "hint")
-    return {name: pixels for name, pixels in seen.items() if not isinstance(pixels, str)}
+    return {name: pixels for name, pixels in photos.items() if not isinstance(pixels, str)}, identity
 
 
 def _norm_after(classifier: Classifier, layer: str) -> tuple[Tensor, Tensor] | None:
@@ -161,7 +166,7 @@ def maps(classifier: Classifier) -> dict[str, tuple[int, ...]]:
         blank = torch.zeros(3, 8, 8, dtype=torch.uint8)  # (3, 8, 8)
         return dict(layers(classifier.model, classifier.prepare(blank)))
 
-    return cache.memo(("layers of", classifier.name, classifier.size), find)
+    return cache.keep("layers with maps", (classifier.name, classifier.size), find)
 
 
 def _of_file() -> Source:
@@ -171,18 +176,21 @@ def _of_file() -> Source:
     if uploaded is None:
         st.caption("Until you choose a file, generated activations are shown.")
         return generated((8, 16, 16, 16), "shifted", 0, 0, tuple("01234567"))
-    arrays = cache.private("array", uploaded.file_id, lambda: read_arrays(uploaded.getvalue(), uploaded.name))
+    upload = cache.Private(uploaded.file_id)
+    arrays = cache.keep("array", (), lambda: read_arrays(uploaded.getvalue(), uploaded.name), [upload])
     name = (
         st.selectbox("Which of its arrays", list(arrays), key="array-name") if len(arrays) > 1 else next(iter(arrays))
     )
     x = arrays[name]
     layout = layout_of(x.shape)
     st.caption(f"{uploaded.name} {name}: {' × '.join(map(str, x.shape))}, read as ({SHAPES[layout]}).")
-    return Source(x.float(), layout, None, None, tuple(f"{i}" for i in range(x.shape[0])))
+    return Source(x.float(), layout, (uploaded.file_id, name), True, None, tuple(f"{i}" for i in range(x.shape[0])))
 
 
 def _of_table() -> Source:
-    table, name = table_picker.pick()
+    chosen = table_picker.pick()
+    table = chosen.table
     st.caption(" ".join(table.remarks()) + f" N rows of C columns: {', '.join(table.columns)}.")
     x = table.values.float()  # (N, C)
-    return Source(x, "nc", None if name is None else ("table", name), None, tuple(f"{i}" for i in range(len(x))))
+    names = tuple(f"{i}" for i in range(len(x)))
+    return Source(x, "nc", ("table", chosen.identity), chosen.private, None, names)

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import streamlit as st
 from plotly import data
 
 from normviz.tables import Table, read_table
-from normviz.ui.kit import cache, page_layout, url_widgets
+from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 
 TABLES = {"gapminder": "countries in 2007", "iris": "iris flowers"}
 
 
 def built_in(name: str) -> Table:
-    """A table that comes with Plotly, without its columns of codes; it goes the way of an uploaded file."""
+    """A table that comes with Plotly, without its columns of codes; read as an uploaded file is."""
     if name == "iris":
         rows = data.iris().drop(columns="species_id")
         rows = rows.rename(columns=lambda name: name if name == "species" else f"{name} (cm)".replace("_", " "))
@@ -23,18 +25,35 @@ def built_in(name: str) -> Table:
     return read_table(rows.to_csv(index=False).encode())
 
 
-def pick() -> tuple[Table, str | None]:
-    """Draw the uploader and the built-in tables; the table, and its name if it is a built-in one."""
+@dataclass(frozen=True)
+class TableInput:
+    """A table and its origin.
+
+    Attributes:
+        table: its columns and values.
+        identity: distinguishes it from all other tables.
+        private: whether it comes from a visitor's own file; see `normviz.ui.kit.cache`.
+    """
+
+    table: Table
+    identity: str
+    private: bool
+
+
+def pick() -> TableInput:
+    """Draw the uploader and the list of built-in tables, and return the chosen table."""
     uploaded = st.file_uploader(
         "Your table (CSV)", ["csv", "tsv", "txt"], key="table-file", help="It stays in this server's memory."
     )
     name = url_widgets.select("Or a sample", list(TABLES), "gapminder", "table", text=TABLES.__getitem__)
     if uploaded is not None:
+
+        def read() -> Table:
+            return jobs.compute(lambda: read_table(uploaded.getvalue(), uploaded.name))
+
         try:
-            table = cache.private(
-                "table", uploaded.file_id, lambda: cache.compute(lambda: read_table(uploaded.getvalue(), uploaded.name))
-            )
-            return table, None
+            table = cache.keep("table", (), read, [cache.Private(uploaded.file_id)])
+            return TableInput(table, uploaded.file_id, private=True)
         except ValueError as error:
             page_layout.sentence(f"{error}. The sample is shown instead.")
-    return cache.memo(("table", name), lambda: built_in(name)), name
+    return TableInput(cache.keep("table", name, lambda: built_in(name)), name, private=False)

@@ -1,4 +1,4 @@
-"""What happens once, before the server says that it is ready: imports, a first run of everything, a tidy heap."""
+"""Server start: imports the modules of all pages, warms up, and freezes the garbage collector."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import gc
 import importlib
 import os
+import pkgutil
 import sys
 import webbrowser
 from collections.abc import AsyncIterator
@@ -19,40 +20,36 @@ from starlette.routing import Route
 from streamlit import config
 from streamlit.runtime.pages_manager import PagesManager
 
+from normviz import experiments, ui
 from normviz.device import device
 from normviz.ui.kit.page_registry import OLD_ADDRESSES
 from normviz.ui.pages import home
 
-PAGES_NEED = (
-    "normviz.experiments.errata", "normviz.experiments.invariance.measurement", "normviz.ui.components.board",
-    "normviz.ui.inputs.table", "normviz.ui.maps.map_request", "normviz.ui.pages.cam.stage",
-    "normviz.ui.pages.clever_hans", "normviz.ui.pages.compare_maps.comparison", "normviz.ui.pages.compare_norms",
-    "normviz.ui.pages.faithfulness", "normviz.ui.pages.formula_sheet", "normviz.ui.pages.localization",
-    "normviz.ui.pages.normalize", "normviz.ui.pages.photo_edit",
-)  # fmt: skip
+PACKAGES = (ui, experiments)  # with everything that the pages import
 _settled: set[str] = set()
 
 
 def prepare() -> None:
-    """Import and warm up, then tell the collector to leave everything that is loaded by now alone.
+    """Import and warm up, then exclude all loaded objects from garbage collection.
 
-    Streamlit collects garbage after every run of a page; with PyTorch loaded that takes 120 ms
-    unless the objects of the imports are frozen.
+    Streamlit collects garbage after every run of a page. With PyTorch loaded, that takes 120 ms unless the objects of
+    the imports are frozen.
     """
     # Until `st.navigation` has run once, Streamlit would look for the first visitor's page by its file's name in
     # `pages/` and report a page that is not found; this is the flag that `st.navigation` sets.
     PagesManager.uses_pages_directory = False
-    for module in PAGES_NEED:
-        importlib.import_module(module)
+    for package in PACKAGES:
+        for module in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
+            importlib.import_module(module.name)
     warm()
     gc.collect()
     gc.freeze()
 
 
 def settle(page: str) -> None:
-    """After a page's first run on a prepared server, freeze what it loaded too: 80,000 objects, 20 ms a run saved.
+    """Freeze the objects loaded in the first run of a page: about 80,000, which saves 20 ms in each later run.
 
-    Once a page, so that no more than one visitor's leavings per page can stay in memory for good.
+    Only once per page, so that at most one visitor's objects per page stay in memory.
     """
     if gc.get_freeze_count() and page not in _settled:
         _settled.add(page)
@@ -61,14 +58,14 @@ def settle(page: str) -> None:
 
 
 def warm() -> None:
-    """Choose the device and run the first normalization and the first heatmap, whose pictures the home page shows."""
+    """Select the device, and compute the previews of the home page: one normalization and one heatmap."""
     device()
     home.pictures()
 
 
 @asynccontextmanager
 async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
-    """Streamlit's start: prepare, then serve; with NORMVIZ_BROWSER=1 the app opens itself in the browser."""
+    """The lifespan of the app: prepare, then serve; with NORMVIZ_BROWSER=1 the app opens in the browser."""
     prepare()
     if os.environ.get("NORMVIZ_BROWSER") == "1" and _has_screen():
         address = f"http://localhost:{config.get_option('server.port')}"
@@ -77,7 +74,7 @@ async def lifespan(_app: st.App) -> AsyncIterator[dict[str, Any]]:
 
 
 def redirects() -> list[Route]:
-    """Routes from the addresses of earlier versions to those of today, with their parameters."""
+    """Routes that redirect the addresses of earlier versions, with their parameters."""
 
     def route(old: str, new: str) -> Route:
         def redirect(request: Request) -> RedirectResponse:
@@ -90,5 +87,5 @@ def redirects() -> list[Route]:
 
 
 def _has_screen() -> bool:
-    """Whether a browser could show something here."""
+    """Whether this machine has a display."""
     return sys.platform in ("darwin", "win32") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))

@@ -1,7 +1,7 @@
-"""Widgets whose value stands in the page's address, so that a copied link restores the page.
+"""Widgets with their values in the page's URL, so that a copied link restores the page.
 
-The key of a widget is the name of its parameter. Defaults stay out of the address. A value that a
-link asks for and that is not offered is ignored, and one sentence under the widget says so.
+The key of a widget is the name of its URL parameter. Default values are left out of the URL. A value in a link that
+the widget does not offer is ignored, and a caption below the widget reports it.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def select(
     text: Callable[[T], str] = str,
     help: str | None = None,
 ) -> T:
-    """A list to choose one value from, shown and linked as `text(value)`."""
+    """A select box for one value, shown and linked as `text(value)`."""
     index = list(options).index(default)
     return _linked(
         key,
@@ -84,7 +84,7 @@ def segments(
     text: Callable[[T], str] = str,
     help: str | None = None,
 ) -> T:
-    """Two to five values side by side, exactly one of them chosen, shown and linked as `text(value)`."""
+    """A segmented control of two to five values with exactly one selected, shown and linked as `text(value)`."""
     return _linked(
         key,
         lambda: st.segmented_control(
@@ -95,7 +95,7 @@ def segments(
 
 
 def several(label: str, options: Sequence[str], key: str, empty: str, *, help: str | None = None) -> list[str]:
-    """Any number of names; none chosen means all, and `empty` says so."""
+    """A multi-select of names; no selection means all, and the placeholder `empty` says so."""
     return st.multiselect(label, options, key=key, placeholder=empty, help=help, bind="query-params") or list(options)
 
 
@@ -105,7 +105,7 @@ def toggle(label: str, default: bool, key: str, *, help: str | None = None) -> b
 
 
 def number(label: str, low: int, high: int, default: int, key: str, *, help: str | None = None) -> int:
-    """A field for a whole number from `low` to `high`."""
+    """A field for an integer from `low` to `high`."""
     ends = (float(low), float(high), float(default))  # a whole-number field fails on a link that asks for infinity
 
     def draw() -> int:
@@ -118,24 +118,24 @@ def number(label: str, low: int, high: int, default: int, key: str, *, help: str
 def text_field(
     label: str, default: str, key: str, *, help: str | None = None, limit: int = 200, live: bool = False
 ) -> str:
-    """A field for at most `limit` characters of text; `live` answers while it is typed."""
+    """A field for at most `limit` characters; with `live` the page reruns at every keystroke."""
     return _linked(
         key, lambda: st.text_input(label, default, limit, key=key, help=help, bind="query-params", live=live)
     )  # fmt: skip
 
 
 def _linked(key: str, draw: Callable[[], T], text: Callable[[T], str] = str) -> T:
-    """The drawn widget's value, with a sentence under it where the link asked for something else."""
-    asked = None if key in st.session_state else st.query_params.get(key)
+    """Draw a widget and return its value, with a caption if the link requested another value."""
+    linked = None if key in st.session_state else st.query_params.get(key)
     value = draw()
-    if asked is not None and not _same(asked, text(value)):
-        st.caption(f"The link asks for {key} = {asked[:40]!r}, which is not offered here; {text(value)} is shown.")
+    if linked is not None and not _same(linked, text(value)):
+        st.caption(f"The link asks for {key} = {linked[:40]!r}, which is not offered here; {text(value)} is shown.")
     return value
 
 
-def _same(asked: str, shown: str) -> bool:
-    """Whether two texts name one value: 8 and 8.0, TRUE and True."""
+def _same(linked: str, shown: str) -> bool:
+    """Whether two texts denote the same value, such as 8 and 8.0, or TRUE and True."""
     try:
-        return float(asked) == float(shown)
+        return float(linked) == float(shown)
     except ValueError:
-        return asked.strip().lower() == shown.strip().lower()
+        return linked.strip().lower() == shown.strip().lower()

@@ -1,10 +1,11 @@
-"""One photo, one target, one method: the numbers of a heatmap and what is said of it, computed once and kept."""
+"""A request for an attribution map of a photo, and the cached computation of the map and of facts about it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +20,15 @@ from normviz.images import sum_channels
 from normviz.models.catalog import Classifier
 from normviz.models.features import without_head
 from normviz.registry import Attribution, Value
-from normviz.ui.inputs.photo import Photo, kept, kept_slowly
-from normviz.ui.kit import cache
+from normviz.ui.inputs.photo import Photo
+from normviz.ui.kit import cache, jobs
 
-T = TypeVar("T")
-TERMS = 3  # channels whose numbers stand in the formula
+TERMS = 3  # channels in the formula with numbers
 
 
 @dataclass(frozen=True)
 class MapRequest:
-    """What is asked: why does this network see this in this photo?
+    """A request for one attribution map.
 
     Attributes:
         photo: the picture.
@@ -37,9 +37,9 @@ class MapRequest:
         target: the index of the class.
         layer: the dotted name of the layer.
         settings: the method's knobs.
-        other: a class that it is told from: why this one and not that one?
-        like: another photo: why do the two look alike to the network? Then no class is asked about.
-        layers: for a method that reads several layers, those; none: its own choice.
+        other: the index of a second class: the map explains the difference between the two scores.
+        like: a second photo: the map explains the similarity between the two photos, and `target` is ignored.
+        layers: the layers, for a method that reads several; empty: the method chooses them.
     """
 
     photo: Photo
@@ -54,7 +54,7 @@ class MapRequest:
 
     @property
     def name(self) -> str:
-        """What is explained, in words."""
+        """The name of the explained class, difference or similarity."""
         if self.like is not None:
             return f"likeness to {self.like.name}"
         names = self.classifier.classes
@@ -62,17 +62,17 @@ class MapRequest:
 
     @property
     def unit(self) -> str:
-        """The unit of the map: a likeness is counted in cosines instead of logits."""
+        """The unit of the map; for a similarity cosines replace logits."""
         return self.method.unit if self.like is None else self.method.unit.replace("logit", "cosine")
 
     @property
     def pixels(self) -> NDArray[np.uint8]:
-        """What the network sees of the photo: (H, W, 3), without edges that its preparation cuts off."""
+        """The part of the photo that the network receives, (H, W, 3): its preparation may crop the edges."""
         return self.classifier.view(self.photo.image).permute(1, 2, 0).contiguous().numpy()
 
     @property
     def key(self) -> tuple[Hashable, ...]:
-        """All that the map follows from, without the photos."""
+        """Everything that the map follows from, except the photos."""
         return (
             self.classifier.name, self.classifier.size, self.method.name, None if self.like else self.target,
             self.other, self.layer if reads_layer(self.method) else "", self.layers, *self.settings.items(),
@@ -80,7 +80,7 @@ class MapRequest:
 
     @property
     def photos(self) -> tuple[Photo, ...]:
-        """The photo, and the one that it is compared with."""
+        """The photo, and the second photo of a similarity."""
         return (self.photo,) if self.like is None else (self.photo, self.like)
 
     def probe(self) -> Probe:
@@ -91,12 +91,12 @@ class MapRequest:
             with torch.no_grad():
                 goal = embedding_of(model(self.classifier.prepare(self.like.image)))[0]  # (D,)
             return Probe(model, images, Similarity(goal), self.layer)
-        told = self.other is not None and not self.method.takes("other")
-        target = Difference(self.target, self.other) if told and self.other is not None else self.target
-        return Probe(self.classifier.model, images, target, self.layer)
+        if self.other is not None and not self.method.takes("other"):
+            return Probe(self.classifier.model, images, Difference(self.target, self.other), self.layer)
+        return Probe(self.classifier.model, images, self.target, self.layer)
 
     def arguments(self) -> dict[str, Any]:
-        """The method's arguments beside the probe: its knobs, a class that it is told from, layers."""
+        """The arguments of the method after the probe: its knobs, the second class, the layers."""
         given: dict[str, Any] = dict(self.settings)
         if self.other is not None and self.method.takes("other"):
             given["other"] = self.other
@@ -105,7 +105,7 @@ class MapRequest:
         return given
 
     def script(self) -> str:
-        """The Python lines that make this map."""
+        """Python code that computes this map."""
         model, target, more, before = "classifier.model", self._class(self.target), "", ""
         if self.like is not None:
             more = "from normviz.attribution.targets import Similarity, embedding_of\n"
@@ -131,28 +131,28 @@ class MapRequest:
         )
 
     def _class(self, index: int) -> str:
-        """The Python for a class: looked up by its name, or its number where two classes have one name."""
+        """Python code for a class: its index looked up by name, or the index itself if two classes have this name."""
         name = self.classifier.classes[index]
         return f"classifier.index({name!r})" if self.classifier.index(name) == index else str(index)
 
 
 class _Code(str):
-    """A piece of Python that stands for itself."""
+    """Python code, whose `repr` is the code itself."""
 
     def __repr__(self) -> str:
         return str(self)
 
 
 @dataclass(frozen=True)
-class Explained:
-    """A heatmap and its facts.
+class AttributionMap:
+    """A computed map with facts about it.
 
     Attributes:
         raw: the map as the method returns it: (h, w), or (3, H, W) at the input.
         reason: why the map is blank, or None.
-        note: how it was computed, where that is worth saying.
+        note: a remark on the computation, or an empty string.
         cell: row and column of the strongest cell.
-        terms: the strongest channels there, for a method that weighs channels.
+        terms: the strongest channels in that cell, for a method that weighs channels.
     """
 
     raw: NDArray[np.float32]
@@ -163,12 +163,12 @@ class Explained:
 
     @property
     def drawn(self) -> NDArray[np.float32]:
-        """The map as it is drawn (h, w): the three colors of a map at the input are added up."""
+        """The map as drawn, (h, w): the sum over the three colors of a map at the input."""
         return sum_channels(self.raw)
 
     @property
     def signed(self) -> bool:
-        """Whether the map holds evidence against the class, too."""
+        """Whether the map contains negative values: evidence against the class."""
         return bool((self.drawn < 0).any())
 
 
@@ -177,18 +177,18 @@ def reads_layer(method: Attribution) -> bool:
     return method.reads_layer and not method.takes("layers")
 
 
-def probabilities(classifier: Classifier, photo: Photo) -> torch.Tensor:
-    """The probability (classes,) of each class."""
+def probabilities(classifier: Classifier, photo: Photo, name: str = "probabilities") -> Tensor:
+    """The probability (classes,) of each class; a session holds one private result per name and network."""
 
     def run() -> NDArray[np.float32]:
-        shares: NDArray[np.float32] = cache.compute(lambda: classifier.probabilities(photo.image)).numpy()
+        shares: NDArray[np.float32] = jobs.compute(lambda: classifier.probabilities(photo.image)).numpy()
         return shares
 
-    return torch.tensor(kept((photo,), f"probabilities of {classifier.name}", (classifier.size,), run))
+    return torch.tensor(cache.keep(f"{name} of {classifier.name}", classifier.size, run, [photo]))
 
 
 def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int, ...]]:
-    """The layers whose maps have more than one cell, with their shapes (K, h, w): the one to begin with, then upwards.
+    """The layers with feature maps of more than one cell and their shapes (K, h, w), the default and deepest first.
 
     Raises:
         ValueError: no layer has feature maps.
@@ -198,83 +198,75 @@ def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int,
 
 
 def in_depth_order(classifier: Classifier, photo: Photo, names: Sequence[str]) -> tuple[str, ...]:
-    """Some of these layers, the shallowest first."""
+    """These layers, the shallowest first."""
     return tuple(name for name in _layers(classifier, photo)[1] if name in names)
 
 
 def _layers(classifier: Classifier, photo: Photo) -> tuple[str, dict[str, tuple[int, ...]]]:
-    """The layer to begin with, and all that have more than one cell, the shallowest first."""
+    """The default layer, and all layers with feature maps of more than one cell, the shallowest first."""
 
     def find() -> tuple[str, dict[str, tuple[int, ...]]]:
         images = classifier.prepare(photo.image)
         found = {name: shape for name, shape in layers(classifier.model, images) if shape[1] * shape[2] > 1}
         return Probe(classifier.model, images).layer, found
 
-    return cache.memo(("layers", classifier.name, classifier.size), lambda: cache.compute(find))
+    return cache.keep("layers", (classifier.name, classifier.size), lambda: jobs.compute(find))
 
 
-def explain(
-    question: MapRequest,
-    progress: Callable[[float], object],
-    preview: Callable[[NDArray[np.float32]], object] | None = None,
-) -> Explained:
-    """Answer a question; the answer is kept in the visitor's own session where a photo is their own.
+def compute_map(
+    request: MapRequest, name: str = "map", label: str = "", preview: jobs.Preview[Any, AttributionMap] | None = None
+) -> AttributionMap:
+    """Compute a map, or take it from the cache; a slow method shows its progress and can be stopped.
 
     Args:
-        question: what is asked.
-        progress: called with the finished share, 0 to 1, by methods that take long.
-        preview: called, in a worker's thread, with the map so far by methods that improve it step by step.
+        request: the map to compute.
+        name: of the result; a session holds one private result per name.
+        label: what the progress bar says; empty: the title of the method.
+        preview: how intermediate maps of a slow method are shown.
 
     Raises:
-        ValueError: what the method refuses.
+        ValueError: the method refuses the request.
+        Stopped: the visitor stopped a slow method.
     """
-    method = question.method
-
-    def run(advance: Callable[[float], None]) -> Explained:
-        notes: list[str] = []
-
-        def show_so_far(heatmap: Tensor) -> None:
-            if preview:
-                preview(heatmap[0].float().cpu().numpy())
-
-        calls = {"progress": advance, "note": notes.append, "preview": show_so_far}
-        probe = question.probe()
-        if method.slow and (reason := obstacle(probe, method.name)):
-            return _blank(probe, reason)
-        given = question.arguments() | {name: call for name, call in calls.items() if method.takes(name)}
-        raw = method.function(probe, **given)  # (1, h, w) or (1, 3, H, W)
-        return _explained(question, probe, raw, " ".join(notes))
-
-    if method.slow:
-        return kept_slowly(question.photos, "map", question.key, run, progress)
-    return kept(question.photos, "map", question.key, lambda: cache.compute(lambda: run(lambda share: None)))
+    if request.method.slow:
+        work = partial(make_map, request)
+        label = label or request.method.title
+        return jobs.run(name, request.key, work, label, inputs=request.photos, preview=preview)
+    return cache.keep(name, request.key, lambda: jobs.compute(lambda: make_map(request)), request.photos)
 
 
-def _explained(question: MapRequest, probe: Probe, raw: Tensor, note: str) -> Explained:
-    method = question.method
-    reason = empty_reason(raw, probe, method.name, question.name)
+def make_map(request: MapRequest, job: jobs.Job[AttributionMap] | None = None) -> AttributionMap:
+    """Compute a map in this thread, and report progress and intermediate maps to the job.
+
+    Raises:
+        ValueError: the method refuses the request.
+    """
+    method, probe, notes = request.method, request.probe(), list[str]()
+    if method.slow and (reason := obstacle(probe, method.name)):
+        return AttributionMap(np.zeros(probe.activations.shape[2:], np.float32), reason, "", (0, 0))
+    reports: dict[str, Callable[[Any], object]] = {"note": notes.append}
+    if job:
+        reports["progress"] = job.progress
+        reports["preview"] = lambda heatmap: job.preview(heatmap[0].float().cpu().numpy())
+    arguments = request.arguments() | {name: report for name, report in reports.items() if method.takes(name)}
+    raw: Tensor = method.function(probe, **arguments)  # (1, h, w) or (1, 3, H, W)
+    reason = empty_reason(raw, probe, method.name, request.name)
     drawn = sum_channels(raw[0])  # (h, w)
     cell = divmod(int(drawn.argmax()), drawn.shape[1])
-    apart = None
+    strongest = None
     if method.weights is not None and method.level == "layer":
-        apart = terms(method, probe, *cell, TERMS, settings=question.settings)
-    return Explained(raw[0].float().cpu().numpy(), reason, note, cell, apart)
+        strongest = terms(method, probe, *cell, TERMS, settings=request.settings)
+    return AttributionMap(raw[0].float().cpu().numpy(), reason, " ".join(notes), cell, strongest)
 
 
-def _blank(probe: Probe, reason: str) -> Explained:
-    """A map that was not computed, as nothing could be in it."""
-    return Explained(np.zeros(probe.activations.shape[2:], np.float32), reason, "", (0, 0))
-
-
-def cell_terms(question: MapRequest, cell: tuple[int, int]) -> Terms:
-    """The channels that add most to a cell of the map.
+def cell_terms(request: MapRequest, cell: tuple[int, int]) -> Terms:
+    """The channels that contribute most to a cell of the map.
 
     Raises:
-        ValueError: the method is no weighted sum of channels, or there is no such cell.
+        ValueError: the method is not a weighted sum of channels, or the map has no such cell.
     """
-    key = (*question.key, cell)
 
     def run() -> Terms:
-        return terms(question.method, question.probe(), *cell, TERMS, settings=question.settings)
+        return terms(request.method, request.probe(), *cell, TERMS, settings=request.settings)
 
-    return kept(question.photos, "terms", key, lambda: cache.compute(run))
+    return cache.keep("terms", (*request.key, cell), lambda: jobs.compute(run), request.photos)

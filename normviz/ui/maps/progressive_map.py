@@ -1,4 +1,4 @@
-"""A map that takes long: while it is made it is shown as far as it is, and it can be stopped."""
+"""A map of a slow method: the intermediate map is shown while it is computed, and a stop keeps it."""
 
 from __future__ import annotations
 
@@ -9,42 +9,39 @@ from normviz.figures import maps, style
 from normviz.html.picture import figure
 from normviz.images import sum_channels
 from normviz.ui.kit.jobs import Preview
-from normviz.ui.maps.map_request import Explained, MapRequest, explain
+from normviz.ui.maps.map_request import AttributionMap, MapRequest, compute_map
 
 
-def answer(asked: MapRequest, opacity: float, colors: style.ColorMap) -> Explained:
-    """The map of a question; one that takes long shows how far it is, and can be stopped.
+def progressive_map(request: MapRequest, opacity: float, colors: style.ColorMap) -> AttributionMap:
+    """The requested map; a slow method shows its intermediate map.
 
-    A map that was stopped is shown as far as it came, and says so.
+    A stopped computation gives the last intermediate map, with a note.
 
     Args:
-        asked: the question.
-        opacity: of the map over the photo, while it is made.
-        colors: of a map that is not signed.
+        request: the map to compute.
+        opacity: of the intermediate map over the photo.
+        colors: of a map without negative values.
 
     Raises:
-        ValueError: what the method refuses, or a stop before there was anything to show.
+        ValueError: the method refuses the request, or was stopped before the first intermediate map.
     """
-    if not asked.method.slow:
-        return explain(asked, lambda share: None)
 
-    def picture(raw: NDArray[np.float32], share: float) -> str:
-        return _picture(asked, raw, share, opacity, colors)
+    def html(raw: NDArray[np.float32], share: float) -> str:
+        return _picture(request, raw, share, opacity, colors)
 
-    identity = (*(photo.identity for photo in asked.photos), *asked.key)
-    preview = Preview("map", identity, asked.method.title, picture, "Keeps what is there so far.")
-    if preview.stopped():
-        raw, share = preview.so_far(f"{asked.method.title} was stopped before there was a map")
+    def stopped(raw: NDArray[np.float32], share: float) -> AttributionMap:
         cell = divmod(int(sum_channels(raw).argmax()), raw.shape[-1])
-        return Explained(raw, None, f"Stopped at {share:.0%}: this is an approximation of the finished map.", cell)
-    seen = explain(asked, preview.show, preview.keep)
-    preview.done()
-    return seen
+        return AttributionMap(raw, None, f"Stopped at {share:.0%}: this is an approximation of the finished map.", cell)
+
+    missing = f"{request.method.title} was stopped before there was a map"
+    return compute_map(request, preview=Preview(html, stopped, missing))
 
 
-def _picture(asked: MapRequest, raw: NDArray[np.float32], share: float, opacity: float, colors: style.ColorMap) -> str:
-    """The map so far over the photo."""
+def _picture(
+    request: MapRequest, raw: NDArray[np.float32], share: float, opacity: float, colors: style.ColorMap
+) -> str:
+    """An intermediate map over the photo, as HTML."""
     drawn = sum_channels(raw)  # (h, w)
-    lit = maps.blend(asked.pixels, drawn, opacity, colors, bool((drawn < 0).any()))
-    text = f"{asked.method.title} of {asked.name} after {share:.0%}: an approximation, which gets better"
-    return figure(lit, text, style="max-width:30rem")
+    overlay = maps.blend(request.pixels, drawn, opacity, colors, bool((drawn < 0).any()))
+    text = f"{request.method.title} of {request.name} after {share:.0%}: an approximation, which gets better"
+    return figure(overlay, text, style="max-width:30rem")

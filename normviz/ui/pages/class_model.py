@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Hashable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,8 +15,7 @@ from normviz.formatting import percent
 from normviz.html.picture import figure
 from normviz.images import to_uint8
 from normviz.models.catalog import Classifier
-from normviz.ui.kit import cache
-from normviz.ui.kit.jobs import Preview
+from normviz.ui.kit import jobs
 
 
 @dataclass(frozen=True)
@@ -74,34 +74,26 @@ class Found:
     shares: NDArray[np.float32] | None = None
 
 
-def search(wish: ClassModelRequest) -> Found:
-    """The pictures of a wish; while they are searched for they are shown, and the search can be stopped.
+def search(request: ClassModelRequest) -> Found:
+    """The requested pictures; intermediate pictures are shown, and the search can be stopped.
 
-    A search that was stopped gives the pictures as far as they came.
+    A stopped search gives the last intermediate pictures.
 
     Raises:
         ValueError: what `class_model` refuses, or a stop before the first step.
     """
 
     def picture(found: Found, share: float) -> str:
-        return pictures(wish, found)
+        return pictures(request, found)
 
-    preview = Preview("search", wish.key, "Climbing", picture, "Keeps the picture as it is now.")
-    if preview.stopped():
-        return preview.so_far("the search was stopped before its first step")[0]
-
-    def run(advance: Callable[[float], None]) -> Found:
-        return _climb(wish, advance, preview.keep)
-
-    found = cache.memo_slowly(("class model", *wish.key), run, preview.show)
-    preview.done()
-    return found
+    preview = jobs.Preview(picture, lambda found, share: found, "the search was stopped before its first step")
+    return jobs.run("search", request.key, partial(_climb, request), "Climbing", preview=preview)
 
 
-def pictures(wish: ClassModelRequest, found: Found) -> str:
+def pictures(request: ClassModelRequest, found: Found) -> str:
     """The pictures side by side with what the network says of them, as HTML."""
     figures = []
-    for index, name in enumerate(wish.names):
+    for index, name in enumerate(request.names):
         text = f"{name}: logit {found.scores[-1, index]:.1f}"
         if found.shares is not None:
             text += f", probability {percent(float(found.shares[index]), 1)}"
@@ -109,18 +101,20 @@ def pictures(wish: ClassModelRequest, found: Found) -> str:
     return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
 
 
-def _climb(wish: ClassModelRequest, advance: Callable[[float], None], keep: Callable[[Found], None]) -> Found:
-    """Search; called in a worker's thread."""
-    classifier, targets = wish.classifier, torch.tensor(wish.targets)  # (T,)
+def _climb(request: ClassModelRequest, job: jobs.Job[Found]) -> Found:
+    """Search; called in a worker thread."""
+    classifier, targets = request.classifier, torch.tensor(request.targets)  # (T,)
     found = class_model(
-        classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=wish.decay, rate=wish.rate,
-        steps=wish.steps, jitter=wish.jitter, blur=wish.blur, starts=wish.starts, seed=wish.seed, progress=advance,
-        preview=lambda latest: keep(_found(latest)),
+        classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=request.decay,
+        rate=request.rate, steps=request.steps, jitter=request.jitter, blur=request.blur, starts=request.starts,
+        seed=request.seed,
+        progress=job.progress,
+        preview=lambda latest: job.preview(_found(latest)),
     )  # fmt: skip
     with torch.inference_mode():
         output = classifier.model(found.images)
         logits = getattr(output, "logits", output).float().cpu()  # (S, classes)
-    own = targets.repeat_interleave(wish.starts)[:, None]  # (S, 1)
+    own = targets.repeat_interleave(request.starts)[:, None]  # (S, 1)
     return _found(found, logits.softmax(dim=1).gather(1, own)[:, 0].numpy())
 
 

@@ -15,10 +15,10 @@ from normviz.models.residual import ResidualNet
 from normviz.registry import get
 from normviz.scenes import CLASSES, HANS, Scene, hans_scene, make_hans_scenes
 from normviz.ui.inputs.photo import Photo
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, MapRequest
-from normviz.ui.pages.photo_edit import Answer
+from normviz.ui.maps.explained_photo import ExplainedPhoto
+from normviz.ui.maps.map_request import AttributionMap, MapRequest
 
 FIRST = 6_000_000  # seed of the first picture: none of these was trained on
 PICTURES = 12
@@ -32,8 +32,8 @@ def network() -> Classifier:
 
 def scene(number: int, label: int = HANS, marked: bool = True) -> Scene:
     """Picture `number` of a class, from 1, with or without the watermark."""
-    return cache.memo(
-        ("hans scene", number, label, marked), lambda: hans_scene(FIRST + number, label=label, marked=marked)
+    return cache.keep(
+        "hans scene", (number, label, marked), lambda: hans_scene(FIRST + number, label=label, marked=marked)
     )
 
 
@@ -46,7 +46,7 @@ def photo(number: int, label: int = HANS, marked: bool = True) -> Photo:
         name = f"hans-{number}-{label}-{marked}"
         return Photo(f"picture {number}", pixels, name, name)
 
-    return cache.memo(("hans photo", number, label, marked), make)
+    return cache.keep("hans photo", (number, label, marked), make)
 
 
 def question(picture: Photo, method: str, target: int = HANS) -> MapRequest:
@@ -56,43 +56,43 @@ def question(picture: Photo, method: str, target: int = HANS) -> MapRequest:
     return MapRequest(picture, classifier, chosen, target, layer, chosen.settings())
 
 
-def answer(asked: MapRequest) -> Explained:
+def answer(request: MapRequest) -> AttributionMap:
     """The map of a quick method."""
-    return map_request.explain(asked, lambda share: None)
+    return map_request.compute_map(request)
 
 
 def lit(number: int, method: str, label: int, marked: bool) -> tuple[str, float]:
     """A picture with the map of HANS over it, as a data URI, and that class's probability."""
-    asked = question(photo(number, label, marked), method)
-    seen = answer(asked)
-    over = maps.blend(asked.pixels, seen.drawn, 0.55, "inferno", seen.signed)  # (H, W, 3)
-    return maps.data_uri(over), float(map_request.probabilities(asked.classifier, asked.photo)[HANS])
+    request = question(photo(number, label, marked), method)
+    result = answer(request)
+    over = maps.blend(request.pixels, result.drawn, 0.55, "inferno", result.signed)  # (H, W, 3)
+    return maps.data_uri(over), float(map_request.probabilities(request.classifier, request.photo)[HANS])
 
 
 def lit_again(before: Photo, after: Photo, method: str) -> str:
     """A changed picture with the map of HANS over it, in the colors of the map before, as a data URI."""
-    seen, classifier = answer(question(after, method)), network()
+    result, classifier = answer(question(after, method)), network()
     high = max(float(answer(question(before, method)).drawn.max()), 1e-9)
-    shown = Answer(after, classifier.probabilities(after.image), seen)
-    return maps.data_uri(shown.lit(classifier, high, seen.signed))
+    shown = ExplainedPhoto(after, classifier.probabilities(after.image), result)
+    return maps.data_uri(shown.overlay(classifier, high, result.signed))
 
 
-def on_mark(seen: Explained, mark: torch.Tensor) -> float:
+def on_mark(result: AttributionMap, mark: torch.Tensor) -> float:
     """The share of a map's positive evidence that lies on the watermark, bool (H, W)."""
-    cells = at_pixels(torch.from_numpy(seen.raw), (mark.shape[0], mark.shape[1])).clamp(min=0)  # (H, W)
+    cells = at_pixels(torch.from_numpy(result.raw), (mark.shape[0], mark.shape[1])).clamp(min=0)  # (H, W)
     return float(cells[mark].sum() / cells.sum().clamp(min=1e-12))
 
 
 def tested() -> float:
     """The share of new pictures, made like those that it learned from, that the network recognizes."""
-    return cache.memo(
-        ("hans tested", COUNT), lambda: cache.compute(lambda: accuracy(_model(), make_hans_scenes(COUNT, FIRST + 1000)))
+    return cache.keep(
+        "hans tested", COUNT, lambda: jobs.compute(lambda: accuracy(_model(), make_hans_scenes(COUNT, FIRST + 1000)))
     )
 
 
 def facts() -> HansFacts:
     """How often the network is right, with the watermark and without it."""
-    return cache.memo(("hans facts", COUNT), lambda: cache.compute(lambda: hans_facts(_model(), COUNT)))
+    return cache.keep("hans facts", COUNT, lambda: jobs.compute(lambda: hans_facts(_model(), COUNT)))
 
 
 def facts_table(told: HansFacts) -> Html:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from urllib.parse import urlencode
@@ -19,7 +19,7 @@ from normviz.prints import contact_sheet
 from normviz.prints.contact_sheet import Card
 from normviz.registry import Normalization
 from normviz.ui.inputs.source import Source
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 from normviz.ui.kit.knobs import short
 
 STYLE = f"""<style>
@@ -66,23 +66,13 @@ class Multiple:
     refused: str = ""
 
 
-def identity(chosen: Source) -> Hashable:
-    """What tells one input from the next."""
-    if chosen.key is not None:
-        return chosen.key
-    x = chosen.x.double()  # (N, ...)
-    return (tuple(x.shape), float(x.sum()), float(x.square().sum()))
-
-
-def multiple(method: Normalization, chosen: Source, ground: SharedScale, known_as: Hashable) -> Multiple:
-    """One method's numbers and card, computed once: for all visitors, or for this one where the input is their own."""
+def multiple(method: Normalization, chosen: Source, ground: SharedScale) -> Multiple:
+    """One method's numbers and card, cached."""
 
     def run() -> Multiple:
-        return cache.compute(lambda: _make(method, chosen, ground))
+        return jobs.compute(lambda: _make(method, chosen, ground))
 
-    if chosen.key is None:
-        return cache.private(f"compare {method.name}", known_as, run)
-    return cache.memo(("compare", known_as, method.name), run)
+    return cache.keep(f"compare {method.name}", (), run, [chosen])
 
 
 def _make(method: Normalization, chosen: Source, ground: SharedScale) -> Multiple:
@@ -123,8 +113,8 @@ def _amount(size: int) -> str:
     return f"{size / 2**10:.3g} KB" if size < 1000 * 2**10 else f"{size / 2**20:.3g} MB"
 
 
-def wait(place: DeltaGenerator, method: Normalization) -> None:
-    """Keep a place for a card."""
+def placeholder(place: DeltaGenerator, method: Normalization) -> None:
+    """Draw an empty card with the title of its method, until its numbers are computed."""
     with place.container(border=True):
         st.html(f'<article class="nv-multiple nv-waiting"><h3>{escape(method.title)}</h3></article>')
 

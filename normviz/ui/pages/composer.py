@@ -10,9 +10,9 @@ from normviz.normalization.analysis.identify import Match, matches, one_step_awa
 from normviz.normalization.analysis.view import view
 from normviz.normalization.patterns import describe_axes
 from normviz.ui.components.board import Panel
+from normviz.ui.components.view_panels import view_panels
 from normviz.ui.inputs.source import DEFAULTS
-from normviz.ui.kit import cache
-from normviz.ui.pages import normalize
+from normviz.ui.kit import cache, jobs
 
 
 def shape_of(layout: Layout) -> tuple[int, ...]:
@@ -22,7 +22,7 @@ def shape_of(layout: Layout) -> tuple[int, ...]:
 
 def named(choice: Choice) -> list[Match]:
     """The registered methods that the choice is."""
-    return cache.memo(("matches", choice), lambda: matches(choice, shape_of(choice.layout)))
+    return cache.keep("matches", choice, lambda: matches(choice, shape_of(choice.layout)))
 
 
 def verdict(choice: Choice) -> str:
@@ -37,7 +37,7 @@ def verdict(choice: Choice) -> str:
         also = f" So {'are' if len(same) > 1 else 'is'} {', '.join(same)}." if same else ""
         return f"This is {first.title}{'' if first.factor == 1 else ', but for one factor'}.{also}"
     shape = shape_of(choice.layout)
-    near = cache.memo(("one step away", choice), lambda: one_step_away(choice, shape))
+    near = cache.keep("one step away", choice, lambda: one_step_away(choice, shape))
     steps = "; ".join(f"{words}, and it is {match.name}" for words, match in near[:3])
     return f"Nobody has named this one yet.{f' One step away: {steps}.' if steps else ''}"
 
@@ -64,9 +64,9 @@ def notes(choice: Choice) -> list[str]:
 def panels(choice: Choice, distribution: Distribution, seed: int) -> list[Panel]:
     """The cube of shared axes, a slice before and after, and all values."""
     x = cache.activations(shape_of(choice.layout), distribution, seed)
-    seen = cache.compute(lambda: view(as_method(choice), x, choice.layout, {"groups": choice.groups}))
+    seen = jobs.compute(lambda: view(as_method(choice), x, choice.layout, {"groups": choice.groups}))
     where = {"nc": "all values", "ntd": "example 0", "nchw": "example 0, channel 0", "ncdhw": "one slice of example 0"}
-    first, *others = normalize.panels(seen, where[choice.layout])
+    first, *others = view_panels(seen, where[choice.layout])
     kind = f"{'stored ' if choice.running else ''}statistic{'' if seen.total == 1 else 's'}"
     told = f"{seen.total:,} {kind}, {describe_axes(choice.stored.pattern if choice.running else choice.pattern)}"
     return [replace(first, title=told, alt=f"A block of cells, colored by group: {told}"), *others]

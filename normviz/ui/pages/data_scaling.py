@@ -15,10 +15,11 @@ from normviz.figures.normalization import data_scaling
 from normviz.formatting import fixed, number
 from normviz.images import to_uint8
 from normviz.registry import Normalization, Value
-from normviz.tables import Table, photo_rows, rows_photo, split
+from normviz.tables import photo_rows, rows_photo, split
 from normviz.ui.components.board import Panel
 from normviz.ui.inputs.photo import Photo
-from normviz.ui.kit import cache
+from normviz.ui.inputs.table import TableInput
+from normviz.ui.kit import cache, jobs
 
 LONGEST = 360  # pixels: a photo is reduced to this before it is scaled
 WORDS = {
@@ -49,21 +50,22 @@ class ScaledPhoto:
 
 
 def scale_table(
-    method: Normalization, settings: dict[str, Value], table: Table, name: str | None, share: float, seed: int
+    method: Normalization, settings: dict[str, Value], chosen: TableInput, share: float, seed: int
 ) -> Scaled:
-    """A table, scaled with a share of its rows; shared by all visitors where it has a name."""
+    """A table, scaled with the statistics of a share of its rows."""
+    table = chosen.table
 
     def run() -> Scaled:
         train = split(len(table.values), share, seed)  # (rows,)
         after = _scaled(method, table.values, train, settings)
         return Scaled(table.columns, table.values.numpy(), after.numpy(), train.numpy())
 
-    key = ("scaled", name, method.name, *settings.items(), share, seed)
-    return cache.memo(key, lambda: cache.compute(run)) if name else cache.compute(run)
+    key = (method.name, *settings.items(), share, seed)
+    return cache.keep("scaled", key, lambda: jobs.compute(run), [chosen])
 
 
 def scale_photo(method: Normalization, settings: dict[str, Value], photo: Photo, patch: int) -> ScaledPhoto:
-    """A photo, scaled with all of its pixels or patches; shared by all visitors where it is a sample."""
+    """A photo, scaled with the statistics of all its pixels or patches."""
 
     def run() -> tuple[Tensor, Tensor]:
         image = photo.image.float() / 255  # (3, H, W)
@@ -73,8 +75,8 @@ def scale_photo(method: Normalization, settings: dict[str, Value], photo: Photo,
         rows = photo_rows(image, patch)  # (pixels or patches, 3 patch²)
         return image, _scaled(method, rows, torch.ones(len(rows), dtype=torch.bool), settings)
 
-    key = ("scaled photo", photo.sample, method.name, *settings.items(), patch)
-    image, result = cache.memo(key, lambda: cache.compute(run)) if photo.sample else cache.compute(run)
+    key = (method.name, *settings.items(), patch)
+    image, result = cache.keep("scaled photo", key, lambda: jobs.compute(run), [photo])
     before = photo_rows(image, patch).double().numpy()  # (rows, 3 patch²)
     return ScaledPhoto(photo.name, image.shape[2], patch, before, result.double().numpy())
 

@@ -19,10 +19,9 @@ from normviz.figures.evaluation.faithfulness import MAP, NAMES
 from normviz.models.catalog import Classifier
 from normviz.registry import methods
 from normviz.ui.components.board import Panel
-from normviz.ui.inputs.photo import kept, kept_slowly
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, MapRequest
+from normviz.ui.maps.map_request import AttributionMap, MapRequest
 
 
 @dataclass(frozen=True)
@@ -43,107 +42,106 @@ class Shown:
 
 
 def pictures(
-    asked: MapRequest, seen: Explained, how: Settings, wanted: list[tuple[str, float]], put_back: bool
+    request: MapRequest, result: AttributionMap, how: Settings, wanted: list[tuple[str, float]], put_back: bool
 ) -> tuple[Shown, ...]:
     """The photo at some shares of the pixels, in the order of the map or of one of its rivals.
 
     Args:
-        asked: the question that the map answers.
-        seen: the map.
+        request: the question that the map answers.
+        result: the map.
         how: what replaces removed pixels, and the seed.
         wanted: names (MAP, or one of RIVALS) and shares.
         put_back: whether pixels are put back into the blurred photo instead of removed.
     """
 
     def run() -> tuple[Shown, ...]:
-        probe = asked.probe()
+        probe = request.probe()
         image = probe.images[0]  # (C, H, W)
         size = (image.shape[1], image.shape[2])
-        maps = _maps(seen, image, how.seed)
+        maps = _maps(result, image, how.seed)
         places = {name: ranks(at_pixels(maps[name], size), how.seed) for name in {name for name, _ in wanted}}
         there = blurred(image) if put_back else image
-        goal = image if put_back else replacement(image, how.fill, _black(asked.classifier))
+        goal = image if put_back else replacement(image, how.fill, _black(request.classifier))
         several = torch.cat(
             [changed(there, goal, places[name], round(share * image[0].numel())) for name, share in wanted]
         )  # (b, C, H, W)
         answers = probe.score_at(several, 0, True).tolist()
-        levels = [_levels(picture, asked.classifier) for picture in several]
+        levels = [_levels(picture, request.classifier) for picture in several]
         return tuple(
             Shown(name, share, picture, answer)
             for (name, share), picture, answer in zip(wanted, levels, answers, strict=True)
         )
 
-    key = (*asked.key, how, tuple(wanted), put_back)
-    return kept(asked.photos, f"changed {len(wanted)} {put_back}", key, lambda: cache.compute(run))
+    key = (*request.key, how, tuple(wanted), put_back)
+    return cache.keep(f"changed {len(wanted)} {put_back}", key, lambda: jobs.compute(run), request.photos)
 
 
-def measure(asked: MapRequest, seen: Explained, how: Settings, step: Callable[[float], object]) -> dict[str, Judged]:
+def measure(
+    request: MapRequest, result: AttributionMap, how: Settings, on_stop: Callable[[], None]
+) -> dict[str, Judged]:
     """All measures of a map and of its rivals, by name; what was measured before is taken from there.
 
     Args:
-        asked: the question that the map answers.
-        seen: the map.
+        request: the question that the map answers.
+        result: the map.
         how: how it is judged.
-        step: called with the finished share, in the visitor's own thread.
+        on_stop: called when the visitor presses Stop.
     """
-    network = asked.classifier
+    network = request.classifier
     found: dict[str, Judged] = {}
-    for done, name in enumerate(NAMES):
-
-        def show(share: float, done: int = done) -> None:
-            step((done + share) / len(NAMES))
-
-        if name == MAP:
-            found[name] = _judged(asked, name, seen, how, asked.key, show)
-        else:  # the same for all methods; the random map has as many cells
-            cells = seen.drawn.shape if name == "random" else ()
-            found[name] = _judged(asked, name, seen, how, (network.name, network.size, asked.target, *cells), show)
+    with jobs.Bar("curves", on_stop) as bar:
+        for part, name in enumerate(NAMES):
+            watch = bar.watch("Asking the network about changed photos", part, len(NAMES))
+            if name == MAP:
+                found[name] = _judged(request, name, result, how, request.key, watch)
+            else:  # the same for all methods; the random map has as many cells
+                cells = result.drawn.shape if name == "random" else ()
+                key = (network.name, network.size, request.target, *cells)
+                found[name] = _judged(request, name, result, how, key, watch)
     return found
 
 
 def others(
-    asked: MapRequest, how: Settings, step: Callable[[float], object]
+    request: MapRequest, how: Settings, on_stop: Callable[[], None]
 ) -> tuple[list[tuple[str, Judged]], list[str]]:
     """The measures of the other methods that need no long time, with their usual knobs; and what others refuse.
 
     Args:
-        asked: the question: photo, network, class and layer.
+        request: the question: photo, network, class and layer.
         how: how they are judged.
-        step: called with the finished share.
+        on_stop: called when the visitor presses Stop.
     """
-    several = [method for method in methods("attribution") if not method.slow and method.name != asked.method.name]
+    several = [method for method in methods("attribution") if not method.slow and method.name != request.method.name]
     found, refused = [], []
-    for done, method in enumerate(several):
-
-        def show(share: float, done: int = done) -> None:
-            step((done + share) / len(several))
-
-        other = replace(asked, method=method, settings=method.settings(), layers=())
-        try:
-            seen = map_request.explain(other, lambda share: None)
-            found.append((method.title, _judged(other, MAP, seen, how, other.key, show)))
-        except ValueError as error:
-            refused.append(f"{method.title}: {error}.")
+    with jobs.Bar("others", on_stop) as bar:
+        for part, method in enumerate(several):
+            watch = bar.watch("Judging the other methods", part, len(several))
+            other = replace(request, method=method, settings=method.settings(), layers=())
+            try:
+                result = map_request.compute_map(other)
+                found.append((method.title, _judged(other, MAP, result, how, other.key, watch)))
+            except ValueError as error:
+                refused.append(f"{method.title}: {error}.")
     return found, refused
 
 
 def _judged(
-    asked: MapRequest,
+    request: MapRequest,
     name: str,
-    seen: Explained,
+    result: AttributionMap,
     how: Settings,
     key: tuple[Hashable, ...],
-    show: Callable[[float], object],
+    watch: jobs.Watch,
 ) -> Judged:
     """The measures of a map or of one of its rivals, kept."""
 
-    def run(advance: Callable[[float], None]) -> Judged:
-        probe = asked.probe()
-        heatmap = _maps(seen, probe.images[0], how.seed)[name]
-        return judge(probe, heatmap, _black(asked.classifier), how, progress=advance)
+    def work(job: jobs.Job[Judged]) -> Judged:
+        probe = request.probe()
+        heatmap = _maps(result, probe.images[0], how.seed)[name]
+        return judge(probe, heatmap, _black(request.classifier), how, progress=job.progress)
 
-    slot = f"judged {asked.method.name if name == MAP else name}"
-    return kept_slowly(asked.photos, slot, (*key, how), run, show)
+    stored = f"judged {request.method.name if name == MAP else name}"
+    return jobs.keep(stored, (*key, how), work, watch, request.photos)
 
 
 def panels(found: dict[str, Judged], title: str, score: str, share: int, said: str) -> list[Panel]:
@@ -170,9 +168,9 @@ def panels(found: dict[str, Judged], title: str, score: str, share: int, said: s
     ]  # fmt: skip
 
 
-def _maps(seen: Explained, image: Tensor, seed: int) -> dict[str, Tensor]:
-    cells = (seen.drawn.shape[0], seen.drawn.shape[1])
-    return {MAP: torch.from_numpy(seen.raw)} | rivals(image, cells, seed)
+def _maps(result: AttributionMap, image: Tensor, seed: int) -> dict[str, Tensor]:
+    cells = (result.drawn.shape[0], result.drawn.shape[1])
+    return {MAP: torch.from_numpy(result.raw)} | rivals(image, cells, seed)
 
 
 def _black(classifier: Classifier) -> tuple[float, ...]:
@@ -185,6 +183,6 @@ def _levels(picture: Tensor, classifier: Classifier) -> NDArray[np.uint8]:
     return levels
 
 
-def probability_before(asked: MapRequest) -> float:
+def probability_before(request: MapRequest) -> float:
     """What the network says of the class for the untouched photo."""
-    return float(map_request.probabilities(asked.classifier, asked.photo)[asked.target])
+    return float(map_request.probabilities(request.classifier, request.photo)[request.target])

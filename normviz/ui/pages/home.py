@@ -36,7 +36,7 @@ class Half:
 
 def pictures() -> tuple[tuple[Half, Half], tuple[Half, Half]]:
     """The heatmap's and the normalization's two halves, computed once and shared."""
-    return cache.memo("doors", lambda: (_heatmap(), _normalization()))
+    return cache.keep("home previews", (), lambda: (_heatmap(), _normalization()))
 
 
 def _heatmap() -> tuple[Half, Half]:

@@ -9,7 +9,8 @@ import streamlit as st
 from torch import Tensor
 
 from normviz import __version__
-from normviz.evaluation.localization.benchmark import HARDEST, Job, jobs, maps_of, probes_of, run, scores
+from normviz.evaluation.localization import benchmark
+from normviz.evaluation.localization.benchmark import HARDEST, maps_of, probes_of, run, scores
 from normviz.evaluation.localization.questions import FIRST, MOSAIC, Kind, Questions, make_questions
 from normviz.evaluation.localization.report import BASELINE_TITLES, SHIPPED, TITLES, Report, beats, read
 from normviz.formatting import percent
@@ -19,7 +20,7 @@ from normviz.prints import localization
 from normviz.registry import Attribution, methods
 from normviz.scenes import CLASSES
 from normviz.ui.components.matrix import Mark, matrix
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 
 MEASURED, NOW = "shipped", "a run now"
 WORST = 8  # scenes that are shown
@@ -55,33 +56,29 @@ def shipped() -> Report | None:
     """The report that comes with the app, or None."""
     if not SHIPPED.exists():
         return None
-    return cache.memo(("localization", SHIPPED.stat().st_mtime_ns), lambda: read(SHIPPED))
+    return cache.keep("localization", SHIPPED.stat().st_mtime_ns, lambda: read(SHIPPED))
 
 
 def scenes(kind: Kind, count: int, seed: int = FIRST) -> Questions:
     """Questions about generated scenes, made once for all visitors."""
-    return cache.memo(
-        ("questions", kind, count, seed), lambda: cache.compute(lambda: make_questions(kind, count, seed))
-    )
+    return cache.keep("questions", (kind, count, seed), lambda: jobs.compute(lambda: make_questions(kind, count, seed)))
 
 
-def measure_now(classifier: Classifier, kind: Kind, count: int, seed: int, show: Callable[[float], object]) -> Report:
-    """A small run of all methods that do not take long, on one network; shared by all who ask for the same."""
+def measure_now(classifier: Classifier, kind: Kind, count: int, seed: int, on_stop: Callable[[], None]) -> Report:
+    """A small run of all methods that are not slow on one network, with a progress bar."""
     quick = [method for method in methods("attribution") if not method.slow]
 
-    def make(advance: Callable[[float], None]) -> Report:
+    def work(job: jobs.Job[Report]) -> Report:
         questions = make_questions(kind, max(1, count // MOSAIC) if kind == "grid" else count, seed)
-        todo: list[Job] = jobs(quick, [classifier], {kind: questions})
+        todo = benchmark.jobs(quick, [classifier], {kind: questions})
         command = f"measured now, scenes from {seed}"
-        return Report(command, __version__, count, seed, {classifier.name: ""}, list(run(todo, advance)))
+        return Report(command, __version__, count, seed, {classifier.name: ""}, list(run(todo, job.progress)))
 
-    key = ("localization now", classifier.name, kind, count, seed)
-    return cache.memo_slowly(key, make, show)
+    key = (classifier.name, kind, count, seed)
+    return jobs.run("localization now", key, work, "Measuring all methods", on_stop=on_stop)
 
 
-def worst(
-    method: Attribution, classifier: Classifier, kind: Kind, measure: str, show: Callable[[float], object]
-) -> Worst:
+def worst(method: Attribution, classifier: Classifier, kind: Kind, measure: str) -> Worst:
     """The scenes of the benchmark in which a method points worst; of slow methods among fewer scenes.
 
     Raises:
@@ -90,16 +87,16 @@ def worst(
     count = LOOKED_AT // (10 if method.name in HARDEST else 5 if method.slow else 1)
     asked = scenes(kind, max(1, count // MOSAIC) if kind == "grid" else count)
 
-    def make(advance: Callable[[float], None]) -> Worst:
-        heat = maps_of(method, probes_of(classifier, asked), advance)  # (N, H, W)
+    def work(job: jobs.Job[Worst]) -> Worst:
+        heat = maps_of(method, probes_of(classifier, asked), job.progress)  # (N, H, W)
         every = scores(heat, asked, single=True)
         found, second = every[measure], every.get("energy", every[measure])  # (N,), the second for equally bad ones
         order = (found + 1e-3 * second).argsort()[:WORST]  # (n,)
         few = Questions("one", asked.images[order], asked.labels[order], asked.masks[order])
         return Worst(few, heat[order], found[order], len(asked), int((found < 0.5).sum()))
 
-    key = ("localization worst", classifier.name, method.name, kind, measure)
-    return cache.memo_slowly(key, make, show)
+    key = (classifier.name, method.name, kind, measure)
+    return jobs.run("localization worst", key, work, method.title)
 
 
 def mark(report: Report, method: str, network: str, kind: Kind, measure: str) -> Mark:

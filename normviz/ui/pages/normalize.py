@@ -1,4 +1,4 @@
-"""What the explorer of normalizations draws: panels and formula of one view, and the choice of a slice and a cell."""
+"""The formula with numbers on the page Normalize, and the choice of a slice and a cell."""
 
 from __future__ import annotations
 
@@ -10,45 +10,12 @@ import streamlit as st
 from numpy.typing import NDArray
 from torch import Tensor
 
-from normviz.figures import formula, link, style
-from normviz.figures.normalization import cube, distributions, tensors
-from normviz.formatting import percent
+from normviz.figures import formula
 from normviz.normalization.analysis.view import View, block_cells
 from normviz.normalization.patterns import describe_axes
 from normviz.registry import Normalization, Value
-from normviz.ui.components.board import Panel
 from normviz.ui.inputs.source import Source
 from normviz.ui.kit import url_widgets
-
-
-def panels(seen: View, where: str, padding: str = link.PADDING_LABEL) -> list[Panel]:
-    """The pictures of one normalization; `padding` is what a padded cell says."""
-    low, high = style.limits(seen.before, seen.after)
-    names, sizes = zip(*seen.block_axes, strict=True)
-    axes = seen.slice_axes
-    share = "One color, one statistic" if seen.live else "Stored: one pair a channel"
-    share = share if seen.pattern else "Colored: what the chosen cell reads"
-    sampled = seen.histogram_before.sampled
-    note = "" if sampled == 1 else f"An even sample of {percent(sampled)} of the values. "
-    outside = max(seen.histogram_before.outside, seen.histogram_after.outside)
-    note += f"{percent(outside, 1)} lie outside." if outside >= 0.0005 else ""
-    quiet = seen.padding if seen.pattern else 1  # gray: padding, or what is not read
-    gray, groups = seen.padding, seen.groups
-    before = tensors.slice_heatmap(seen.before, low, high, groups, axes, "before", padding=gray, padding_label=padding)
-    after = tensors.slice_heatmap(seen.after, low, high, groups, axes, "after", padding=gray, padding_label=padding)
-    bars = distributions.before_after(
-        seen.histogram_before.counts.numpy(), seen.histogram_after.counts.numpy(), seen.histogram_before.low,
-        seen.histogram_before.high, seen.bars_before, seen.bars_after, seen.bars,
-    )  # fmt: skip
-    said = padding if seen.pattern else "not read by the chosen cell"
-    drawing = cube.shared_axes_cube(seen.block, names, sizes, padding=quiet, padding_label=said)
-    return [
-        Panel("cube", share, drawing, alt=f"{seen.total} groups of cells"),
-        Panel("before", f"Before: {where}", before, alt=f"The values of {where} before"),
-        Panel("after", "After, on the same colors", after, alt=f"The values of {where} after"),
-        Panel("bars", "All values, before and after", bars, span=3, caption=note, height=250),
-    ]
-
 
 SLICE = ("example", "channel", "slice")  # the axes before the last two, as widgets and in the link
 

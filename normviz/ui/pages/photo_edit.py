@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import TypeVar
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,43 +9,20 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from normviz.evaluation.photo_edit import Fill, enlarge, fill, strongest
+from normviz.evaluation.photo_edit import strongest
 from normviz.evaluation.pixels import at_pixels
 from normviz.formatting import percent
 from normviz.html import confidence_change
 from normviz.models.catalog import Classifier
-from normviz.ui.components.paint import cells, grid
+from normviz.ui.components.paint import grid
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, MapRequest
+from normviz.ui.maps.explained_photo import ExplainedPhoto
+from normviz.ui.maps.map_request import MapRequest
 
-T = TypeVar("T")
 SHOWN = 5  # classes
 LONGEST = 512  # pixels: a longer photo is reduced, so that inpainting half of it takes a second
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a network says of a photo, and why.
-
-    Attributes:
-        photo: the photo.
-        shares: the probability (classes,) of each class.
-        seen: the map of the class that is explained.
-    """
-
-    photo: Photo
-    shares: Tensor
-    seen: Explained
-
-    def lit(self, classifier: Classifier, high: float, signed: bool, opacity: float = 0.6) -> NDArray[np.uint8]:
-        """The map over what the network sees of the photo, (h, w, 3), in the colors of a scale up to `high`."""
-        from normviz.colors import SIGNED, overlay
-
-        view = classifier.view(self.photo.image)  # (3, h, w)
-        name, low = (SIGNED, -high) if signed else ("inferno", 0.0)
-        return np.array(overlay(view, self.seen.drawn, opacity, name, (low, high)))  # (h, w, 3)
 
 
 def reduced(photo: Photo) -> Photo:
@@ -66,25 +38,22 @@ def reduced(photo: Photo) -> Photo:
         pixels.flags.writeable = False
         return pixels
 
-    pixels = cache.private("edit reduced", photo.identity, shrink)  # (h, w, 3)
+    pixels = cache.keep("edit reduced", (), shrink, [cache.Private(photo.identity)])  # (h, w, 3)
     return Photo(photo.name, pixels, f"{photo.identity}-reduced", None)
 
 
-def answer(name: str, asked: MapRequest, show: Callable[[float], object]) -> Answer:
-    """Ask the network; the answer is kept in the session under `name` ("before", "after") besides.
+def explain(name: str, request: MapRequest, label: str) -> ExplainedPhoto:
+    """Explain a photo; the session keeps one result for each name ("before", "after").
 
     Raises:
-        ValueError: what the method refuses.
+        ValueError: the method refuses the request.
+        Stopped: the visitor stopped a slow method.
     """
-
-    def run() -> Answer:
-        shares = map_request.probabilities(asked.classifier, asked.photo)  # (classes,)
-        return Answer(asked.photo, shares, map_request.explain(asked, show))
-
-    return cache.private(f"edit {name}", (asked.photo.identity, asked.key), run)
+    probabilities = map_request.probabilities(request.classifier, request.photo, f"probabilities {name}")  # (classes,)
+    return ExplainedPhoto(request.photo, probabilities, map_request.compute_map(request, f"edit-{name}", label))
 
 
-def strongest_cells(before: Answer, classifier: Classifier, share: float) -> Tensor:
+def strongest_cells(before: ExplainedPhoto, classifier: Classifier, share: float) -> Tensor:
     """The cells, bool (rows, columns), where the map is highest: so many of all, or fewer where it ends.
 
     Raises:
@@ -93,51 +62,20 @@ def strongest_cells(before: Answer, classifier: Classifier, share: float) -> Ten
     height, width = before.photo.pixels.shape[:2]
     top, left, h, w = classifier.box(height, width)
     everywhere = torch.zeros(height, width)  # outside of what the network sees there is no evidence
-    everywhere[top : top + h, left : left + w] = at_pixels(torch.from_numpy(before.seen.raw), (h, w))
+    everywhere[top : top + h, left : left + w] = at_pixels(torch.from_numpy(before.map.raw), (h, w))
     coarse = F.adaptive_avg_pool2d(everywhere[None, None], grid(height, width))[0, 0]  # (rows, columns)
     return strongest(coarse, share)  # (rows, columns)
 
 
-def valid(region: str, photo: Photo) -> str:
-    """A region as run lengths, as a link may hold it, if it is one of this photo.
-
-    Raises:
-        ValueError: it is none.
-    """
-    cells(region, grid(photo.pixels.shape[0], photo.pixels.shape[1]))
-    return region
-
-
-def edited(photo: Photo, region: str, how: Fill) -> Photo:
-    """The photo with the painted region filled; it is the visitor's own from now on.
-
-    Raises:
-        ValueError: a region that does not fit the photo, or is all of it.
-    """
-    size = photo.pixels.shape[0], photo.pixels.shape[1]
-    painted = cells(region, grid(*size))  # (rows, columns)
-
-    def run() -> NDArray[np.uint8]:
-        filled = fill(photo.image, enlarge(painted, size), how)  # (3, H, W)
-        pixels = filled.permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
-        pixels.flags.writeable = False
-        return pixels
-
-    key = (photo.identity, region, how)
-    pixels = cache.private("edit filled", key, lambda: cache.compute(run))
-    identity = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
-    return replace(photo, pixels=pixels, identity=identity, sample=None)
-
-
-def in_words(asked: MapRequest, before: Answer, after: Answer) -> str:
+def describe(request: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> str:
     """What became of the class, in one sentence."""
-    was, now = float(before.shares[asked.target]), float(after.shares[asked.target])
-    said = confidence_change.describe(asked.name, was, now)
-    winner = int(after.shares.argmax())
-    if winner != int(before.shares.argmax()):
-        share = percent(float(after.shares.max()))
-        said += f"; the network now says {asked.classifier.classes[winner]}, {share}"
-    return f"{said[0].upper()}{said[1:]}."
+    was, now = float(before.probabilities[request.target]), float(after.probabilities[request.target])
+    change = confidence_change.describe(request.name, was, now)
+    winner = int(after.probabilities.argmax())
+    if winner != int(before.probabilities.argmax()):
+        share = percent(float(after.probabilities.max()))
+        change += f"; the network now predicts {request.classifier.classes[winner]}, {share}"
+    return f"{change[0].upper()}{change[1:]}."
 
 
 def shown_classes(before: Tensor, after: Tensor, target: int) -> list[int]:

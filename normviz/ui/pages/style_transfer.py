@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
 
 import numpy as np
-import streamlit as st
 from numpy.typing import NDArray
+from streamlit.delta_generator import DeltaGenerator
 from torch import Tensor
 
 from normviz.experiments.labs.style_transfer import Exchange, Painting, Statistics, exchange, paint, square
@@ -24,11 +21,9 @@ from normviz.html.table import Html, table
 from normviz.images import to_uint8
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.ui.components.board import Panel
-from normviz.ui.inputs.photo import Photo, kept, kept_slowly
-from normviz.ui.kit import cache
-from normviz.ui.kit.jobs import IDLE, time_left
+from normviz.ui.inputs.photo import Photo
+from normviz.ui.kit import cache, jobs
 
-T = TypeVar("T")
 COLORS = ("red", "green", "blue")
 PICTURE = "#009E73"  # the picture that was found
 
@@ -70,35 +65,24 @@ def exchanged(pair: Pair) -> Exchange:
     def run() -> Exchange:
         return exchange(load_classifier(), *pair.squares, pair.layer, pair.alpha)
 
-    return kept(pair.photos, "exchange", (pair.layer, pair.alpha), lambda: cache.compute(run))
+    return cache.keep("exchange", (pair.layer, pair.alpha), lambda: jobs.compute(run), pair.photos)
 
 
-def search(
-    pair: Pair, steps: int, place: st.delta_generator.DeltaGenerator, draw: Callable[[NDArray[np.uint8]], object]
-) -> Painting:
-    """The picture with the exchanged maps; while it is searched for, how far the search is and what it has.
+def search(pair: Pair, steps: int, place: DeltaGenerator) -> Painting:
+    """The picture with the exchanged maps, with a progress bar; intermediate pictures are shown in `place`.
 
-    Args:
-        pair: what is exchanged.
-        steps: of the search.
-        place: of the bar, empty in the end.
-        draw: shows a picture (H, W, 3).
+    Raises:
+        Stopped: the visitor stopped the search.
     """
-    latest: list[NDArray[np.uint8]] = []
-    started = time.monotonic()
 
-    def show(share: float) -> None:
-        left = time_left(share, time.monotonic() - started) if share else f"{IDLE}. Any change stops it."
-        place.progress(share, f"Searching for a picture with these maps: {left}")
-        if latest:
-            draw(latest[-1])
+    def work(job: jobs.Job[Painting]) -> Painting:
+        return paint(load_classifier(), *pair.squares, pair.layer, pair.alpha, steps, job.progress, job.preview)
 
-    def run(advance: Callable[[float], None]) -> Painting:
-        return paint(load_classifier(), *pair.squares, pair.layer, pair.alpha, steps, advance, latest.append)
-
-    found = kept_slowly(pair.photos, "painting", (pair.layer, pair.alpha, steps), run, show)
-    place.empty()
-    return found
+    preview: jobs.Preview[NDArray[np.uint8], Painting]
+    preview = jobs.Preview(lambda picture, share: pictures(pair, picture), place=place)
+    label = "Searching for a picture with these maps"
+    key = (pair.layer, pair.alpha, steps)
+    return jobs.run("painting", key, work, label, inputs=pair.photos, preview=preview)
 
 
 def pictures(pair: Pair, result: NDArray[np.uint8] | None = None) -> str:

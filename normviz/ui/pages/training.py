@@ -29,7 +29,7 @@ from normviz.html.training import Answer, Card
 from normviz.images import resize_map
 from normviz.models.residual import Norm, ResidualNet
 from normviz.scenes import CLASSES, Scene, Scenes, make_scene, make_scenes, make_unknown
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 
 SCENES, NOTHING, TESTED = 3000, 400, 200  # to train on, of clutter alone, to test on while it trains
 SLICE = 0.4  # seconds of training that a worker does before it takes the work of others
@@ -38,8 +38,6 @@ WINDOW = 30  # steps over which loss and accuracy of the batches are averaged
 SHOWN = 6  # test scenes with their maps
 SHOWN_FROM = 900_000  # the seed of the first; neither trained on nor tested on
 KINDS = ("one", "two", "unknown")  # objects in the test scenes
-
-_DATA = cache.Shared(72 * cache.MEGABYTE)  # the scenes that all visitors' networks train on
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,14 @@ class Data:
     tests: Scenes
 
 
-def data(show: Callable[[float], object]) -> Data:
-    """The training scenes, made once for all visitors; `show` is called with the finished share meanwhile."""
+def data(watch: jobs.Watch) -> Data:
+    """The training scenes, generated once for all visitors; `watch` shows the job."""
 
-    def make(progress: Callable[[float], None]) -> Data:
+    def work(job: jobs.Job[Data]) -> Data:
         total = SCENES + NOTHING + TESTED
 
         def part(first: int, count: int) -> Callable[[float], None]:
-            return lambda share: progress((first + share * count) / total)
+            return lambda share: job.progress((first + share * count) / total)
 
         return Data(
             make_scenes(SCENES, TRAINING, progress=part(0, SCENES)),
@@ -66,7 +64,8 @@ def data(show: Callable[[float], object]) -> Data:
             make_scenes(TESTED, TESTS, progress=part(SCENES + NOTHING, TESTED)),
         )
 
-    return _DATA.get_slowly((SCENES, NOTHING, TESTED), make, show)
+    store = cache.collection("training scenes", shared=72)
+    return jobs.keep_in(store, (SCENES, NOTHING, TESTED), work, watch)
 
 
 @dataclass

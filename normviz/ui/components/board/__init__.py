@@ -153,14 +153,16 @@ def kept_board(
     key: str,
     values: Hashable,
     on_click: Callable[[str], None] | None = None,
+    inputs: Sequence[cache.Input] = (),
 ) -> None:
-    """Draw a board whose panels depend only on `values`; its data is cached for all visitors.
+    """Draw a board whose panels depend only on `values` and `inputs`; its data is cached.
 
     Args:
         draw: creates the panels and the readout; called if these values are not cached.
         key: identifies the board; a board with the same key keeps its elements on the page.
-        values: everything that the panels depend on; never data from an upload.
+        values: everything that the panels depend on, except the inputs.
         on_click: as in `board`.
+        inputs: the data that the panels depend on; private inputs keep the message in the visitor's session.
     """
     if _plain_charts():
         panels, readout = draw()
@@ -171,7 +173,7 @@ def kept_board(
     def pack() -> bytes:
         return packed(payload(*draw(), clicks=clicks))
 
-    _send(cache.memo(("board", key, clicks, values), pack), key, on_click)
+    _send(cache.keep(f"board {key}", (clicks, values), pack, inputs), key, on_click)
 
 
 def _plain_charts() -> bool:

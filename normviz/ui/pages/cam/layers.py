@@ -9,8 +9,7 @@ import streamlit as st
 from normviz.attribution.diagnosis.layer_advisor import LayerReport, recommend, survey
 from normviz.attribution.methods.gradient import grad_cam
 from normviz.formatting import percent
-from normviz.ui.inputs.photo import kept
-from normviz.ui.kit import cache, page_layout
+from normviz.ui.kit import cache, jobs, page_layout
 from normviz.ui.maps.map_request import MapRequest, feature_layers, reads_layer
 
 COLUMNS = """
@@ -20,14 +19,16 @@ concentrated. *Agrees*: correlation with the deepest map that is not blank.
 """
 
 
-def section(asked: MapRequest) -> None:
+def section(request: MapRequest) -> None:
     """Draw the recommendation, a button that follows it, and what every layer would show."""
-    reports, best, words = advise(asked)
+    reports, best, words = advise(request)
     page_layout.sentence(words, "hint" if best is None else "good")
-    if best is not None and best != asked.layer:
+    if best is not None and best != request.layer:
         take(best)
-    fast = reads_layer(asked.method) and not asked.method.slow
-    title = asked.method.title if fast else "Grad-CAM (in place of a method that takes long, or reads no single layer)"
+    fast = reads_layer(request.method) and not request.method.slow
+    title = (
+        request.method.title if fast else "Grad-CAM (in place of a method that takes long, or reads no single layer)"
+    )
     picked = st.dataframe(
         {
             "layer": [report.name for report in reports],
@@ -46,7 +47,7 @@ def section(asked: MapRequest) -> None:
         selection_mode="single-row",
     )
     rows = picked["selection"]["rows"]
-    if rows and rows[0] < len(reports) and reports[rows[0]].name not in (asked.layer, best):
+    if rows and rows[0] < len(reports) and reports[rows[0]].name not in (request.layer, best):
         take(reports[rows[0]].name)
     st.caption(f"Maps of {title}, one pass forward and one back for all layers. {COLUMNS}")
 
@@ -60,27 +61,27 @@ def take(layer: str) -> None:
     st.button(f"Take {layer}", key=f"take-{layer}", on_click=taken)
 
 
-def suggest(asked: MapRequest) -> None:
+def suggest(request: MapRequest) -> None:
     """Under a blank map: the layer at which it would show something, if there is one."""
-    if reads_layer(asked.method):
-        _, best, words = advise(asked)
+    if reads_layer(request.method):
+        _, best, words = advise(request)
         st.caption(words)
-        if best is not None and best != asked.layer:
+        if best is not None and best != request.layer:
             take(best)
 
 
-def advise(asked: MapRequest) -> tuple[tuple[LayerReport, ...], str | None, str]:
+def advise(request: MapRequest) -> tuple[tuple[LayerReport, ...], str | None, str]:
     """The reports on all layers, the layer to take, and why, in words; kept."""
-    own = reads_layer(asked.method) and not asked.method.slow
-    method = partial(asked.method.function, **asked.arguments()) if own else grad_cam
-    given = (asked.method.name, *asked.settings.items()) if own else ()
-    target = None if asked.like else asked.target
-    key = (asked.classifier.name, asked.classifier.size, target, asked.other, *given)
-    names = list(feature_layers(asked.classifier, asked.photo))  # here: a worker would wait for another one
+    own = reads_layer(request.method) and not request.method.slow
+    method = partial(request.method.function, **request.arguments()) if own else grad_cam
+    given = (request.method.name, *request.settings.items()) if own else ()
+    target = None if request.like else request.target
+    key = (request.classifier.name, request.classifier.size, target, request.other, *given)
+    names = list(feature_layers(request.classifier, request.photo))  # not in `run`: a worker cannot wait
 
     def run() -> tuple[LayerReport, ...]:
-        probe = asked.probe()
+        probe = request.probe()
         return survey(probe.model, probe.images, probe.objective, names, method)
 
-    reports = kept(asked.photos, "survey", key, lambda: cache.compute(run))
+    reports = cache.keep("survey", key, lambda: jobs.compute(run), request.photos)
     return reports, *recommend(reports)

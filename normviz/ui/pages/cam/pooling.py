@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from normviz.attribution.diagnosis.pooling import Pooling, pooling
 from normviz.html import pooling as figure
-from normviz.ui.inputs.photo import kept
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 from normviz.ui.maps.map_request import MapRequest
 
 MOST_FOR, MOST_AGAINST = 6, 3  # channels that are shown
@@ -25,28 +24,28 @@ class Pooled:
     maps: dict[int, NDArray[np.float32]]
 
 
-def section(asked: MapRequest) -> None:
+def section(request: MapRequest) -> None:
     """Draw the table of the channels that contribute most, the others' sum, the bias, and what all add up to."""
-    seen = kept(asked.photos, "pooling", asked.key, lambda: cache.compute(lambda: _take_apart(asked)))
-    whole, amounts = seen.pooling, seen.pooling.contribution
+    result = cache.keep("pooling", request.key, lambda: jobs.compute(lambda: _take_apart(request)), request.photos)
+    whole, amounts = result.pooling, result.pooling.contribution
     channels = [
         figure.Channel(k, values, float(whole.mean[k]), float(whole.weight[k]), float(amounts[k]))
-        for k, values in seen.maps.items()
+        for k, values in result.maps.items()
     ]
     others = whole.total - sum(channel.contribution for channel in channels)
     lines = [figure.Line(f"the {len(amounts) - len(channels)} other channels", others)]
     lines.append(figure.Line("bias" if whole.pooled else "what the layers behind make of it", whole.rest))
-    lines.append(figure.Line("the score" if asked.like else "the logit", whole.score, strong=True))
+    lines.append(figure.Line("the score" if request.like else "the logit", whole.score, strong=True))
     st.markdown(
-        f"Each feature map of layer **{asked.layer}** is averaged over its cells; the mean times its weight is what "
-        f"the channel contributes to **{asked.name}**."
+        f"Each feature map of layer **{request.layer}** is averaged over its cells; the mean times its weight is what "
+        f"the channel contributes to **{request.name}**."
     )
-    st.html(figure.contributions(channels, lines, "cosine" if asked.like else "logits"))
+    st.html(figure.contributions(channels, lines, "cosine" if request.like else "logits"))
     st.caption(whole.describe())
 
 
-def _take_apart(asked: MapRequest) -> Pooled:
-    probe = asked.probe()
+def _take_apart(request: MapRequest) -> Pooled:
+    probe = request.probe()
     whole = pooling(probe)
     order = whole.order.tolist()
     count = min(MOST_FOR + MOST_AGAINST, len(order))

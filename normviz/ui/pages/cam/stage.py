@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import io
-from contextlib import suppress
 
 import numpy as np
 import streamlit as st
 
 from normviz.figures import formula, maps, style
 from normviz.images import encode_png
-from normviz.registry import Attribution, get, methods
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import target_picker
-from normviz.ui.kit import tooltips, url_widgets
+from normviz.ui.kit import url_widgets
 from normviz.ui.maps import map_request
-from normviz.ui.maps.map_request import Explained, MapRequest
+from normviz.ui.maps.map_request import AttributionMap, MapRequest
 from normviz.ui.pages.cam import layers, pooling
 
 SECTIONS = ("formula", "pooling", "layers", "Python")
@@ -23,36 +21,13 @@ CELL = "cam cell"  # in the session: the cell that is pinned
 SHOWN = 5  # classes
 
 
-def listed() -> list[str]:
-    """The methods in the order of the list: at a layer, at the pixels, then those that take long."""
-    found = sorted(methods("attribution"), key=lambda method: (method.slow, method.level == "input"))
-    return [method.name for method in found]
-
-
-def title(name: str) -> str:
-    """A method in the list."""
-    method = get(name, "attribution")
-    return f"{method.title} (takes long)" if method.slow else method.title
-
-
-def choose_method() -> Attribution:
-    """Draw the list of methods. A link may name a method by its title or any of its names."""
-    asked = st.query_params.get("method")
-    if "method" not in st.session_state and asked is not None and asked not in map(title, listed()):
-        with suppress(ValueError):  # the widget says what is not offered
-            st.query_params["method"] = title(get(asked, "attribution").name)
-            st.rerun()
-    name = url_widgets.select("Method", listed(), "grad_cam", "method", text=title, help=tooltips.METHOD)
-    return get(name, "attribution")
-
-
-def draw(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> None:
+def draw(request: MapRequest, result: AttributionMap, opacity: float, colors: style.ColorMap) -> None:
     """Photo, map and overlay side by side, and the most probable classes."""
-    share = map_request.probabilities(asked.classifier, asked.photo)  # (classes,)
+    share = map_request.probabilities(request.classifier, request.photo)  # (classes,)
     top = share.topk(min(SHOWN, len(share)))
-    names = target_picker.labels(asked.classifier)
+    names = target_picker.labels(request.classifier)
     best = [names[index] for index in top.indices.tolist()]
-    bars = maps.class_bars(best, top.values.tolist(), None if asked.like else names[asked.target])
+    bars = maps.class_bars(best, top.values.tolist(), None if request.like else names[request.target])
     classes = Panel("classes", "The most probable classes: click one to see its map", bars, span=3, height=190)
 
     def clicked(what: str) -> None:
@@ -61,58 +36,60 @@ def draw(asked: MapRequest, seen: Explained, opacity: float, colors: style.Color
             return
         st.session_state[CELL] = tuple(map(int, what[6:].split(","))) if what[6:] else None
 
-    board([*_panels(asked, seen, opacity, colors), classes], "cam-board", formula.attribution(asked.unit), clicked)
+    board(
+        [*_panels(request, result, opacity, colors), classes], "cam-board", formula.attribution(request.unit), clicked
+    )
 
 
-def _panels(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> list[Panel]:
-    photo, pixels, drawn, signed = asked.photo, asked.pixels, seen.drawn, seen.signed
+def _panels(request: MapRequest, result: AttributionMap, opacity: float, colors: style.ColorMap) -> list[Panel]:
+    photo, pixels, drawn, signed = request.photo, request.pixels, result.drawn, result.signed
     rows, columns = drawn.shape
     aspect = pixels.shape[1] / pixels.shape[0]
     cut = "" if pixels.shape == photo.pixels.shape else "The part that the network sees."
     return [
         Panel("photo", photo.name[0].upper() + photo.name[1:], maps.photo(pixels, drawn.shape), alt=photo.name,
               caption=cut),
-        Panel("map", f"{asked.method.title}: {asked.name}", maps.heat(drawn, signed, asked.unit, colors, aspect),
-              alt=f"{asked.method.title} of {asked.name}, {rows} x {columns} cells"),
+        Panel("map", f"{request.method.title}: {request.name}", maps.heat(drawn, signed, request.unit, colors, aspect),
+              alt=f"{request.method.title} of {request.name}, {rows} x {columns} cells"),
         Panel("overlay", "The map over the photo", maps.overlay(pixels, drawn, opacity, colors, signed),
-              alt=f"The photo, lit where {asked.name} was seen"),
+              alt=f"The photo, lit where {request.name} was seen"),
     ]  # fmt: skip
 
 
-def sections(asked: MapRequest, seen: Explained) -> None:
+def sections(request: MapRequest, result: AttributionMap) -> None:
     """One of the sections below the maps: only what is looked at is computed."""
     chosen = url_widgets.segments("Below the maps", SECTIONS, "formula", "section")
     if chosen == "pooling":
-        pooling.section(asked)
+        pooling.section(request)
     elif chosen == "layers":
-        layers.section(asked)
+        layers.section(request)
     elif chosen == "Python":
-        st.code(asked.script(), "python")
+        st.code(request.script(), "python")
     else:
-        _formula(asked, seen)
+        _formula(request, result)
 
 
-def _formula(asked: MapRequest, seen: Explained) -> None:
+def _formula(request: MapRequest, result: AttributionMap) -> None:
     """The formula, and its numbers in the pinned or the strongest cell."""
-    st.latex(asked.method.formula)
-    if seen.terms is None:
+    st.latex(request.method.formula)
+    if result.terms is None:
         return
-    cell, (rows, columns) = st.session_state.get(CELL), seen.drawn.shape
+    cell, (rows, columns) = st.session_state.get(CELL), result.drawn.shape
     if cell is not None and cell[0] < rows and cell[1] < columns:
-        st.latex(map_request.cell_terms(asked, cell).formula())
+        st.latex(map_request.cell_terms(request, cell).formula())
         st.caption("The numbers of the cell that is pinned on the map.")
         return
-    st.latex(seen.terms.formula())
+    st.latex(result.terms.formula())
     st.caption("The numbers of the strongest cell. Click a cell of the map for those of that one.")
 
 
-def downloads(asked: MapRequest, seen: Explained, opacity: float, colors: style.ColorMap) -> None:
+def downloads(request: MapRequest, result: AttributionMap, opacity: float, colors: style.ColorMap) -> None:
     """Overlay, raw map, and the lines that make it."""
     raw = io.BytesIO()
-    np.save(raw, seen.raw)
-    picture = encode_png(maps.blend(asked.pixels, seen.drawn, opacity, colors, seen.signed))
-    stem = "_".join([*asked.name.replace(",", "").split(), asked.method.name])
+    np.save(raw, result.raw)
+    picture = encode_png(maps.blend(request.pixels, result.drawn, opacity, colors, result.signed))
+    stem = "_".join([*request.name.replace(",", "").split(), request.method.name])
     left, middle, right = st.columns(3)
     left.download_button("Overlay (PNG)", picture, f"{stem}.png", "image/png", on_click="ignore", width="stretch")
     middle.download_button("Raw map (.npy)", raw.getvalue(), f"{stem}.npy", on_click="ignore", width="stretch")
-    right.download_button("Python lines", asked.script(), f"{stem}.py", on_click="ignore", width="stretch")
+    right.download_button("Python lines", request.script(), f"{stem}.py", on_click="ignore", width="stretch")

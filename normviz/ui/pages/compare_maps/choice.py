@@ -9,6 +9,7 @@ import streamlit as st
 from normviz.experiments.drawbacks.drawback import Setting
 from normviz.models.catalog import Classifier, load_classifier, norm_variants
 from normviz.registry import get, methods
+from normviz.ui.inputs import method
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import tooltips, url_widgets
 from normviz.ui.maps import map_request
@@ -27,8 +28,8 @@ def choose(photo: Photo, classifier: Classifier) -> ComparisonRequest:
         ValueError: no method is chosen, or other normalizations are asked for that the network was not trained with.
     """
     across = url_widgets.segments("Columns", ACROSS, "classes", "columns")
-    names = [method.name for method in methods("attribution")]
-    chosen = st.multiselect("Methods", names, START, key="methods", format_func=_titled, bind="query-params")
+    names = [one.name for one in methods("attribution")]
+    chosen = st.multiselect("Methods", names, START, key="methods", format_func=method.title, bind="query-params")
     if not chosen:
         raise ValueError("choose at least one method: nothing is left to compare")
     networks = _alike(classifier) if across == "norms" else (classifier,)
@@ -98,9 +99,3 @@ def _several(
         label, options, key=key, format_func=text, placeholder=said, max_selections=MOST, bind="query-params"
     )
     return chosen or default
-
-
-def _titled(name: str) -> str:
-    """A method's title, and whether it takes long."""
-    method = get(name, "attribution")
-    return f"{method.title} (takes long)" if method.slow else method.title

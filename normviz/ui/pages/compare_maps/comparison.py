@@ -24,12 +24,11 @@ from normviz.prints.map_sheet import Printed, Scale
 from normviz.registry import Attribution
 from normviz.ui.components.map_sheet import Place, Row, Shown
 from normviz.ui.inputs.photo import Photo
-from normviz.ui.kit import cache
+from normviz.ui.kit import cache, jobs
 
 Across = Literal["classes", "layers", "norms"]
 HELD = 12 * cache.MEGABYTE  # largest weight of a probe that is kept between two changes
 NAMED = 5  # channels whose numbers are shown
-_SAMPLES = cache.Shared(64 * cache.MEGABYTE)  # maps and probes of the sample photos
 
 
 @dataclass(frozen=True)
@@ -88,8 +87,8 @@ class ComparisonRequest:
 
     def key(self, method: Attribution, column: Column) -> tuple[Hashable, ...]:
         """All that a map follows from."""
-        asked, layer = column.classifier, column.layer if method.reads_layer else ""
-        return ("map", self.photo.identity, asked.name, asked.size, method.name, column.target, layer)
+        request, layer = column.classifier, column.layer if method.reads_layer else ""
+        return ("map", self.photo.identity, request.name, request.size, method.name, column.target, layer)
 
 
 def norm_of(name: str) -> str:
@@ -98,10 +97,8 @@ def norm_of(name: str) -> str:
 
 
 def store(photo: Photo) -> cache.Shared:
-    """Where results of a photo are kept: with all samples, or in the session of the visitor whose photo it is."""
-    if photo.sample:
-        return _SAMPLES
-    return cache.private("photo maps", photo.identity, lambda: cache.Shared(24 * cache.MEGABYTE))
+    """The cache for maps and probes of a photo."""
+    return cache.collection("photo maps", [photo])
 
 
 class Held:
@@ -128,56 +125,56 @@ def probe_of(photo: Photo, classifier: Classifier, layer: str, kept: cache.Share
     return kept.get(key, lambda: held).probe if held.weight <= HELD else held.probe
 
 
-def maps(asked: ComparisonRequest, show: Callable[[str, float], object]) -> tuple[tuple[Map, ...], ...]:
+def maps(request: ComparisonRequest, watch: Callable[[str], jobs.Watch]) -> tuple[tuple[Map, ...], ...]:
     """The maps of all methods (rows) and columns; those that are known already are not made again.
 
     All maps from gradients come from one probe. Methods that take long follow one by one.
 
     Args:
-        asked: what is compared.
-        show: called with the name of what takes long and the finished share of it.
+        request: what is compared.
+        watch: for a label, the function that shows a job.
     """
-    kept = store(asked.photo)  # here, as a worker has no session
-    wanted = {asked.key(method, column): (method, column) for method in asked.methods for column in asked.columns}
+    kept = store(request.photo)  # here, as a worker has no session
+    wanted = {request.key(method, column): (method, column) for method in request.methods for column in request.columns}
     missing = {key: cell for key, cell in wanted.items() if key not in kept}
     fast = {key: cell for key, cell in missing.items() if not cell[0].slow}
     found: dict[tuple[Hashable, ...], Map] = {}
     if fast:
-        found |= cache.compute(lambda: _made(asked, fast, kept))
+        found |= jobs.compute(lambda: _made(request, fast, kept))
     for key, (method, column) in missing.items():
         if method.slow:
-            make = partial(_one, asked, method, column, kept)
-            found[key] = kept.get_slowly(key, make, partial(show, _named(asked, method, column)))
+            work = partial(_one, request, method, column, kept)
+            found[key] = jobs.keep_in(kept, key, work, watch(_named(request, method, column)))
     for key, one in found.items():
         kept.get(key, lambda one=one: one)  # type: ignore[misc]
 
     def look_up(method: Attribution, column: Column) -> Map:
-        key = asked.key(method, column)
+        key = request.key(method, column)
         if key in found:
             return found[key]
-        return kept.get(key, lambda: cache.compute(lambda: _one(asked, method, column, kept)))
+        return kept.get(key, lambda: jobs.compute(lambda: _one(request, method, column, kept)))
 
-    return tuple(tuple(look_up(method, column) for column in asked.columns) for method in asked.methods)
+    return tuple(tuple(look_up(method, column) for column in request.columns) for method in request.methods)
 
 
 def _made(
-    asked: ComparisonRequest, cells: dict[tuple[Hashable, ...], tuple[Attribution, Column]], kept: cache.Shared
+    request: ComparisonRequest, cells: dict[tuple[Hashable, ...], tuple[Attribution, Column]], kept: cache.Shared
 ) -> dict[tuple[Hashable, ...], Map]:
     """Maps from one pass of each network: one batched backward pass for several classes, one for several layers."""
-    probes = _probes(asked, [column for _, column in cells.values()], kept)
+    probes = _probes(request, [column for _, column in cells.values()], kept)
     return {key: make_map(method, probes[column]) for key, (method, column) in cells.items()}
 
 
-def _probes(asked: ComparisonRequest, wanted: Sequence[Column], kept: cache.Shared) -> dict[Column, Probe]:
+def _probes(request: ComparisonRequest, wanted: Sequence[Column], kept: cache.Shared) -> dict[Column, Probe]:
     """The probe of each column; columns that differ in their class or in their layer share a pass."""
     columns = list(dict.fromkeys(wanted))
     network, target, layer = columns[0].classifier, columns[0].target, columns[0].layer
     found: Sequence[Probe]
-    if asked.across == "classes" or len(columns) == 1:
-        found = probe_of(asked.photo, network, layer, kept).for_classes([column.target for column in columns])
+    if request.across == "classes" or len(columns) == 1:
+        found = probe_of(request.photo, network, layer, kept).for_classes([column.target for column in columns])
     else:
-        images = network.prepare(asked.photo.image)  # (1, 3, h, w)
-        if asked.across == "layers":
+        images = network.prepare(request.photo.image)  # (1, 3, h, w)
+        if request.across == "layers":
             found = across_layers(network.model, images, target, [column.layer for column in columns])
         else:
             found = across_networks([column.classifier.model for column in columns], images, target, layer)
@@ -185,19 +182,19 @@ def _probes(asked: ComparisonRequest, wanted: Sequence[Column], kept: cache.Shar
 
 
 def _one(
-    asked: ComparisonRequest,
+    request: ComparisonRequest,
     method: Attribution,
     column: Column,
     kept: cache.Shared,
-    advance: Callable[[float], None] | None = None,
+    job: jobs.Job[Map] | None = None,
 ) -> Map:
-    return make_map(method, _probes(asked, [column], kept)[column], advance)
+    return make_map(method, _probes(request, [column], kept)[column], job.progress if job else None)
 
 
-def _named(asked: ComparisonRequest, method: Attribution, column: Column) -> str:
+def _named(request: ComparisonRequest, method: Attribution, column: Column) -> str:
     """A map in words, for the bar of one that takes long."""
-    where = norm_of(column.classifier.name) if asked.across == "norms" else column.layer
-    return f"{method.title} of {asked.classifier.classes[column.target]} at {where}"
+    where = norm_of(column.classifier.name) if request.across == "norms" else column.layer
+    return f"{method.title} of {request.classifier.classes[column.target]} at {where}"
 
 
 @dataclass(frozen=True)
@@ -208,36 +205,36 @@ class Apart:
     maps: NDArray[np.float32]
 
 
-def take_apart(asked: ComparisonRequest, place: Place) -> Apart:
+def take_apart(request: ComparisonRequest, place: Place) -> Apart:
     """The strongest channels in a cell of a map.
 
     Raises:
         ValueError: the method is no weighted sum of channels.
     """
-    method, column, kept = asked.methods[place.line], asked.columns[place.map], store(asked.photo)
+    method, column, kept = request.methods[place.line], request.columns[place.map], store(request.photo)
 
     def run() -> Apart:
-        probe = _probes(asked, [column], kept)[column]
+        probe = _probes(request, [column], kept)[column]
         found = terms(method, probe, place.row, place.column, NAMED)
         named = channel_maps(probe, [term.channel for term in found.terms])  # (channels, h, w)
         return Apart(found, named.float().cpu().numpy())
 
-    key = ("terms", *asked.key(method, column), place.row, place.column)
-    return kept.get(key, lambda: cache.compute(run))
+    key = ("terms", *request.key(method, column), place.row, place.column)
+    return kept.get(key, lambda: jobs.compute(run))
 
 
 def sheet(
-    asked: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, color_map: style.ColorMap
+    request: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, color_map: style.ColorMap
 ) -> list[Row]:
     """The maps as rows of pictures; each row says its unit and its scale."""
     ends = figures.limits([[one.drawn for one in line] for line in found], scale)
     rows = []
-    for method, line, scales in zip(asked.methods, found, ends, strict=True):
+    for method, line, scales in zip(request.methods, found, ends, strict=True):
         unit = method.unit
         note = f"{unit}, each map on its own scale"
         if scale == "method":
             note = f"{unit}, one scale: {number(scales[0][0], markup=False)} to {number(scales[0][1], markup=False)}"
-        shown = tuple(_shown(*cell, color_map) for cell in zip(asked.titles, line, scales, strict=True))
+        shown = tuple(_shown(*cell, color_map) for cell in zip(request.titles, line, scales, strict=True))
         rows.append(Row(method.title, note, shown))
     return rows
 
@@ -296,7 +293,7 @@ def written(place: Place) -> str:
 
 
 def printed(
-    asked: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
+    request: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
     color_map: style.ColorMap,
 ) -> bytes:  # fmt: skip
     """The sheet as a PNG."""
@@ -305,19 +302,19 @@ def printed(
         (f"{method.title} ({method.unit})",
          [Printed(title, one.drawn, limits, "" if one.drawn is None else caption(one.drawn), sentence(one.refused))
           if one.refused else Printed(title, one.drawn, limits, "" if one.drawn is None else caption(one.drawn))
-          for title, one, limits in zip(asked.titles, line, scales, strict=True)])
-        for method, line, scales in zip(asked.methods, found, ends, strict=True)
+          for title, one, limits in zip(request.titles, line, scales, strict=True)])
+        for method, line, scales in zip(request.methods, found, ends, strict=True)
     ]  # fmt: skip
-    titles = ", ".join(one.title for one in asked.networks)
-    said = f"{titles}; maps {asked.fixed}; scale of the colors: {figures.SCALES[scale]}."
-    return figures.print_sheet("Maps of " + asked.photo.name, said, rows, pixels, opacity, color_map)
+    titles = ", ".join(one.title for one in request.networks)
+    said = f"{titles}; maps {request.fixed}; scale of the colors: {figures.SCALES[scale]}."
+    return figures.print_sheet("Maps of " + request.photo.name, said, rows, pixels, opacity, color_map)
 
 
-def archive(asked: ComparisonRequest, found: Sequence[Sequence[Map]]) -> bytes:
+def archive(request: ComparisonRequest, found: Sequence[Sequence[Map]]) -> bytes:
     """The raw maps as an .npz file, each under its method and its column."""
     arrays = {
         f"{one.method}-{title}".replace(" ", "_").replace("/", "_"): one.raw
-        for line in found for title, one in zip(asked.titles, line, strict=True) if one.raw is not None
+        for line in found for title, one in zip(request.titles, line, strict=True) if one.raw is not None
     }  # fmt: skip
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

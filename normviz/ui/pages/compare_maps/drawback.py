@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import streamlit as st
@@ -17,25 +16,29 @@ from normviz.prints import map_sheet as figures
 from normviz.ui.components.board import Panel, board
 from normviz.ui.components.map_sheet import Row, Shown, map_sheet
 from normviz.ui.inputs.photo import Photo
-from normviz.ui.kit import page_layout
-from normviz.ui.pages.compare_maps.comparison import caption, sentence, store
+from normviz.ui.kit import jobs, page_layout
+from normviz.ui.pages.compare_maps.comparison import caption, sentence
 
 SHORT = 12  # letters of a unit that stands under a map
 DASHES: dict[str, curves.Dash] = {"measured": "solid", "compared": "dash", "expected": "dot"}
 
 
-def measure(drawback: Drawback, setting: Setting, photo: Photo, show: Callable[[str, float], object]) -> DrawbackResult:
-    """Measure a drawback on a photo, once: for all visitors, or for this one where the photo is their own.
+def measure(drawback: Drawback, setting: Setting, photo: Photo, on_stop: Callable[[], None]) -> DrawbackResult:
+    """Measure a drawback on a photo, with a progress bar.
 
     Args:
         drawback: what to measure.
         setting: what to measure it on.
         photo: where the setting's image comes from.
-        show: called with the drawback's title and the finished share.
+        on_stop: called when the visitor presses Stop.
     """
     name, size = setting.classifier.name, setting.classifier.size
-    key = ("drawback", drawback.name, photo.identity, name, size, setting.target, setting.layer)
-    return store(photo).get_slowly(key, partial(drawback.run, setting), partial(show, drawback.title))
+    key = (name, size, setting.target, setting.layer)
+
+    def work(job: jobs.Job[DrawbackResult]) -> DrawbackResult:
+        return drawback.run(setting, job.progress)
+
+    return jobs.run(f"drawback-{drawback.name}", key, work, drawback.title, inputs=[photo], on_stop=on_stop)
 
 
 def draw(found: DrawbackResult, pixels: NDArray[np.uint8], opacity: float, color_map: style.ColorMap) -> None:

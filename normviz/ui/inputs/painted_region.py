@@ -1,0 +1,45 @@
+"""A region that a visitor paints on a photo: its validation, and the photo with the region filled."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from normviz.evaluation.photo_edit import Fill, enlarge, fill
+from normviz.ui.components.paint import cells, grid
+from normviz.ui.inputs.photo import Photo
+from normviz.ui.kit import cache, jobs
+
+
+def valid(region: str, photo: Photo) -> str:
+    """A region from a link, as run lengths, if it fits the photo.
+
+    Raises:
+        ValueError: the text is not a region of this photo.
+    """
+    cells(region, grid(photo.pixels.shape[0], photo.pixels.shape[1]))
+    return region
+
+
+def filled(photo: Photo, region: str, how: Fill) -> Photo:
+    """The photo with the painted region filled; the result is private to the visitor.
+
+    Raises:
+        ValueError: the region does not fit the photo, or covers all of it.
+    """
+    size = photo.pixels.shape[0], photo.pixels.shape[1]
+    painted = cells(region, grid(*size))  # (rows, columns)
+
+    def run() -> NDArray[np.uint8]:
+        image = fill(photo.image, enlarge(painted, size), how)  # (3, H, W)
+        pixels = image.permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
+        pixels.flags.writeable = False
+        return pixels
+
+    key = (photo.identity, region, how)
+    pixels = cache.keep("edit filled", (), lambda: jobs.compute(run), [cache.Private(key)])
+    identity = hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+    return replace(photo, pixels=pixels, identity=identity, sample=None)

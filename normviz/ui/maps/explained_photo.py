@@ -1,0 +1,35 @@
+"""A photo with the class probabilities and the attribution map that a network gives for it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from normviz.colors import SIGNED, overlay
+from normviz.models.catalog import Classifier
+from normviz.ui.inputs.photo import Photo
+from normviz.ui.maps.map_request import AttributionMap
+
+
+@dataclass(frozen=True)
+class ExplainedPhoto:
+    """A photo, what a network predicts for it, and the map of one class.
+
+    Attributes:
+        photo: the photo.
+        probabilities: (classes,) of all classes.
+        map: the map of the explained class.
+    """
+
+    photo: Photo
+    probabilities: Tensor
+    map: AttributionMap
+
+    def overlay(self, classifier: Classifier, high: float, signed: bool, opacity: float = 0.6) -> NDArray[np.uint8]:
+        """The map over the part of the photo that the network receives, (h, w, 3), colored on a scale up to `high`."""
+        view = classifier.view(self.photo.image)  # (3, h, w)
+        name, low = (SIGNED, -high) if signed else ("inferno", 0.0)
+        return np.array(overlay(view, self.map.drawn, opacity, name, (low, high)))  # (h, w, 3)
