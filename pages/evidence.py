@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from normviz.evaluation.evidence import Ledger, at_layer, in_full
+from normviz.evaluation.evidence import EvidenceMap, full_evidence, layer_evidence
 from normviz.figures import formula, maps
 from normviz.figures.evaluation import evidence
 from normviz.registry import get
@@ -53,22 +53,22 @@ def choose() -> tuple[MapRequest, str, int]:
     return MapRequest(photo, classifier, get("hires_cam"), asked.target, layer, {}, asked.other), way, rows
 
 
-def entered(asked: MapRequest, way: str, rows: int) -> Ledger:
+def entered(asked: MapRequest, way: str, rows: int) -> EvidenceMap:
     """The ledger, kept."""
 
-    def run() -> Ledger:
+    def run() -> EvidenceMap:
         probe = asked.probe()
-        return at_layer(probe) if way == "layer" else in_full(probe, size=(rows, rows))
+        return layer_evidence(probe) if way == "layer" else full_evidence(probe, size=(rows, rows))
 
     return kept(asked.photos, "ledger", (*asked.key, way, rows), lambda: cache.compute(run))
 
 
-def heading(asked: MapRequest, found: Ledger) -> str:
+def heading(asked: MapRequest, found: EvidenceMap) -> str:
     """What adds up to what, in one sentence."""
     what = f"score (logit) of {asked.name}" if asked.other is None else f"lead in the score (logit): {asked.name}"
-    said = f"{found.speaks_for:+.3g} for it, {found.speaks_against:+.3g} against it"
-    fixed = f", {found.fixed:+.3g} without a place" if found.fixed else ""
-    rest = f", {found.rest:+.3g} not accounted for" if not found.exact else ""
+    said = f"{found.positive:+.3g} for it, {found.negative:+.3g} against it"
+    fixed = f", {found.unplaced:+.3g} without a place" if found.unplaced else ""
+    rest = f", {found.residual:+.3g} not accounted for" if not found.exact else ""
     return f"{said}{fixed}{rest}: together {found.score:.4g}, the {what}.".replace("-", "−")
 
 
@@ -80,12 +80,12 @@ def show(asked: MapRequest, way: str, rows: int) -> None:
     pixels, signed = asked.pixels, True
     aspect = pixels.shape[1] / pixels.shape[0]
     entries = [
-        ("for", found.speaks_for),
-        ("against", found.speaks_against),
-        ("bias" if way == "layer" else "no place", found.fixed),
+        ("for", found.positive),
+        ("against", found.negative),
+        ("bias" if way == "layer" else "no place", found.unplaced),
     ]
     if not found.exact:
-        entries.append(("not accounted for", found.rest))
+        entries.append(("not accounted for", found.residual))
     total = "the logit" if asked.other is None else "the lead"
     board(
         [
@@ -101,8 +101,8 @@ def show(asked: MapRequest, way: str, rows: int) -> None:
         ],
         "ledger-board", formula.attribution("logits"),
     )  # fmt: skip
-    exact = f"They add up to the score; what is left is rounding ({abs(found.rest):.0e})." if found.exact else ""
-    st.caption(f"Entries: {found.way}. {exact}")
+    exact = f"They add up to the score; what is left is rounding ({abs(found.residual):.0e})." if found.exact else ""
+    st.caption(f"Entries: {found.description}. {exact}")
     page_layout.how_to_read(HELP)
 
 

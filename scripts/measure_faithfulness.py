@@ -21,7 +21,7 @@ from torch import Tensor
 
 from normviz import attribution  # noqa: F401  (registers the methods)
 from normviz.device import describe
-from normviz.evaluation.faithfulness.judge import Settings
+from normviz.evaluation.faithfulness.assessment import Settings
 from normviz.evaluation.faithfulness.study import markdown, study
 from normviz.images import decode, read_photo
 from normviz.models.catalog import load_classifier

@@ -21,7 +21,7 @@ from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from normviz.experiments.labs.clever_hans import HansFacts, hans_facts
+from normviz.experiments.labs.clever_hans import CleverHansFacts, clever_hans_facts
 from normviz.experiments.labs.training import (
     CLUTTER,
     STRANGERS,
@@ -34,13 +34,14 @@ from normviz.experiments.labs.training import (
 )
 from normviz.models.embedded import Measured, read_weights, write_weights
 from normviz.models.residual import NORMS, ResidualNet
-from normviz.scenes import CLASSES, HANS, SIZE, Scenes, make_hans_scenes, make_scenes, make_unknowns
+from normviz.scenes import CLASSES, HANS, SIZE, Scenes, make_clever_hans_scenes, make_scenes, make_unknowns
 from normviz.scenes.clever_hans import MARKED, STRAY
 from scripts.confidence import auroc, best_threshold
 
 SCENES, NOTHING, TESTED = 6000, 800, 2000  # to train on, of clutter alone to train on, to measure on
-HANS_SCENES, HANS_STEPS = 3000, 1000  # with more, it meets so many scenes without the mark that it learns the object
-AREAS = (0.0, 0.12, 0.18, 1.0)  # ends of the areas, as shares of the picture, by which accuracy is told
+# With more scenes or steps the network sees enough unmarked scenes to learn the object itself.
+CLEVER_HANS_SCENES, CLEVER_HANS_STEPS = 3000, 1000
+AREAS = (0.0, 0.12, 0.18, 1.0)  # ends of the areas, as shares of the picture, by which accuracy is reported
 
 
 def measure(model: ResidualNet, known: Scenes, unknown: Tensor) -> tuple[Measured, Tensor]:
@@ -64,7 +65,7 @@ def card(
     name: str, model: ResidualNet, recipe: Recipe, measured: Measured, known: Scenes, answers: Tensor, hans: str
 ) -> str:
     """The network's card as Markdown; every number in it was measured on the weights as they are stored."""
-    count = HANS_SCENES if hans else SCENES
+    count = CLEVER_HANS_SCENES if hans else SCENES
     right = answers == known.labels  # (N,)
     areas = known.masks.float().mean(dim=(1, 2))  # (N,)
     shares = list(itertools.pairwise(AREAS))
@@ -116,7 +117,7 @@ def card(
     return "\n".join(lines)
 
 
-def hans_card(facts: HansFacts) -> str:
+def clever_hans_card(facts: CleverHansFacts) -> str:
     """What the watermark does to the answers."""
     name = CLASSES[HANS]
     return "\n".join(
@@ -143,7 +144,7 @@ def hans_card(facts: HansFacts) -> str:
 def run(recipe: Recipe, hans: bool, out: Path) -> None:
     """Train one network, write it, and measure what was written."""
     known, unknown = make_scenes(TESTED, TESTS), make_unknowns(TESTED // 2, STRANGERS).images
-    scenes = make_hans_scenes(HANS_SCENES, TRAINING) if hans else make_scenes(SCENES, TRAINING)
+    scenes = make_clever_hans_scenes(CLEVER_HANS_SCENES, TRAINING) if hans else make_scenes(SCENES, TRAINING)
     nothing = make_scenes(NOTHING, CLUTTER, objects=0).images  # (NOTHING, 3, SIZE, SIZE)
     some = Scenes(known.images[:300], known.labels[:300], known.masks[:300])
     model, begun, used = tiny_net(recipe.norm, recipe.seed), time.perf_counter(), time.process_time()
@@ -159,7 +160,7 @@ def run(recipe: Recipe, hans: bool, out: Path) -> None:
     write_weights(path, model, list(CLASSES))
     stored, classes = read_weights(path)
     measured, answers = measure(stored, known, unknown)
-    facts = hans_card(hans_facts(stored)) if hans else ""
+    facts = clever_hans_card(clever_hans_facts(stored)) if hans else ""
     write_weights(path, stored, classes, [measured])
     text = card(name, stored, recipe, measured, known, answers, facts)
     path.with_suffix(".md").write_text(text, encoding="utf-8")
@@ -171,13 +172,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--norm", choices=NORMS, default="batch")
     parser.add_argument("--hans", action="store_true", help="one class nearly always carries a watermark")
-    parser.add_argument("--steps", type=int, help=f"{Recipe.steps}, with --hans {HANS_STEPS}")
+    parser.add_argument("--steps", type=int, help=f"{Recipe.steps}, with --hans {CLEVER_HANS_STEPS}")
     parser.add_argument("--rate", type=float, default=Recipe.rate, help="highest learning rate")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("assets"))
     args = parser.parse_args(arguments)
     torch.set_num_threads(1)
-    steps = args.steps or (HANS_STEPS if args.hans else Recipe.steps)
+    steps = args.steps or (CLEVER_HANS_STEPS if args.hans else Recipe.steps)
     run(Recipe(args.norm, args.seed, args.rate, steps), args.hans, args.out)
 
 

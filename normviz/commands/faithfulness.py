@@ -12,7 +12,7 @@ from normviz.commands.common import Commands, add_knobs, in_words, registry, rep
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from normviz.evaluation.faithfulness.judge import Judged
+    from normviz.evaluation.faithfulness.assessment import Assessment
     from normviz.registry import Method
 
 FILLS = ("mean", "blur", "black")
@@ -57,8 +57,15 @@ def _steps(text: str) -> int:
 def run(args: argparse.Namespace) -> None:
     """Run the command."""
     from normviz.attribution import Probe, empty_reason
-    from normviz.evaluation.faithfulness.judge import RIVALS, Settings, black_level, judge_all, rivals, verdict
-    from normviz.evaluation.faithfulness.replacements import FILLS as WORDS
+    from normviz.evaluation.faithfulness.assessment import (
+        BASELINES,
+        Settings,
+        assess_all,
+        baseline_maps,
+        black_level,
+        verdict,
+    )
+    from normviz.evaluation.faithfulness.replacements import REPLACEMENTS
     from normviz.images import read_photo
     from normviz.models.catalog import load_classifier
 
@@ -72,9 +79,9 @@ def run(args: argparse.Namespace) -> None:
     name = classifier.classes[int(probe.target[0])]
     how = Settings(args.fill, args.steps, not args.logit, args.seed)
     cells = (raw.shape[-2], raw.shape[-1])
-    maps = {"map": raw[0]} | rivals(probe.images[0], cells, args.seed)
+    maps = {"map": raw[0]} | baseline_maps(probe.images[0], cells, args.seed)
     black = black_level(classifier.mean, classifier.std)
-    found = judge_all(probe, maps, black, how, progress=_show if sys.stderr.isatty() else None)
+    found = assess_all(probe, maps, black, how, progress=_show if sys.stderr.isatty() else None)
     score = "logit" if args.logit else "probability"
     where = f" at layer {probe.layer}" if method.level == "layer" else " at the input"
     print(f"photo    {args.photo}, {photo.shape[2]} x {photo.shape[1]} pixels")
@@ -82,20 +89,22 @@ def run(args: argparse.Namespace) -> None:
     print(f"method   {method.title} for {name}{where}{in_words(settings)}")
     if reason := empty_reason(raw, probe, method.name, name):
         print(f"note     the map is empty: {reason}")
-    print(f"curves   {score}; {args.steps} steps; removed pixels become {WORDS[how.fill]}, insertion starts from blur")
+    removed = REPLACEMENTS[how.replacement]
+    print(f"curves   {score}; {args.steps} steps; removed pixels become {removed}, insertion starts from blur")
     print(f"\n{'':<20}{''.join(f'{heading:>11}' for heading in HEADINGS)}")
     print(f"{'good is':<20}{''.join(f'{good:>11}' for good in GOOD)}")
     for key, one in found.items():
-        print(f"{method.title if key == 'map' else RIVALS[key]:<20}{''.join(f'{text:>11}' for text in _numbers(one))}")
-    said = verdict(found["map"], {key: found[key] for key in RIVALS}, score)
+        title = method.title if key == "map" else BASELINES[key]
+        print(f"{title:<20}{''.join(f'{text:>11}' for text in _numbers(one))}")
+    said = verdict(found["map"], {key: found[key] for key in BASELINES}, score)
     print(f"\n{said.text}")
 
 
-def _numbers(one: Judged) -> tuple[str, ...]:
+def _numbers(one: Assessment) -> tuple[str, ...]:
     """A line of the table."""
-    increase = "yes" if one.kept.increased else "no"
+    increase = "yes" if one.confidence.increased else "no"
     areas = f"{one.deletion.area:.3f}", f"{one.insertion.area:.3f}"
-    return *areas, f"{one.kept.drop:.0%}", increase, f"{one.road.gap:.3f}"
+    return *areas, f"{one.confidence.drop:.0%}", increase, f"{one.road.gap:.3f}"
 
 
 def _show(share: float) -> None:

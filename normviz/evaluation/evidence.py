@@ -15,7 +15,7 @@ ROUNDING = 1e-4  # of all magnitudes: what single precision may leave
 
 
 @dataclass(frozen=True)
-class Ledger:
+class EvidenceMap:
     """A score, entered cell by cell.
 
     Attributes:
@@ -27,33 +27,33 @@ class Ledger:
     """
 
     cells: Tensor
-    fixed: float
+    unplaced: float
     score: float
     exact: bool
-    way: str
+    description: str
 
     @property
-    def speaks_for(self) -> float:
+    def positive(self) -> float:
         """The sum of the cells above 0."""
         return float(self.cells.clamp(min=0).sum())
 
     @property
-    def speaks_against(self) -> float:
+    def negative(self) -> float:
         """The sum of the cells below 0, at most 0."""
         return float(self.cells.clamp(max=0).sum())
 
     @property
     def total(self) -> float:
         """What the entries add up to."""
-        return self.speaks_for + self.speaks_against + self.fixed
+        return self.positive + self.negative + self.unplaced
 
     @property
-    def rest(self) -> float:
+    def residual(self) -> float:
         """The score less the total: rounding where the ledger is exact, else what the map does not account for."""
         return self.score - self.total
 
 
-def at_layer(probe: Probe, index: int = 0) -> Ledger:
+def layer_evidence(probe: Probe, index: int = 0) -> EvidenceMap:
     """Enter each cell of a layer: activation times gradient, summed over the channels (HiResCAM).
 
     On the layer that is pooled before the one linear layer these are the class's evidence, and with the bias they add
@@ -71,13 +71,13 @@ def at_layer(probe: Probe, index: int = 0) -> Ledger:
     pooled = pooling(probe, index)
     score = float(probe.score[index])
     if not pooled.pooled:
-        way = f"HiResCAM at layer {probe.layer}: activation times gradient"
-        return Ledger(cells, 0.0, score, False, way)
-    way = f"the evidence at layer {probe.layer}, which is pooled and read by one linear layer"
-    return Ledger(cells, pooled.bias, score, True, way)
+        description = f"HiResCAM at layer {probe.layer}: activation times gradient"
+        return EvidenceMap(cells, 0.0, score, False, description)
+    description = f"the evidence at layer {probe.layer}, which is pooled and read by one linear layer"
+    return EvidenceMap(cells, pooled.bias, score, True, description)
 
 
-def in_full(probe: Probe, index: int = 0, size: tuple[int, int] | None = None) -> Ledger:
+def full_evidence(probe: Probe, index: int = 0, size: tuple[int, int] | None = None) -> EvidenceMap:
     """Enter each place of the picture: its pixels times their gradients, and each layer's biases times theirs.
 
     What a layer's cell adds is shared out evenly over the pixels that it covers; a place's sum is that of all layers.
@@ -98,15 +98,17 @@ def in_full(probe: Probe, index: int = 0, size: tuple[int, int] | None = None) -
     rows, columns = size or (int(probe.images.shape[2]), int(probe.images.shape[3]))
     cells = torch.zeros(rows, columns, dtype=torch.float64)
     for part in parts.placed:
-        cells += shared_out(part[index].cpu().double().sum(dim=0), (rows, columns))
-    fixed = float(parts.unplaced[index])
-    way = "FullGrad: pixels and biases, each times its gradient"
+        cells += spread(part[index].cpu().double().sum(dim=0), (rows, columns))
+    unplaced = float(parts.unplaced[index])
+    description = "FullGrad: pixels and biases, each times its gradient"
     score = float(parts.score[index])
-    rest = abs(score - float(cells.sum()) - fixed)
-    return Ledger(cells, fixed, score, rest <= ROUNDING * max(abs(score), float(cells.abs().sum())), way)
+    residual = abs(score - float(cells.sum()) - unplaced)
+    return EvidenceMap(
+        cells, unplaced, score, residual <= ROUNDING * max(abs(score), float(cells.abs().sum())), description
+    )
 
 
-def shared_out(cells: Tensor, size: tuple[int, int]) -> Tensor:
+def spread(cells: Tensor, size: tuple[int, int]) -> Tensor:
     """A map (h, w) on a grid of another size (H, W), each cell's amount spread evenly over its area: the sum stays."""
     down, along = (_overlap(old, new).to(cells) for old, new in zip(cells.shape, size, strict=True))  # (H, h), (W, w)
     return down @ cells @ along.T  # (H, W)

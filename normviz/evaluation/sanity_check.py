@@ -157,7 +157,7 @@ def sanity_check(
     for done, (group, modules) in enumerate(parts.items(), start=1):
         gone = list(modules) if independent else [*gone, *modules]
         for name, heatmap in mapped(randomized(probe.model, gone, seed), done).items():
-            stages[name].append(Stage(group, heatmap, *alike(trained[name], heatmap, size)))
+            stages[name].append(Stage(group, heatmap, *similarity(trained[name], heatmap, size)))
     return {name: tuple(several) for name, several in stages.items()}
 
 
@@ -168,7 +168,7 @@ def _layer_of(probe: Probe) -> str | None:
         return None
 
 
-def alike(one: Tensor, other: Tensor, size: tuple[int, int]) -> tuple[float, float, float]:
+def similarity(one: Tensor, other: Tensor, size: tuple[int, int]) -> tuple[float, float, float]:
     """SSIM, rank correlation, and rank correlation of the magnitudes of two raw maps, at the pixels.
 
     SSIM is scikit-image's, with a uniform window of 7 x 7 pixels, K1 = .01 and K2 = .03, on maps divided by their

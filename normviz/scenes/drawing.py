@@ -1,4 +1,4 @@
-"""How a scene is drawn: chance, coverage of pixels, textures and backgrounds."""
+"""How a scene is drawn: rng, coverage of pixels, textures and backgrounds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Levels = NDArray[np.uint8]
 Box = tuple[slice, slice]  # rows and columns of a picture
 
 
-class Chance:
+class PortableRandom:
     """Random numbers that are the same on every machine and with every version: the raw bits of PCG64."""
 
     def __init__(self, seed: int) -> None:
@@ -38,13 +38,13 @@ class Chance:
         """A whole number from 0 to count - 1."""
         return int(self.uniform() * count)
 
-    def some(self, count: int, of: int) -> list[int]:
+    def choose(self, count: int, of: int) -> list[int]:
         """`count` different whole numbers from 0 to of - 1, in any order."""
         return [int(i) for i in np.argsort(self.uniforms(of), kind="stable")[:count]]
 
 
 @dataclass(frozen=True)
-class Placed:
+class PlacedShape:
     """A textured shape at its place.
 
     Attributes:
@@ -101,17 +101,17 @@ def coordinates(
     return (columns * cos)[None] + (rows * sin)[:, None], (rows * cos)[:, None] - (columns * sin)[None]
 
 
-def any_turn(chance: Chance) -> tuple[float, float]:
+def random_rotation(rng: PortableRandom) -> tuple[float, float]:
     """Cosine and sine of an angle, without trigonometry, which machines do not round alike."""
-    half, side = (float(z) for z in chance.uniforms(2, -1, 1))
+    half, side = (float(z) for z in rng.uniforms(2, -1, 1))
     sign = 1 if side < 0 else -1
     return sign * (1 - half * half) / (1 + half * half), sign * 2 * half / (1 + half * half)
 
 
-def two_colors(chance: Chance, apart: float) -> Numbers:
+def two_colors(rng: PortableRandom, apart: float) -> Numbers:
     """Two colors (2, 3) whose brightness differs by at least `apart` of 255 levels, `apart` at most 128."""
     while True:
-        pairs = chance.uniforms(48, 0, 255).reshape(8, 2, 3)  # (8, 2, 3)
+        pairs = rng.uniforms(48, 0, 255).reshape(8, 2, 3)  # (8, 2, 3)
         brightness = 0.3 * pairs[..., 0] + 0.59 * pairs[..., 1] + 0.11 * pairs[..., 2]  # (8, 2)
         fitting: Numbers = pairs[abs(brightness[:, 0] - brightness[:, 1]) >= apart]  # (some, 2, 3)
         if len(fitting):
@@ -126,22 +126,22 @@ def blend(colors: Numbers, share: Numbers) -> Levels:
     return levels
 
 
-def counted(places: Truths) -> NDArray[np.uint16]:
+def count_samples(places: Truths) -> NDArray[np.uint16]:
     """How many of the FINE x FINE places (FINE h, FINE w) of each pixel are true: (h, w)."""
     bits = places.view(np.uint8)
     rows = sum(bits[i::FINE] for i in range(1, FINE)) + bits[::FINE]  # (h, FINE w)
     return (sum(rows[:, i::FINE] for i in range(1, FINE)) + rows[:, ::FINE]).astype(np.uint16)  # (h, w)
 
 
-def laid_over(below: Levels, above: Levels, places: NDArray[np.uint16]) -> Levels:
+def composite(below: Levels, above: Levels, places: NDArray[np.uint16]) -> Levels:
     """Levels (h, w, 3) of a pixel that `above` covers in `places` (h, w) of its FULL places."""
     covered = places[..., None]  # (h, w, 1)
     return ((covered * above + (FULL - covered) * below + FULL // 2) // FULL).astype(np.uint8)
 
 
-def smooth(chance: Chance, cells: int, size: int) -> Numbers:
+def smooth(rng: PortableRandom, cells: int, size: int) -> Numbers:
     """A smooth random field (size, size) in [0, 1] of so many cells a side, bilinear between its knots."""
-    knots = chance.uniforms((cells + 1) ** 2).reshape(cells + 1, cells + 1)
+    knots = rng.uniforms((cells + 1) ** 2).reshape(cells + 1, cells + 1)
     at = (np.arange(size) + 0.5) * (cells / size)  # (size,)
     low = np.floor(at).astype(np.int64)  # (size,)
     part = at - low  # (size,)
@@ -150,14 +150,14 @@ def smooth(chance: Chance, cells: int, size: int) -> Numbers:
     return field
 
 
-def background(chance: Chance, size: int) -> Levels:
+def background(rng: PortableRandom, size: int) -> Levels:
     """Levels (size, size, 3): two colors in patches and grain, in half of the pictures with a broad faint pattern."""
-    colors = two_colors(chance, 20)
-    share = 0.75 * smooth(chance, 2 + chance.integer(4), size) + 0.25 * smooth(chance, size // 3, size)  # (size, size)
-    if chance.integer(2):
-        texture = TEXTURES[sorted(TEXTURES)[chance.integer(len(TEXTURES))]]
+    colors = two_colors(rng, 20)
+    share = 0.75 * smooth(rng, 2 + rng.integer(4), size) + 0.25 * smooth(rng, size // 3, size)  # (size, size)
+    if rng.integer(2):
+        texture = TEXTURES[sorted(TEXTURES)[rng.integer(len(TEXTURES))]]
         everywhere = (slice(0, size), slice(0, size))
-        period = chance.uniform(0.14, 0.3) * size
-        pattern = texture(*coordinates(everywhere, 1, (0.0, 0.0), any_turn(chance), period))  # (size, size)
+        period = rng.uniform(0.14, 0.3) * size
+        pattern = texture(*coordinates(everywhere, 1, (0.0, 0.0), random_rotation(rng), period))  # (size, size)
         share = 0.7 * share + 0.3 * pattern
     return blend(colors, share)

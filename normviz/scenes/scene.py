@@ -14,13 +14,13 @@ from normviz.scenes.drawing import (
     FINE,
     FULL,
     Box,
-    Chance,
     Levels,
-    Placed,
-    any_turn,
+    PlacedShape,
+    PortableRandom,
     background,
-    counted,
-    laid_over,
+    composite,
+    count_samples,
+    random_rotation,
     two_colors,
 )
 from normviz.scenes.shapes import FRAGMENT, HELD_OUT, SHAPES, TEXTURES, Shape
@@ -107,7 +107,7 @@ class Layout:
     """
 
     below: Levels
-    objects: tuple[Placed, ...]
+    objects: tuple[PlacedShape, ...]
     shown: tuple[NDArray[np.uint16], ...]
     labels: tuple[int, ...]
     corner: Box
@@ -130,7 +130,7 @@ def make_scene(
     with a watermark the same picture but for the watermark.
 
     Args:
-        seed: of all chance, at least 0.
+        seed: of all rng, at least 0.
         size: pixels a side, a multiple of 32.
         objects: how many objects, of different classes, 0 to 4; with `labels` their number.
         labels: the classes of the objects, from back to front, instead of random ones.
@@ -147,7 +147,7 @@ def make_scene(
     """
     if labels is None:
         _check(objects=objects)
-        labels = Chance(seed=derived(seed, 1)).some(objects, len(KINDS))
+        labels = PortableRandom(seed=derived(seed, 1)).choose(objects, len(KINDS))
     if not all(0 <= label < len(KINDS) for label in labels):
         raise ValueError(f"labels must be from 0 to {len(KINDS) - 1}; received {list(labels)}")
     kinds = [(KINDS[label][0], SHAPES[KINDS[label][1]]) for label in labels]
@@ -159,8 +159,8 @@ def make_unknown(seed: int, *, size: int = SIZE, smallest: float = 0.08, clutter
 
     The arguments are those of `make_scene`; the scene has no items.
     """
-    chance = Chance(derived(seed, 1))
-    texture, outline = list(TEXTURES)[chance.integer(len(TEXTURES))], list(HELD_OUT)[chance.integer(len(HELD_OUT))]
+    rng = PortableRandom(derived(seed, 1))
+    texture, outline = list(TEXTURES)[rng.integer(len(TEXTURES))], list(HELD_OUT)[rng.integer(len(HELD_OUT))]
     kinds = [] if seed % 2 == 0 else [(texture, HELD_OUT[outline])]
     return draw(_lay_out(derived(seed, 0), size, kinds, [-1] * len(kinds), smallest, clutter), False)
 
@@ -169,7 +169,7 @@ def make_mosaic(seed: int, labels: Sequence[int], *, size: int = 2 * SIZE) -> Sc
     """Four scenes of one object each in a square: for the grid pointing game.
 
     Args:
-        seed: of all chance.
+        seed: of all rng.
         labels: four different classes: upper left, upper right, lower left, lower right.
         size: pixels a side of the whole, a multiple of 64.
 
@@ -221,23 +221,23 @@ def _lay_out(
     clutter: int,
 ) -> Layout:
     _check(len(kinds), size, smallest, clutter)
-    chance = Chance(seed)
-    below = background(chance, size)  # (size, size, 3)
+    rng = PortableRandom(seed)
+    below = background(rng, size)  # (size, size, 3)
     names = list(TEXTURES)
     for _ in range(clutter):
-        fragment = _place(chance, names[chance.integer(len(names))], FRAGMENT, size, chance.uniform(0.002, 0.01))
+        fragment = _place(rng, names[rng.integer(len(names))], FRAGMENT, size, rng.uniform(0.002, 0.01))
         box = fragment.box(size)
-        below[box] = laid_over(below[box], fragment.levels(box), counted(fragment.places(box)))
-    corner = _corner(chance, size)
-    placed = _arrange(chance, kinds, size, smallest, corner)
+        below[box] = composite(below[box], fragment.levels(box), count_samples(fragment.places(box)))
+    corner = _corner(rng, size)
+    placed = _arrange(rng, kinds, size, smallest, corner)
     return Layout(below, placed, visible(placed, size), tuple(labels), corner)
 
 
 def _arrange(
-    chance: Chance, kinds: Sequence[tuple[str, Shape]], size: int, smallest: float, corner: Box
-) -> tuple[Placed, ...]:
+    rng: PortableRandom, kinds: Sequence[tuple[str, Shape]], size: int, smallest: float, corner: Box
+) -> tuple[PlacedShape, ...]:
     """Places for objects, one after the other: each large enough, and enough of each to be seen outside the corner."""
-    placed: list[Placed] = []
+    placed: list[PlacedShape] = []
     areas: list[int] = []
     for attempt in range(TRIES):
         if len(placed) == len(kinds):
@@ -245,8 +245,8 @@ def _arrange(
         if attempt % START_AGAIN == START_AGAIN - 1:
             placed, areas = [], []
         largest = max(LARGEST * (1 - attempt / 30), 1.2 * smallest)
-        area = chance.uniform(smallest, largest)
-        new = _place(chance, *kinds[len(placed)], size, area, placed, 1 + attempt // 3)
+        area = rng.uniform(smallest, largest)
+        new = _place(rng, *kinds[len(placed)], size, area, placed, 1 + attempt // 3)
         pixels = _area(visible([new], size)[0])
         shown = [_area(count, corner) for count in visible([*placed, new], size)]
         enough = all(part >= SHOWN * whole for part, whole in zip(shown, [*areas, pixels], strict=True))
@@ -258,39 +258,39 @@ def _arrange(
 
 
 def _place(
-    chance: Chance,
+    rng: PortableRandom,
     texture: str,
     shape: Shape,
     size: int,
     area: float,
-    others: Sequence[Placed] = (),
+    others: Sequence[PlacedShape] = (),
     choices: int = 1,
-) -> Placed:
+) -> PlacedShape:
     """A shape of an area, as a share of the picture, in any colors, turned any way, somewhere in the picture.
 
     Of so many random places it takes the one that is farthest from others: one leaves it to chance who hides whom.
     """
     scale = min(round(area / shape.area, 12) ** 0.5, round(0.49 / shape.radius, 12)) * size
     reach = shape.radius * scale
-    places = chance.uniforms(2 * choices, reach, size - reach).reshape(-1, 2)  # (choices, 2)
+    places = rng.uniforms(2 * choices, reach, size - reach).reshape(-1, 2)  # (choices, 2)
     gaps = [
         (places[:, 0] - other.at[0]) ** 2 + (places[:, 1] - other.at[1]) ** 2  # (choices,)
         for other in others
     ]
     x, y = places[int(np.min(gaps, axis=0).argmax()) if gaps else 0]
-    period = chance.uniform(0.075, 0.12) * size
-    return Placed(shape, texture, (float(x), float(y)), scale, any_turn(chance), period, two_colors(chance, 90))
+    period = rng.uniform(0.075, 0.12) * size
+    return PlacedShape(shape, texture, (float(x), float(y)), scale, random_rotation(rng), period, two_colors(rng, 90))
 
 
-def _corner(chance: Chance, size: int) -> Box:
+def _corner(rng: PortableRandom, size: int) -> Box:
     """The pixels of the watermark: near the lower left corner."""
     height, width = len(MARK) * size // SIZE, len(MARK[0]) * size // SIZE
-    left, gap = (1 + chance.integer(1 + 2 * size // SIZE) for _ in range(2))
+    left, gap = (1 + rng.integer(1 + 2 * size // SIZE) for _ in range(2))
     return slice(size - gap - height, size - gap), slice(left, left + width)
 
 
 # ------------------------------------------------------------------------------------------------ the drawing
-def visible(objects: Sequence[Placed], size: int) -> tuple[NDArray[np.uint16], ...]:
+def visible(objects: Sequence[PlacedShape], size: int) -> tuple[NDArray[np.uint16], ...]:
     """In how many of its FULL places each pixel shows each object: (size, size) each; later objects hide earlier."""
     owner = np.zeros((FINE * size, FINE * size), np.uint8)
     boxes = [placed.box(size) for placed in objects]
@@ -299,7 +299,7 @@ def visible(objects: Sequence[Placed], size: int) -> tuple[NDArray[np.uint16], .
         owner[fine[index]][placed.places(boxes[index])] = index + 1
     shown = [np.zeros((size, size), np.uint16) for _ in objects]
     for index, count in enumerate(shown):
-        count[boxes[index]] = counted(owner[fine[index]] == index + 1)
+        count[boxes[index]] = count_samples(owner[fine[index]] == index + 1)
     return tuple(shown)
 
 

@@ -16,7 +16,7 @@ from normviz.activations import padding_mask
 from normviz.attribution import Probe
 from normviz.experiments.errata import ERRATA, Outcome
 from normviz.experiments.errata.attribution import derivatives, masked_map, probe
-from normviz.experiments.errata.erratum import normal
+from normviz.experiments.errata.erratum import seeded_normal
 from normviz.experiments.errata.networks import NILPOTENT, SHEAR, one_sided, sigma
 from normviz.registry import get
 
@@ -30,7 +30,7 @@ def outcome(name: str) -> Outcome:
 
 def fact(name: str, begins: str) -> tuple[float, float]:
     """What the printed and the right formula give for the fact whose text begins so; NaN where nothing is printed."""
-    found = next(f for f in outcome(name).facts if f.what.startswith(begins))
+    found = next(f for f in outcome(name).facts if f.label.startswith(begins))
     return math.nan if found.printed is None else found.printed, found.right
 
 
@@ -105,48 +105,48 @@ def test_the_residual_is_really_there(name: str) -> None:
 
 
 def _recurrent() -> Tensor:
-    x, w = normal(64, 12, 16, seed=1), normal(16, 16, seed=2, std=1 / 4)
-    return registered("batch_norm_rnn", x, w, normal(16, 16, seed=3, std=2 / 4)).square().mean((0, 2)).sqrt()
+    x, w = seeded_normal(64, 12, 16, seed=1), seeded_normal(16, 16, seed=2, std=1 / 4)
+    return registered("batch_norm_rnn", x, w, seeded_normal(16, 16, seed=3, std=2 / 4)).square().mean((0, 2)).sqrt()
 
 
 def _padded() -> Tensor:
     mask = padding_mask(32, 24, 0.51, seed=153)
-    return registered("recurrent_batch_norm", normal(32, 24, 4, seed=9, mean=3), mask)[mask].flatten()
+    return registered("recurrent_batch_norm", seeded_normal(32, 24, 4, seed=9, mean=3), mask)[mask].flatten()
 
 
 def _adain(statistic: Callable[[Tensor], Tensor]) -> Tensor:
     scale, shift = (torch.tensor(v).double()[:, None, None] for v in ([0.5, 2.0, 3.0], [2.0, 0.0, -2.0]))
-    content, style = normal(1, 3, 16, 16, seed=9, mean=1), normal(1, 3, 16, 16, seed=10) * scale + shift
+    content, style = seeded_normal(1, 3, 16, 16, seed=9, mean=1), seeded_normal(1, 3, 16, 16, seed=10) * scale + shift
     return statistic(registered("adaptive_instance_norm", content, style)[0].flatten(1))
 
 
 def _tokens() -> Tensor:
-    x = normal(4, 8, 16, seed=11)
-    other = torch.cat([x[:, :-1], normal(4, 1, 16, seed=12, std=3)], dim=1)
+    x = seeded_normal(4, 8, 16, seed=11)
+    other = torch.cat([x[:, :-1], seeded_normal(4, 1, 16, seed=12, std=3)], dim=1)
     moved = registered("layer_norm", other) - registered("layer_norm", x)
     return moved.square().mean((0, 2)).sqrt()
 
 
 def _attention() -> Tensor:
-    q = F.normalize(normal(1, 64, 32, seed=8), dim=-1)
+    q = F.normalize(seeded_normal(1, 64, 32, seed=8), dim=-1)
     return (math.log2(64**2 - 64) * q @ q.mT).softmax(-1)[0, 0, :16]
 
 
 SHAPES = ((3, 5), (6, 4), (8, 2))  # outputs and inputs of the matrices that are not square
 RIGHT: dict[str, Callable[[], Tensor]] = {
-    "spatial-deviation": lambda: registered("batch_norm", normal(8, 4, 16, 16, seed=124, mean=3)).flatten(),
+    "spatial-deviation": lambda: registered("batch_norm", seeded_normal(8, 4, 16, 16, seed=124, mean=3)).flatten(),
     "recurrent-sum": _recurrent,
     "padding-counted": _padded,
     "training-average": lambda: torch.zeros(50, dtype=torch.float64),
     "weighing-square": lambda: torch.tensor([4.0, 3.0, 2.0, 1.0, 0.0]).double(),  # without what the example adds
-    "layer-norm-undivided": lambda: registered("layer_norm", normal(256, 32, seed=6, mean=2, std=5)).flatten(),
-    "rms-norm-centered": lambda: registered("rms_norm", normal(256, 32, seed=7, mean=3), eps=1e-5).flatten(),
-    "rms-norm-is-not-l2": lambda: registered("rms_norm", normal(64, 64, seed=8, std=2), eps=1e-5).flatten(),
+    "layer-norm-undivided": lambda: registered("layer_norm", seeded_normal(256, 32, seed=6, mean=2, std=5)).flatten(),
+    "rms-norm-centered": lambda: registered("rms_norm", seeded_normal(256, 32, seed=7, mean=3), eps=1e-5).flatten(),
+    "rms-norm-is-not-l2": lambda: registered("rms_norm", seeded_normal(64, 64, seed=8, std=2), eps=1e-5).flatten(),
     "adain-square": lambda: _adain(lambda y: y.std(1, correction=0)),
     "adain-exchanged": lambda: _adain(lambda y: y.mean(1)),
     "gpt-batch-norm": _tokens,
     "power-iteration-shape": lambda: torch.stack(
-        [torch.linalg.matrix_norm(normal(*shape, seed=k), ord=2) for k, shape in enumerate(SHAPES, start=1)]
+        [torch.linalg.matrix_norm(seeded_normal(*shape, seed=k), ord=2) for k, shape in enumerate(SHAPES, start=1)]
     ),
     "power-iteration-shear": lambda: torch.linalg.matrix_norm(SHEAR, ord=2).expand(11),
     "power-iteration-nilpotent": lambda: torch.linalg.matrix_norm(NILPOTENT, ord=2).expand(4),
@@ -161,7 +161,7 @@ RIGHT: dict[str, Callable[[], Tensor]] = {
 def test_the_right_side_is_the_registered_method(name: str) -> None:
     right = outcome(name).right
     if name == "weighing-square":  # the stored part of the variance, (1 - alpha) 4, and what the example adds
-        alpha, x = torch.linspace(0, 1, 5).double(), normal(1, 1, 32, 32, seed=5, mean=3.5, std=1.5)
+        alpha, x = torch.linspace(0, 1, 5).double(), seeded_normal(1, 1, 32, 32, seed=5, mean=3.5, std=1.5)
         own = alpha * x.var(correction=0) + alpha * (1 - alpha) * (x.mean() - 3) ** 2
         torch.testing.assert_close(right - own, RIGHT[name](), rtol=0, atol=1e-9)
     else:

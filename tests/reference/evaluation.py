@@ -49,7 +49,7 @@ def trapezoid(x: list[float], y: list[float]) -> float:
     return sum((x[i + 1] - x[i]) * (y[i] + y[i + 1]) / 2 for i in range(len(x) - 1))
 
 
-def seen_through(image: Array, heatmap: Array, dark: Array) -> Array:
+def masked_by_map(image: Array, heatmap: Array, dark: Array) -> Array:
     """Chattopadhay et al. 2018: the photo times its map, which is cut at 0 and divided by its maximum."""
     top = max(float(heatmap.max()), 0.0)
     picture = dark.copy()

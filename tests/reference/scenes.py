@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from normviz.scenes.drawing import Placed
+from normviz.scenes.drawing import PlacedShape
 from normviz.scenes.scene import Layout
 from normviz.scenes.shapes import HELD_OUT, SHAPES, TEXTURES
 
@@ -97,18 +97,18 @@ def texture(name: str, x: float, y: float) -> float:
     raise AssertionError(f"no slow texture {name!r} among those of {list(TEXTURES)}")
 
 
-def _own(placed: Placed, x: float, y: float, unit: float) -> Point:
+def _own(placed: PlacedShape, x: float, y: float, unit: float) -> Point:
     """A place of the picture in an object's own frame: moved to it, then turned back."""
     angle = math.atan2(placed.turn[1], placed.turn[0])
     right, down = (x - placed.at[0]) / unit, (y - placed.at[1]) / unit
     return right * math.cos(angle) + down * math.sin(angle), down * math.cos(angle) - right * math.sin(angle)
 
 
-def _name(placed: Placed) -> str:
+def _name(placed: PlacedShape) -> str:
     return next(name for name, shape in {**SHAPES, **HELD_OUT}.items() if shape is placed.shape)
 
 
-def owners(objects: Sequence[Placed], x: int, y: int) -> list[int]:
+def owners(objects: Sequence[PlacedShape], x: int, y: int) -> list[int]:
     """Which object each of a pixel's 4 x 4 places shows: the last that covers it, -1 for none."""
     found = []
     for i in range(4):

@@ -230,7 +230,7 @@ def in_chunks(
     return scores
 
 
-def seen_through(image: Tensor, heatmap: Tensor, dark: Tensor) -> Tensor:
+def masked_by_map(image: Tensor, heatmap: Tensor, dark: Tensor) -> Tensor:
     """The photo lit by its map: dark + L (image - dark), L = relu(map) / max(relu(map)) at the pixels.
 
     With black as the dark, this is the product of photo and map in colors. Evidence against the class counts as
@@ -250,7 +250,7 @@ def seen_through(image: Tensor, heatmap: Tensor, dark: Tensor) -> Tensor:
     return torch.lerp(dark.to(image), image, light.expand_as(image))  # (C, H, W)
 
 
-def kept_confidence(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int = 0) -> ConfidenceChange:
+def confidence_change(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int = 0) -> ConfidenceChange:
     """The target's probability of the photo, and of the photo seen through its map.
 
     Over several photos the mean of `drop` is the average drop (low is good), the share of `increased` is the increase
@@ -266,6 +266,6 @@ def kept_confidence(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int =
         Chattopadhay et al. 2018 (1710.11063), average drop and increase in confidence.
     """
     image = probe.images[index]  # (C, H, W)
-    pair = torch.stack([image, seen_through(image, heatmap, dark)])  # (2, C, H, W)
+    pair = torch.stack([image, masked_by_map(image, heatmap, dark)])  # (2, C, H, W)
     before, after = probe.ask(pair, index, True).double().tolist()
     return ConfidenceChange(before, after)

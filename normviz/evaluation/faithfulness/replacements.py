@@ -8,17 +8,21 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-Fill = Literal["mean", "blur", "black"]
-FILLS: dict[Fill, str] = {"mean": "the photo's mean color", "blur": "the photo, blurred", "black": "black"}
+Replacement = Literal["mean", "blur", "black"]
+REPLACEMENTS: dict[Replacement, str] = {
+    "mean": "the photo's mean color",
+    "blur": "the photo, blurred",
+    "black": "black",
+}
 BLUR = 1 / 16  # standard deviation of the blur, as a share of the longer side
 
 
-def replacement(image: Tensor, fill: Fill, black: Sequence[float] | None = None) -> Tensor:
+def replacement_pixels(image: Tensor, kind: Replacement, black: Sequence[float] | None = None) -> Tensor:
     """The picture that replaces the pixels of another one.
 
     Args:
         image: (C, H, W), floating point, as the network expects it.
-        fill: "mean": the mean of each color of this image. "blur": the image blurred (see `blurred`).
+        kind: "mean": the mean of each color of this image. "blur": the image blurred (see `blurred`).
             "black": black, whose value in each color must be given, as the network's input is standardized.
         black: C values, -mean / std of the network's input.
 
@@ -28,13 +32,13 @@ def replacement(image: Tensor, fill: Fill, black: Sequence[float] | None = None)
     Raises:
         ValueError: an unknown fill, another shape, or black that is not known.
     """
-    if fill not in get_args(Fill):
-        raise ValueError(f"removed pixels are replaced by one of {', '.join(get_args(Fill))}; received {fill!r}")
+    if kind not in get_args(Replacement):
+        raise ValueError(f"removed pixels are replaced by one of {', '.join(get_args(Replacement))}; received {kind!r}")
     if image.ndim != 3 or image.numel() == 0 or not image.is_floating_point():
         raise ValueError(f"an image must be floating point (C, H, W); received {image.dtype} {tuple(image.shape)}")
-    if fill == "blur":
+    if kind == "blur":
         return blurred(image)
-    if fill == "mean":
+    if kind == "mean":
         return image.mean(dim=(1, 2), keepdim=True).expand_as(image)  # (C, H, W)
     if black is None or len(black) != len(image):
         raise ValueError(

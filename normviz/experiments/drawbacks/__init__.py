@@ -2,10 +2,10 @@
 
 # ruff: noqa: I001  (the order of the imports is the order in which the drawbacks are listed)
 
-from normviz.experiments.drawbacks.drawback import DRAWBACKS, Drawback, DrawbackResult, Setting, Tile
+from normviz.experiments.drawbacks.drawback import DRAWBACKS, Drawback, DrawbackResult, DrawbackInput, Tile
 from normviz.experiments.drawbacks import gradients, score_cam, taylor
 
-__all__ = ["Drawback", "DrawbackResult", "Setting", "Tile", "drawbacks", "gradients", "score_cam", "taylor"]
+__all__ = ["Drawback", "DrawbackResult", "DrawbackInput", "Tile", "drawbacks", "gradients", "score_cam", "taylor"]
 
 
 def drawbacks() -> dict[str, Drawback]:

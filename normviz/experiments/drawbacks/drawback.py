@@ -21,7 +21,7 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Setting:
+class DrawbackInput:
     """What a drawback is shown on.
 
     Attributes:
@@ -77,7 +77,7 @@ class DrawbackResult:
     """One drawback, as it was found.
 
     Attributes:
-        look: what to look at, in one or two sentences.
+        explanation: what the pictures show, in one to three sentences.
         tiles: rows of small pictures.
         pictures: curves and bars.
         facts: what was measured, beside what theory says.
@@ -85,7 +85,7 @@ class DrawbackResult:
         note: how it was computed, where that is worth saying.
     """
 
-    look: str
+    explanation: str
     tiles: tuple[tuple[Tile, ...], ...]
     pictures: tuple[Picture, ...]
     facts: tuple[Fact, ...]
@@ -93,31 +93,32 @@ class DrawbackResult:
     note: str = ""
 
 
+Run = Callable[[DrawbackInput, Progress], DrawbackResult]
+
+
 @dataclass(frozen=True)
 class Drawback:
-    """How a drawback is shown: its name in links, a title for people, and the function that measures it."""
+    """A drawback: its name in links, its title on the page, and the function that measures it."""
 
     name: str
     title: str
-    run: Callable[[Setting, Progress], DrawbackResult]
+    run: Run
 
 
 DRAWBACKS: dict[str, Drawback] = {}
 
 
-def shows(
-    title: str,
-) -> Callable[[Callable[[Setting, Progress], DrawbackResult]], Callable[[Setting, Progress], DrawbackResult]]:
-    """Record a function as the measurement of a drawback, under its own name, and return it untouched."""
+def drawback(title: str) -> Callable[[Run], Run]:
+    """Register the decorated function as a drawback, under its own name."""
 
-    def record(run: Callable[[Setting, Progress], DrawbackResult]) -> Callable[[Setting, Progress], DrawbackResult]:
+    def record(run: Run) -> Run:
         DRAWBACKS[run.__name__] = Drawback(run.__name__, title, run)
         return run
 
     return record
 
 
-def stages(setting: Setting) -> list[tuple[str, tuple[int, ...]]]:
+def last_layer_per_size(setting: DrawbackInput) -> list[tuple[str, tuple[int, ...]]]:
     """The last layer of each size of map up to the setting's layer, the shallowest first, with shapes (K, h, w).
 
     The setting's own layer stands for its size.
@@ -133,30 +134,30 @@ def stages(setting: Setting) -> list[tuple[str, tuple[int, ...]]]:
     return list(last.values())
 
 
-def tile(found: Map, title: str, caption: str = "") -> Tile:
+def map_tile(found: Map, title: str, caption: str = "") -> Tile:
     """A map as a tile, or the sentence with which its method refuses."""
     return Tile(title, found.drawn, get(found.method).unit, caption, found.refused)
 
 
-def maps_at(setting: Setting, method: str, names: Sequence[str]) -> list[Map]:
+def maps_at_layers(setting: DrawbackInput, method: str, names: Sequence[str]) -> list[Map]:
     """The maps of one method at several layers, from one forward and one backward pass."""
     model, images = setting.classifier.model, setting.images
     return [make_map(get(method), probe) for probe in probes(model, images, setting.target, names)]
 
 
-def alike(first: Map, second: Map, size: tuple[int, int]) -> tuple[float, float]:
+def similarity(first: Map, second: Map, size: tuple[int, int]) -> tuple[float, float]:
     """Pearson's and Spearman's correlation of two maps at one size; NaN where one is constant or missing."""
     pair = [first.drawn, second.drawn]
     return float(correlation(pair, size)[0, 1]), float(correlation(pair, size, "spearman")[0, 1])
 
 
-def lit(values: NDArray[np.floating], size: tuple[int, int]) -> float:
+def highlighted_share(values: NDArray[np.floating], size: tuple[int, int]) -> float:
     """The share of the picture where the map is above half of its maximum, at size (H, W)."""
     enlarged = at_size(values, size)  # (H, W)
     return float((enlarged > enlarged.max() / 2).mean()) if enlarged.max() > 0 else 0.0
 
 
-def seen(classifier: Classifier, images: Tensor) -> list[NDArray[np.uint8]]:
+def to_pictures(classifier: Classifier, images: Tensor) -> list[NDArray[np.uint8]]:
     """Network inputs (b, 3, h, w) as pictures (h, w, 3) of uint8; what no picture can hold is cut off."""
     mean = torch.tensor(classifier.mean, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     std = torch.tensor(classifier.std, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)

@@ -11,16 +11,16 @@ from normviz.attribution import Probe
 from normviz.attribution.compare import across_classes, at_size, make_map, ranks
 from normviz.attribution.engine.probe import probes
 from normviz.experiments.drawbacks.drawback import (
+    DrawbackInput,
     DrawbackResult,
     Progress,
-    Setting,
     Tile,
-    alike,
-    lit,
-    maps_at,
-    shows,
-    stages,
-    tile,
+    drawback,
+    highlighted_share,
+    last_layer_per_size,
+    map_tile,
+    maps_at_layers,
+    similarity,
 )
 from normviz.experiments.results import BarChart, Fact, array
 from normviz.models.catalog import load_classifier, models
@@ -40,7 +40,7 @@ OTHER = (
 COPY = "The photo and, mirrored, a smaller copy of it; the network for generated scenes is not installed."
 
 
-def two_objects(setting: Setting) -> tuple[Setting, Tensor]:
+def two_objects(setting: DrawbackInput) -> tuple[DrawbackInput, Tensor]:
     """A picture of two objects of one class, and where they lie: bool (2, H, W).
 
     A generated scene where its network is installed, else the photo beside a smaller copy of itself.
@@ -50,9 +50,9 @@ def two_objects(setting: Setting) -> tuple[Setting, Tensor]:
         scene = make_scene(SEED, labels=[SEED % len(CLASSES)] * 2)
         target = classifier.index(CLASSES[scene.label])
         layer = Probe(classifier.model, classifier.prepare(scene.image)).layer
-        return Setting(classifier, scene.image, target, layer), torch.stack([item.mask for item in scene.items])
+        return DrawbackInput(classifier, scene.image, target, layer), torch.stack([item.mask for item in scene.items])
     picture, masks = twice(setting.classifier.view(setting.image))
-    return Setting(setting.classifier, picture, setting.target, setting.layer), masks
+    return DrawbackInput(setting.classifier, picture, setting.target, setting.layer), masks
 
 
 def twice(image: Tensor) -> tuple[Tensor, Tensor]:
@@ -78,8 +78,8 @@ def twice(image: Tensor) -> tuple[Tensor, Tensor]:
     return picture, masks
 
 
-@shows("One of several objects lit")
-def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
+@drawback("One of several objects lit")
+def several_objects(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
     """How the evidence of one class is shared between two objects of that class."""
     asked, masks = two_objects(setting)
     areas = masks.flatten(1).sum(dim=1).double()  # (2,)
@@ -90,7 +90,7 @@ def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
         parts = evidence_inside(one.drawn, masks)  # (2,)
         share = 100 * parts[weaker] / parts.sum() if parts.sum() > 0 else 0.0
         shares.append(share)
-        tiles.append(tile(one, get(one.method).title, f"{share:.0f} % on the smaller one"))
+        tiles.append(map_tile(one, get(one.method).title, f"{share:.0f} % on the smaller one"))
     by_area = 100 * float(areas[weaker] / areas.sum())
     alone = []
     for kept in (1 - weaker, weaker):
@@ -125,23 +125,25 @@ def evidence_inside(values: np.ndarray | None, masks: Tensor) -> np.ndarray:
     return (masks.numpy() * positive).sum(axis=(1, 2))  # type: ignore[no-any-return]
 
 
-@shows("Coarse at depth")
-def coarse_at_depth(setting: Setting, progress: Progress) -> DrawbackResult:
+@drawback("Coarse at depth")
+def coarse_at_depth(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
     """The same method over the layers: deep ones are coarse, early ones lose the class."""
-    named = stages(setting)
+    named = last_layer_per_size(setting)
     images = setting.images
     size = images.shape[2], images.shape[3]
     rows, areas, facts = [], {}, []
     for name in ("grad_cam", "layer_cam"):
-        found = maps_at(setting, name, [layer for layer, _ in named])
+        found = maps_at_layers(setting, name, [layer for layer, _ in named])
         title = get(name).title
         rows.append(tuple(
-            tile(one, f"{title}, {layer}", f"{shape[1]} × {shape[2]} cells of {size[0] / shape[1]:.3g} px")
+            map_tile(one, f"{title}, {layer}", f"{shape[1]} × {shape[2]} cells of {size[0] / shape[1]:.3g} px")
             for one, (layer, shape) in zip(found, named, strict=True)
         ))  # fmt: skip
-        areas[title] = np.array([100 * lit(one.drawn, size) if one.drawn is not None else 0.0 for one in found])
+        areas[title] = np.array(
+            [100 * highlighted_share(one.drawn, size) if one.drawn is not None else 0.0 for one in found]
+        )
         facts.append(
-            Fact(f"{title}: correlation of its first map here with its last", alike(found[0], found[-1], size)[0])
+            Fact(f"{title}: correlation of its first map here with its last", similarity(found[0], found[-1], size)[0])
         )
     facts.append(Fact(f"pixels along a cell's side at {named[-1][0]}", size[0] / named[-1][1][1]))
     return DrawbackResult(
@@ -157,8 +159,8 @@ def coarse_at_depth(setting: Setting, progress: Progress) -> DrawbackResult:
     )  # fmt: skip
 
 
-@shows("Large gradient, low activation")
-def low_activation(setting: Setting, progress: Progress) -> DrawbackResult:
+@drawback("Large gradient, low activation")
+def low_activation(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
     """Whether the channels that Grad-CAM weighs most are those that matter."""
     probe = setting.probe()
     activations, gradients = probe.activations[0], probe.gradients[0]  # (K, h, w)
@@ -185,7 +187,7 @@ def low_activation(setting: Setting, progress: Progress) -> DrawbackResult:
         f"bars: the {len(order)} channels with the largest weights, and what the logit of {setting.name} really loses "
         "when each is set to 0.",
         ((
-            tile(make_map(get("grad_cam"), probe), "Grad-CAM"),
+            map_tile(make_map(get("grad_cam"), probe), "Grad-CAM"),
             channel(idle, "Heavy, but it adds little"),
             channel(busy, "The one that matters most"),
         ),),
@@ -228,8 +230,8 @@ def _spearman(first: Tensor, second: Tensor) -> float:
     return float(np.corrcoef(ranks(first.numpy()), ranks(second.numpy()))[0, 1])
 
 
-@shows("Blind to the class")
-def every_class_alike(setting: Setting, progress: Progress) -> DrawbackResult:
+@drawback("Blind to the class")
+def every_class_alike(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
     """Maps of the class, of the next most probable one and of the least probable one."""
     probabilities = setting.classifier.probabilities(setting.image)  # (classes,)
     ordered = [index for index in probabilities.argsort(descending=True).tolist() if index != setting.target]
@@ -244,8 +246,8 @@ def every_class_alike(setting: Setting, progress: Progress) -> DrawbackResult:
     for number, name in enumerate(SAME):
         found = [make_map(get(name), probe) for probe in columns]
         title = get(name).title
-        rows.append(tuple(tile(one, f"{title}: {said}") for one, said in zip(found, names, strict=True)))
-        both = alike(found[0], found[1], size)
+        rows.append(tuple(map_tile(one, f"{title}: {said}") for one, said in zip(found, names, strict=True)))
+        both = similarity(found[0], found[1], size)
         if all(np.isfinite(both)):
             places.append(title)
             bars.append(both)
@@ -264,17 +266,17 @@ def every_class_alike(setting: Setting, progress: Progress) -> DrawbackResult:
     )  # fmt: skip
 
 
-@shows("Plain CAM refused")
-def cam_refused(setting: Setting, progress: Progress) -> DrawbackResult:
+@drawback("Plain CAM refused")
+def cam_refused(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
     """At which layers CAM is defined, and what keeps it from the others."""
-    named = stages(setting)
+    named = last_layer_per_size(setting)
     found = probes(setting.classifier.model, setting.images, setting.target, [name for name, _ in named])
     tiles: dict[str, list[Tile]] = {"cam": [], "grad_cam": []}
     refused, facts = 0, []
     for probe in found:
         for method, row in tiles.items():
             one = make_map(get(method), probe)
-            row.append(tile(one, f"{get(method).title}, {probe.layer}"))
+            row.append(map_tile(one, f"{get(method).title}, {probe.layer}"))
             refused += bool(method == "cam" and one.refused)
             if method == "cam" and one.drawn is not None:
                 bias = float(probe.head.bias[setting.target])

@@ -11,7 +11,16 @@ from torch import Tensor
 
 from normviz.attribution import Probe
 from normviz.attribution.compare import Map, make_map
-from normviz.experiments.drawbacks.drawback import DrawbackResult, Progress, Setting, Tile, alike, seen, shows, tile
+from normviz.experiments.drawbacks.drawback import (
+    DrawbackInput,
+    DrawbackResult,
+    Progress,
+    Tile,
+    drawback,
+    map_tile,
+    similarity,
+    to_pictures,
+)
 from normviz.experiments.results import BarChart, Curve, Curves, Fact, array
 from normviz.registry import get
 
@@ -20,8 +29,8 @@ LOOKED_AT = 32  # masked pictures that the network is asked about
 SHOWN = 4  # of them
 
 
-@shows("Score-CAM's cost and conventions")
-def score_cam_cost(setting: Setting, progress: Progress) -> DrawbackResult:
+@drawback("Score-CAM's cost and conventions")
+def score_cam_cost(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
     """Grad-CAM and the three conventions of Score-CAM: seconds, forward passes, and how far they agree."""
     start = time.perf_counter()
     probe = setting.probe()
@@ -49,12 +58,12 @@ def score_cam_cost(setting: Setting, progress: Progress) -> DrawbackResult:
         "logit, Grad-CAM": (found["logit"], coarse),
         "paper, plain sum": (found["paper"], summed),
     }
-    numbers = {name: alike(*pair, size) for name, pair in pairs.items()}
+    numbers = {name: similarity(*pair, size) for name, pair in pairs.items()}
     numbers = {name: both for name, both in numbers.items() if all(np.isfinite(both))}
     both = np.array(list(numbers.values())).reshape(-1, 2)
     alive = int((probe.activations[0].amax(dim=(1, 2)) > probe.activations[0].amin(dim=(1, 2))).sum())
-    tiles = [tile(coarse, "Grad-CAM", f"{_seconds(first)}, one forward and one backward pass")]
-    tiles += [tile(one, f"Score-CAM, “{name}”") for name, one in found.items()]
+    tiles = [map_tile(coarse, "Grad-CAM", f"{_seconds(first)}, one forward and one backward pass")]
+    tiles += [map_tile(one, f"Score-CAM, “{name}”") for name, one in found.items()]
     return DrawbackResult(
         "Score-CAM asks the network once for every channel. Look at the seconds, and at how far its three published "
         "conventions agree: “paper” puts a softmax over probabilities, which leaves all channels nearly the same "
@@ -85,8 +94,8 @@ def masked(probe: Probe, channels: list[int]) -> Tensor:
     return image * (maps - low) / torch.where(high > low, high - low, 1)  # (channels, C, H, W)
 
 
-@shows("Score-CAM's masked pictures")
-def score_cam_context(setting: Setting, progress: Progress) -> DrawbackResult:
+@drawback("Score-CAM's masked pictures")
+def score_cam_context(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
     """What the network says of the masked pictures from which Score-CAM takes its weights."""
     probe, classifier = setting.probe(), setting.classifier
     activations = probe.activations[0]  # (K, h, w)
@@ -108,7 +117,7 @@ def score_cam_context(setting: Setting, progress: Progress) -> DrawbackResult:
     top = int(own.argmax())
     order = logits[:, setting.target].argsort(descending=True)  # (n,)
     shown = order[torch.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().long()].tolist()
-    photos = seen(classifier, masked(probe, [channels[i] for i in shown]))
+    photos = to_pictures(classifier, masked(probe, [channels[i] for i in shown]))
     tiles = tuple(
         Tile(f"Through channel {channels[i]}", photo=photo,
              caption=f"{classifier.classes[int(best[i])]}, {100 * float(shares[i].max()):.0f} %")

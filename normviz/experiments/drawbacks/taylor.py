@@ -11,7 +11,15 @@ from torch import Tensor
 
 from normviz.attribution import Probe
 from normviz.attribution.compare import make_map
-from normviz.experiments.drawbacks.drawback import DrawbackResult, Progress, Setting, Tile, seen, shows, tile
+from normviz.experiments.drawbacks.drawback import (
+    DrawbackInput,
+    DrawbackResult,
+    Progress,
+    Tile,
+    drawback,
+    map_tile,
+    to_pictures,
+)
 from normviz.experiments.results import Curve, Curves, Fact, array
 from normviz.registry import get
 
@@ -84,11 +92,11 @@ def directions(probe: Probe) -> dict[str, Tensor]:
     }
 
 
-@shows("Saliency, a first-order expansion")
-def first_order(setting: Setting, progress: Progress) -> DrawbackResult:
+@drawback("Saliency, a first-order expansion")
+def first_order(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
     """How the score really moves beside what the gradient at the photo predicts."""
     probe = setting.probe()
-    pictures, facts, tiles = [], [], [tile(make_map(get("saliency"), probe), "Saliency at the photo")]
+    pictures, facts, tiles = [], [], [map_tile(make_map(get("saliency"), probe), "Saliency at the photo")]
     ways = directions(probe)
     for number, (name, direction) in enumerate(ways.items()):
         path = along(probe, direction)
@@ -103,7 +111,7 @@ def first_order(setting: Setting, progress: Progress) -> DrawbackResult:
         facts.append(Fact(f"{name}: error at its end, in logits", path.error[-1]))
         facts.append(Fact(f"{name}: share of the way on which the error is below half of the change",
                           path.holds_until()))  # fmt: skip
-        (end,) = seen(setting.classifier, probe.images[:1] + direction / 2)
+        (end,) = to_pictures(setting.classifier, probe.images[:1] + direction / 2)
         tiles.append(
             Tile(f"Half way, {name}", photo=end, caption=f"the whole way is {size:.2g} × as long as the photo")
         )

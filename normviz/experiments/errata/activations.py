@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from normviz.activations import padding_mask
-from normviz.experiments.errata.erratum import EPS, Fact, Outcome, erratum, normal, std
+from normviz.experiments.errata.erratum import EPS, Comparison, Outcome, erratum, seeded_normal, std
 from normviz.normalization import (
     adaptive_instance_norm,
     batch_norm,
@@ -32,12 +32,12 @@ from normviz.normalization import (
 )
 def spatial_deviation() -> Outcome:
     """Spatial batch norm whose deviation forgets to take the mean away."""
-    x = normal(8, 4, 16, 16, seed=124, mean=3)  # (N, C, H, W)
+    x = seeded_normal(8, 4, 16, 16, seed=124, mean=3)  # (N, C, H, W)
     over = (0, 2, 3)
     mean = x.mean(over, keepdim=True)  # (1, C, 1, 1)
     sigma = (x.square().mean(over, keepdim=True) + EPS).sqrt()  # (1, C, 1, 1)
     printed, right = (x - mean) / sigma, batch_norm(x, eps=EPS)  # (N, C, H, W)
-    facts = (Fact("standard deviation after", std(printed), std(right)),)
+    facts = (Comparison("standard deviation after", std(printed), std(right)),)
     return Outcome("8 maps of 4 channels, 16 × 16, mean 3 and standard deviation 1", "value after",
                    printed.flatten(), right.flatten(), facts)  # fmt: skip
 
@@ -56,9 +56,9 @@ def spatial_deviation() -> Outcome:
 def recurrent_sum() -> Outcome:
     """A recurrent layer that normalizes the input's and the memory's part together."""
     steps, width = 12, 16
-    x = normal(64, steps, width, seed=1)  # (N, T, D)
-    weight = normal(width, width, seed=2, std=width**-0.5)  # (H, D)
-    memory = normal(width, width, seed=3, std=2 * width**-0.5)  # (H, H)
+    x = seeded_normal(64, steps, width, seed=1)  # (N, T, D)
+    weight = seeded_normal(width, width, seed=2, std=width**-0.5)  # (H, D)
+    memory = seeded_normal(width, width, seed=3, std=2 * width**-0.5)  # (H, H)
     state, states = torch.zeros(64, width, dtype=x.dtype), []  # (N, H)
     for step in range(steps):
         state = batch_norm(x[:, step] @ weight.T + state @ memory.T, eps=EPS).tanh()  # (N, H)
@@ -66,7 +66,7 @@ def recurrent_sum() -> Outcome:
     printed = torch.stack(states, dim=1)  # (N, T, H)
     right = batch_norm_rnn(x, weight, memory, per_step=True, eps=EPS)  # (N, T, H)
     sizes = [y.square().mean((0, 2)).sqrt() for y in (printed, right)]  # (T,), (T,)
-    facts = (Fact("size of the state at the last step", float(sizes[0][-1]), float(sizes[1][-1])),)
+    facts = (Comparison("size of the state at the last step", float(sizes[0][-1]), float(sizes[1][-1])),)
     return Outcome(f"64 sequences of {steps} steps, one recurrent layer of {width} units", "size of the state (rms)",
                    sizes[0], sizes[1], facts, at=tuple(range(1, steps + 1)), axis="step")  # fmt: skip
 
@@ -85,15 +85,15 @@ def recurrent_sum() -> Outcome:
 def padding_counted() -> Outcome:
     """The statistics of a padded batch of sequences, divided by all frames."""
     mask = padding_mask(32, 24, 0.51, seed=153)  # (N, T)
-    x = normal(32, 24, 4, seed=9, mean=3) * mask[..., None]  # (N, T, D)
+    x = seeded_normal(32, 24, 4, seed=9, mean=3) * mask[..., None]  # (N, T, D)
     mean = x.mean((0, 1))  # (D,)
     variance = (x - mean).square().mean((0, 1))  # (D,)
     printed = ((x - mean) / (variance + EPS).sqrt())[mask]  # (real frames, D)
     right = recurrent_batch_norm(x, mask, eps=EPS)[mask]  # (real frames, D)
     facts = (
-        Fact("mean that is taken away", float(x.mean()), float(x[mask].mean())),
-        Fact("standard deviation of the real frames after", std(printed), std(right)),
-        Fact("share of the frames that is padding", None, 1 - float(mask.double().mean())),
+        Comparison("mean that is taken away", float(x.mean()), float(x[mask].mean())),
+        Comparison("standard deviation of the real frames after", std(printed), std(right)),
+        Comparison("share of the frames that is padding", None, 1 - float(mask.double().mean())),
     )
     return Outcome("32 sequences padded with zeros to 24 steps; the real frames have mean 3",
                    "value of a real frame after", printed.flatten(), right.flatten(), facts)  # fmt: skip
@@ -117,12 +117,12 @@ def training_average() -> Outcome:
     mean, variance = torch.zeros(1, dtype=torch.float64), torch.ones(1, dtype=torch.float64)  # (C,), (C,)
     printed, right = [], []
     for step in range(50):
-        x = normal(4096, 1, seed=step, mean=10, std=3)  # (N, C)
+        x = seeded_normal(4096, 1, seed=step, mean=10, std=3)  # (N, C)
         mean, variance = running_statistics(x, mean, variance, momentum=0.1)  # (C,), (C,)
         printed.append(batch_norm(x, mean, variance, training=False, eps=EPS).mean())
         right.append(batch_norm(x, eps=EPS).mean())
     facts = tuple(
-        Fact(f"mean after normalization, step {step}", float(printed[step - 1]), float(right[step - 1]))
+        Comparison(f"mean after normalization, step {step}", float(printed[step - 1]), float(right[step - 1]))
         for step in (1, 5, 10, 22, 50)
     )
     return Outcome("batches of 4,096 values, mean 10 and standard deviation 3; momentum .1", "mean after normalization",
@@ -143,7 +143,7 @@ def training_average() -> Outcome:
 )
 def weighing_square() -> Outcome:
     """Inference example weighing with the square of the stored mean for the stored mean of squares."""
-    x = normal(1, 1, 32, 32, seed=5, mean=3.5, std=1.5)  # (N, C, H, W), one example and one channel
+    x = seeded_normal(1, 1, 32, 32, seed=5, mean=3.5, std=1.5)  # (N, C, H, W), one example and one channel
     stored, square = torch.tensor([3.0]).double(), torch.tensor([13.0]).double()  # (C,), (C,): mean 3, variance 4
     shares = (0.0, 0.25, 0.5, 0.75, 1.0)
     own, own_square = x.mean(), x.square().mean()
@@ -154,8 +154,8 @@ def weighing_square() -> Outcome:
         y = inference_example_weighing(x, stored, square, alpha=alpha, eps=EPS)  # (N, C, H, W)
         right.append((x.var(correction=0) / y.var(correction=0) - EPS).reshape(1))  # (C,) what the output divides by
     facts = (
-        Fact("variance at α = 0", float(printed[0]), float(right[0])),
-        Fact("standard deviation after, at α = 0", *(std(x / (v[0] + EPS).sqrt()) for v in (printed, right))),
+        Comparison("variance at α = 0", float(printed[0]), float(right[0])),
+        Comparison("standard deviation after, at α = 0", *(std(x / (v[0] + EPS).sqrt()) for v in (printed, right))),
     )
     return Outcome("one map with mean 3.5 and variance 2.25; stored in training: mean 3 and variance 4",
                    "variance that divides", torch.cat(printed), torch.cat(right), facts, at=shares,
@@ -173,9 +173,9 @@ def weighing_square() -> Outcome:
 )
 def layer_norm_undivided() -> Outcome:
     """Layer norm that only takes the mean away."""
-    x = normal(256, 32, seed=6, mean=2, std=5)  # (N, C)
+    x = seeded_normal(256, 32, seed=6, mean=2, std=5)  # (N, C)
     printed, right = x - x.mean(1, keepdim=True), layer_norm(x, eps=EPS)  # (N, C)
-    facts = (Fact("standard deviation after", std(printed), std(right)),)
+    facts = (Comparison("standard deviation after", std(printed), std(right)),)
     return Outcome("256 vectors of 32 numbers, mean 2 and standard deviation 5", "value after",
                    printed.flatten(), right.flatten(), facts)  # fmt: skip
 
@@ -192,12 +192,12 @@ def layer_norm_undivided() -> Outcome:
 )
 def rms_norm_centered() -> Outcome:
     """RMS norm printed as a copy of layer norm."""
-    x = normal(256, 32, seed=7, mean=3)  # (N, C)
+    x = seeded_normal(256, 32, seed=7, mean=3)  # (N, C)
     variance, mean = torch.var_mean(x, 1, correction=0, keepdim=True)  # (N, 1), (N, 1)
     printed, right = (x - mean) / (variance + EPS).sqrt(), rms_norm(x, eps=EPS)  # (N, C)
     facts = (
-        Fact("mean after", float(printed.mean()), float(right.mean())),
-        Fact("standard deviation after", std(printed), std(right)),
+        Comparison("mean after", float(printed.mean()), float(right.mean())),
+        Comparison("standard deviation after", std(printed), std(right)),
     )
     return Outcome("256 vectors of 32 numbers, mean 3 and standard deviation 1", "value after",
                    printed.flatten(), right.flatten(), facts)  # fmt: skip
@@ -216,12 +216,12 @@ def rms_norm_centered() -> Outcome:
 )
 def rms_norm_is_not_l2() -> Outcome:
     """Division by the length in the place of the root mean square."""
-    x = normal(64, 64, seed=8, std=2)  # (N, D)
+    x = seeded_normal(64, 64, seed=8, std=2)  # (N, D)
     printed, right = l2_norm(x), rms_norm(x, eps=EPS)  # (N, D)
     lengths = [float(y.norm(dim=1).mean()) for y in (printed, right)]
     facts = (
-        Fact("length of a vector after", *lengths),
-        Fact("right over printed; √D", None, lengths[1] / lengths[0]),
+        Comparison("length of a vector after", *lengths),
+        Comparison("right over printed; √D", None, lengths[1] / lengths[0]),
     )
     return Outcome("64 vectors of D = 64 numbers", "value after", printed.flatten(), right.flatten(), facts)
 
@@ -229,7 +229,7 @@ def rms_norm_is_not_l2() -> Outcome:
 def _pictures() -> tuple[Tensor, Tensor]:
     """A content and a style (1, 3, 16, 16): the style's channels have means 2, 0, -2 and deviations .5, 2, 3."""
     scale, shift = (torch.tensor(v).double()[:, None, None] for v in ([0.5, 2.0, 3.0], [2.0, 0.0, -2.0]))  # (3, 1, 1)
-    return normal(1, 3, 16, 16, seed=9, mean=1), normal(1, 3, 16, 16, seed=10) * scale + shift
+    return seeded_normal(1, 3, 16, 16, seed=9, mean=1), seeded_normal(1, 3, 16, 16, seed=10) * scale + shift
 
 
 def _statistics(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -259,8 +259,8 @@ def adain_square() -> Outcome:
     right = adaptive_instance_norm(content, style, eps=EPS)  # (N, C, H, W)
     after = [y[0].std((1, 2), correction=0) for y in (printed, right)]  # (C,), (C,)
     facts = (
-        Fact("standard deviation of channel 3 after", float(after[0][2]), float(after[1][2])),
-        Fact("standard deviation of channel 3 in the style", None, float(new_deviation[0, 2, 0, 0])),
+        Comparison("standard deviation of channel 3 after", float(after[0][2]), float(after[1][2])),
+        Comparison("standard deviation of channel 3 in the style", None, float(new_deviation[0, 2, 0, 0])),
     )
     return Outcome("a content and a style of 3 channels, 16 × 16", "standard deviation after",
                    after[0], after[1], facts, labels=CHANNELS)  # fmt: skip
@@ -284,8 +284,8 @@ def adain_exchanged() -> Outcome:
     right = adaptive_instance_norm(content, style, eps=EPS)  # (N, C, H, W)
     alike = [_correlation(y, content) for y in (printed, right)]
     facts = (
-        Fact("how alike the result and the content are (correlation)", *alike),
-        Fact("mean of channel 1 after", float(printed[:, 0].mean()), float(right[:, 0].mean())),
+        Comparison("how alike the result and the content are (correlation)", *alike),
+        Comparison("mean of channel 1 after", float(printed[:, 0].mean()), float(right[:, 0].mean())),
     )
     means = [y[0].mean((1, 2)) for y in (printed, right)]  # (C,), (C,)
     return Outcome(
@@ -314,8 +314,8 @@ def _correlation(y: Tensor, x: Tensor) -> float:
 )
 def gpt_batch_norm() -> Outcome:
     """A language model's tokens under batch norm: each of them sees the others, those to come, too."""
-    x = normal(4, 8, 16, seed=11)  # (N, T, D)
-    changed = torch.cat([x[:, :-1], normal(4, 1, 16, seed=12, std=3)], dim=1)  # (N, T, D), another last token
+    x = seeded_normal(4, 8, 16, seed=11)  # (N, T, D)
+    changed = torch.cat([x[:, :-1], seeded_normal(4, 1, 16, seed=12, std=3)], dim=1)  # (N, T, D), another last token
 
     def batched(tokens: Tensor) -> Tensor:
         return batch_norm(tokens.transpose(1, 2), eps=EPS).transpose(1, 2)  # (N, T, D)
@@ -324,7 +324,7 @@ def gpt_batch_norm() -> Outcome:
         (norm(changed) - norm(x)).square().mean((0, 2)).sqrt()  # (T,)
         for norm in (batched, lambda tokens: layer_norm(tokens, eps=EPS))
     ]
-    facts = (Fact("change of the first token when the last one changes", float(moved[0][0]), float(moved[1][0])),)
+    facts = (Comparison("change of the first token when the last one changes", float(moved[0][0]), float(moved[1][0])),)
     return Outcome("4 sentences of 8 tokens; then the last token of each is another one",
                    "change of a token (rms)", moved[0], moved[1], facts,
                    labels=tuple(map(str, range(1, 9))), axis="token", names=("batch norm", "layer norm"))  # fmt: skip

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from normviz.attribution import Probe, cam, grad_cam_pp, score_cam
-from normviz.experiments.errata.erratum import Fact, Outcome, erratum, normal
+from normviz.experiments.errata.erratum import Comparison, Outcome, erratum, seeded_normal
 
 CLASSES = ("class 1", "class 2", "class 3", "class 4")
 CHANNELS = tuple("123456")
@@ -19,13 +19,13 @@ def small_net() -> nn.Sequential:
         nn.Conv2d(3, 6, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 4)
     ).double()  # fmt: skip
     for seed, parameter in enumerate(net.parameters()):
-        parameter.data = normal(*parameter.shape, seed=20 + seed)  # shape of the parameter
+        parameter.data = seeded_normal(*parameter.shape, seed=20 + seed)  # shape of the parameter
     return net.eval().requires_grad_(False)
 
 
 def probe(layer: str = "1", target: int | None = None) -> Probe:
     """The network, one image (1, 3, 8, 8) and the read layer: "0" before the ReLU, "1" after it."""
-    return Probe(small_net(), normal(1, 3, 8, 8, seed=30), target, layer)
+    return Probe(small_net(), seeded_normal(1, 3, 8, 8, seed=30), target, layer)
 
 
 @erratum(
@@ -44,8 +44,8 @@ def cam_bias() -> Outcome:
     printed = torch.stack([cam(p)[0].mean() for p in probes])  # (classes,)
     right = probes[0].logits[0]  # (classes,)
     facts = (
-        Fact("logit of class 1", float(printed[0]), float(right[0])),
-        Fact("largest bias", None, float(probes[0].head.bias.abs().max())),
+        Comparison("logit of class 1", float(printed[0]), float(right[0])),
+        Comparison("largest bias", None, float(probes[0].head.bias.abs().max())),
     )
     return Outcome("a random image in a small network", "logit", printed, right, facts, labels=CLASSES)
 
@@ -68,9 +68,9 @@ def score_cam_mask() -> Outcome:
     masks = [_masks(maps, low, most) for low in (least.roll(-1), least)]  # (K, h, w), (K, h, w)
     lows = [mask.amin((1, 2)) for mask in masks]  # (K,), (K,)
     facts = (
-        Fact("lowest value of any mask", *(float(low.min()) for low in lows)),
-        Fact("highest “lowest value”", *(float(low.max()) for low in lows)),
-        Fact("greatest value of the map", float(masked_map(seen, masks[0]).max()), float(score_cam(seen).max())),
+        Comparison("lowest value of any mask", *(float(low.min()) for low in lows)),
+        Comparison("highest “lowest value”", *(float(low.max()) for low in lows)),
+        Comparison("greatest value of the map", float(masked_map(seen, masks[0]).max()), float(score_cam(seen).max())),
     )
     return Outcome("the 6 channels of a small network's convolution", "lowest value of the mask",
                    lows[0], lows[1], facts, labels=CHANNELS, axis="channel")  # fmt: skip
@@ -119,8 +119,8 @@ def grad_cam_pp_logit() -> Outcome:
     seen = probe("0")
     sums = [derivatives(seen, exponential)[1].sum((1, 2)) for exponential in (False, True)]  # (K,), (K,)
     facts = (
-        Fact("second derivative, summed over all activations", *(float(s.sum()) for s in sums)),
-        Fact("greatest value of the map", None, float(grad_cam_pp(seen).max())),
+        Comparison("second derivative, summed over all activations", *(float(s.sum()) for s in sums)),
+        Comparison("greatest value of the map", None, float(grad_cam_pp(seen).max())),
     )
     return Outcome("a random image in a small network", "second derivative, summed",
                    sums[0], sums[1], facts, labels=CHANNELS, axis="channel")  # fmt: skip
@@ -144,8 +144,8 @@ def grad_cam_pp_relu() -> Outcome:
     weights = (alpha * g.relu()).sum((1, 2), keepdim=True)  # (K, 1, 1)
     printed, right = (weights * a).sum(0), grad_cam_pp(seen)[0]  # (h, w), (h, w)
     facts = (
-        Fact("least value of the map", float(printed.min()), float(right.min())),
-        Fact("share of the cells below 0", *(float((m < 0).double().mean()) for m in (printed, right))),
+        Comparison("least value of the map", float(printed.min()), float(right.min())),
+        Comparison("share of the cells below 0", *(float((m < 0).double().mean()) for m in (printed, right))),
     )
     return Outcome("a random image in a small network, read before the ReLU: 64 cells", "value of a cell",
                    printed.flatten(), right.flatten(), facts)  # fmt: skip

@@ -12,10 +12,10 @@ EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class Fact:
+class Comparison:
     """One number that says it all: what it is, as printed (or None) and right, and how many digits of it count."""
 
-    what: str
+    label: str
     printed: float | None
     right: float
     digits: int = field(default=3, kw_only=True)
@@ -43,7 +43,7 @@ class Outcome:
     quantity: str
     printed: Tensor | None
     right: Tensor
-    facts: tuple[Fact, ...]
+    facts: tuple[Comparison, ...]
     labels: tuple[str, ...] = ()
     at: tuple[float, ...] = ()
     axis: str = ""
@@ -103,7 +103,7 @@ def erratum(
     return record
 
 
-def normal(*shape: int, seed: int = 0, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def seeded_normal(*shape: int, seed: int = 0, mean: float = 0.0, std: float = 1.0) -> Tensor:
     """Normal numbers of that shape, in float64; the same seed gives the same numbers on every machine."""
     generator = torch.Generator().manual_seed(seed)
     return mean + std * torch.randn(*shape, generator=generator, dtype=torch.float64)  # shape

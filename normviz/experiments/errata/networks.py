@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from normviz.experiments.errata.erratum import EPS, Fact, Outcome, erratum, normal
+from normviz.experiments.errata.erratum import EPS, Comparison, Outcome, erratum, seeded_normal
 from normviz.normalization import batch_norm, fix_norm, grad_norm, qk_norm, scale_norm, spectral_norm
 
 SHEAR = torch.tensor([[1.0, 10.0], [0.0, 1.0]]).double()  # (2, 2)
@@ -60,7 +60,7 @@ def _start(size: int) -> Tensor:
 def power_iteration_shape() -> Outcome:
     """The one-sided iteration on weights that have more inputs than outputs, or fewer."""
     shapes = ((3, 5), (6, 4), (8, 2))
-    weights = [normal(*shape, seed=k) for k, shape in enumerate(shapes, start=1)]  # each (out, in)
+    weights = [seeded_normal(*shape, seed=k) for k, shape in enumerate(shapes, start=1)]  # each (out, in)
     right = torch.tensor([sigma(weight) for weight in weights]).double()  # (3,)
     try:
         printed = torch.tensor([one_sided(weight, _start(weight.shape[1]), 20)[0] for weight in weights]).double()
@@ -69,7 +69,9 @@ def power_iteration_shape() -> Outcome:
         printed, refusal = None, f"W x has 3 numbers and W takes 5, so the second step is refused ({error})"
     labels = tuple(f"{rows} × {columns}" for rows, columns in shapes)
     facts = (
-        Fact("largest stretch σ of the 3 × 5 matrix", None if printed is None else float(printed[0]), float(right[0])),
+        Comparison(
+            "largest stretch σ of the 3 × 5 matrix", None if printed is None else float(printed[0]), float(right[0])
+        ),
     )
     return Outcome("three random weights, outputs × inputs", "largest stretch σ", printed, right, facts,
                    labels=labels, refusal=refusal)  # fmt: skip
@@ -95,7 +97,7 @@ def power_iteration_shear() -> Outcome:
         printed.append(stretch)
         right.append(float(SHEAR.norm() / normalized.norm()))
         done = step
-    facts = (Fact("σ after 2000 steps", printed[-1], right[-1], digits=5),)
+    facts = (Comparison("σ after 2000 steps", printed[-1], right[-1], digits=5),)
     return Outcome("W = [[1, 10], [0, 1]]", "estimate of σ", torch.tensor(printed).double(),
                    torch.tensor(right).double(), facts, at=steps, axis="steps of the iteration")  # fmt: skip
 
@@ -114,7 +116,7 @@ def power_iteration_nilpotent() -> Outcome:
     steps = (1, 2, 3, 4)
     printed = [one_sided(NILPOTENT, _start(2), step)[0] for step in steps]
     right = [sigma(NILPOTENT, step) for step in steps]
-    facts = (Fact("σ after 2 steps", printed[1], right[1]),)
+    facts = (Comparison("σ after 2 steps", printed[1], right[1]),)
     return Outcome("W = [[0, 1], [0, 0]]", "estimate of σ", torch.tensor(printed).double(),
                    torch.tensor(right).double(), facts, labels=tuple(map(str, steps)), axis="steps")  # fmt: skip
 
@@ -134,7 +136,7 @@ def power_iteration_nilpotent() -> Outcome:
 )
 def spectral_radius() -> Outcome:
     """Eigenvalues and singular values of four matrices."""
-    random = normal(32, 32, seed=2, std=32**-0.5)  # (32, 32)
+    random = seeded_normal(32, 32, seed=2, std=32**-0.5)  # (32, 32)
     weights = {
         "symmetric": (random + random.T) / 2,
         "random": random,
@@ -144,8 +146,8 @@ def spectral_radius() -> Outcome:
     printed = torch.stack([torch.linalg.eigvals(w).abs().max() for w in weights.values()])  # (4,)
     right = torch.tensor([sigma(w, 300) for w in weights.values()]).double()  # (4,)
     facts = (
-        Fact("shear: what the weight is divided by", float(printed[2]), float(right[2]), digits=5),
-        Fact(
+        Comparison("shear: what the weight is divided by", float(printed[2]), float(right[2]), digits=5),
+        Comparison(
             "random: how far the divided weight still stretches", float(right[1] / printed[1]), sigma(random / right[1])
         ),
     )
@@ -166,17 +168,17 @@ def spectral_radius() -> Outcome:
 def scale_norm_shared() -> Outcome:
     """Three places that want vectors of different lengths: g by least squares, shared and of their own."""
     wanted = (2.0, 5.0, 11.0)
-    x = normal(3, 128, 16, seed=3)  # (places, N, D)
+    x = seeded_normal(3, 128, 16, seed=3)  # (places, N, D)
     units = torch.stack([scale_norm(place, torch.ones(()).double()) for place in x])  # (places, N, D)
-    targets = units * torch.tensor(wanted).double()[:, None, None] + normal(3, 128, 16, seed=4, std=0.1)
+    targets = units * torch.tensor(wanted).double()[:, None, None] + seeded_normal(3, 128, 16, seed=4, std=0.1)
     best = (units * targets).sum((1, 2)) / units.square().sum((1, 2))  # (places,) the least squares of each
     shared = best.mean().expand(3)  # (places,) every place has as many units
     ys = [torch.stack([scale_norm(place, length) for place, length in zip(x, g, strict=True)]) for g in (shared, best)]
     off = [float((y - targets).square().sum(2).mean().sqrt()) for y in ys]
     lengths = [y.norm(dim=2).mean(1) for y in ys]  # (places,), (places,)
     facts = (
-        Fact("distance from the wanted vectors (rms)", off[0], off[1]),
-        Fact("length at the third place", float(lengths[0][2]), float(lengths[1][2])),
+        Comparison("distance from the wanted vectors (rms)", off[0], off[1]),
+        Comparison("length at the third place", float(lengths[0][2]), float(lengths[1][2])),
     )
     return Outcome("three places that want vectors of length 2, 5 and 11", "length of the vectors after",
                    lengths[0], lengths[1], facts, labels=("place 1", "place 2", "place 3"))  # fmt: skip
@@ -196,13 +198,13 @@ def scale_norm_shared() -> Outcome:
 def fix_norm_activations() -> Outcome:
     """Six words whose embeddings are the shorter, the rarer the word; which of them wins how often?"""
     lengths = torch.tensor([3.0, 2.4, 1.8, 1.3, 0.9, 0.5]).double()  # (V,)
-    words = fix_norm(normal(6, 32, seed=6)) * lengths[:, None]  # (V, D)
-    contexts = normal(4000, 32, seed=7)  # (N, D)
+    words = fix_norm(seeded_normal(6, 32, seed=6)) * lengths[:, None]  # (V, D)
+    contexts = seeded_normal(4000, 32, seed=7)  # (N, D)
     scores = words @ fix_norm(contexts).T, fix_norm(words) @ contexts.T  # (V, N), (V, N)
     wins = [F.one_hot(score.argmax(0), 6).double().mean(0) for score in scores]  # (V,), (V,)
     facts = (
-        Fact("share of the contexts that the rarest word wins", float(wins[0][-1]), float(wins[1][-1])),
-        Fact("share that the most frequent word wins", float(wins[0][0]), float(wins[1][0])),
+        Comparison("share of the contexts that the rarest word wins", float(wins[0][-1]), float(wins[1][-1])),
+        Comparison("share that the most frequent word wins", float(wins[0][0]), float(wins[1][0])),
     )
     return Outcome("6 words, frequent ones with long embeddings; 4,000 contexts of all directions",
                    "share of the contexts won", wins[0], wins[1], facts, labels=tuple("ABCDEF"),
@@ -221,14 +223,14 @@ def fix_norm_activations() -> Outcome:
 )
 def qk_norm_scale() -> Outcome:
     """64 tokens that look for themselves: each query is its own token's key."""
-    tokens = normal(1, 64, 32, seed=8)  # (N, L, D)
+    tokens = seeded_normal(1, 64, 32, seed=8)  # (N, L, D)
     unit, every = F.normalize(tokens, dim=-1), torch.eye(64, dtype=tokens.dtype)[None]  # (N, L, D), (N, L, L)
     printed = (unit @ unit.mT).softmax(-1)  # (N, L, L)
     right = qk_norm(tokens, tokens, every)  # (N, L, L), the weights themselves
     facts = (
-        Fact("weight of the key that fits", *(float(a.diagonal(0, 1, 2).mean()) for a in (printed, right))),
-        Fact("spread of the attention (entropy, of 6 bits)", _bits(printed), _bits(right)),
-        Fact("g at the start for 64 tokens", None, math.log2(64**2 - 64)),
+        Comparison("weight of the key that fits", *(float(a.diagonal(0, 1, 2).mean()) for a in (printed, right))),
+        Comparison("spread of the attention (entropy, of 6 bits)", _bits(printed), _bits(right)),
+        Comparison("g at the start for 64 tokens", None, math.log2(64**2 - 64)),
     )
     return Outcome("64 tokens whose query equals their own key; shown is the first query", "weight of a key",
                    printed[0, 0, :16], right[0, 0, :16], facts, labels=tuple(map(str, range(1, 17))),
@@ -261,9 +263,9 @@ def grad_norm_gradients() -> Outcome:
         weights = grad_norm(weights, lengths, losses, start, alpha=0.5, lr=0.006)  # (T,)
     printed, right = lengths / lengths, weights * lengths  # (T,), (T,)
     facts = (
-        Fact("task 3's gradient against task 1's", float(printed[2] / printed[0]), float(right[2] / right[0])),
-        Fact("weight of task 3", None, float(weights[2])),
-        Fact("sum of the weights", None, float(weights.sum())),
+        Comparison("task 3's gradient against task 1's", float(printed[2] / printed[0]), float(right[2] / right[0])),
+        Comparison("weight of task 3", None, float(weights[2])),
+        Comparison("sum of the weights", None, float(weights.sum())),
     )
     return Outcome("gradients 2, 1 and ½ long; the losses have fallen to 20, 40 and 80 %; α = ½",
                    "length of the task's gradient", printed, right, facts,
@@ -288,9 +290,9 @@ def exploding_gradients() -> Outcome:
     plain, normed = _gradients(normalize=False), _gradients(normalize=True)  # (31,), (31,)
     growth = [math.exp(float((y[5].log() - y[25].log()) / 20)) for y in (plain, normed)]
     facts = (
-        Fact("growth of the squared gradient, a layer", *growth),
-        Fact("in theory, π/(π − 1)", None, math.pi / (math.pi - 1), digits=4),
-        Fact("from the last layer back to the second", *(float(y[1] / y[-1]) for y in (plain, normed))),
+        Comparison("growth of the squared gradient, a layer", *growth),
+        Comparison("in theory, π/(π − 1)", None, math.pi / (math.pi - 1), digits=4),
+        Comparison("from the last layer back to the second", *(float(y[1] / y[-1]) for y in (plain, normed))),
     )
     return Outcome("30 layers of 256 units, a batch of 256, random weights", "squared gradient (last = 1)",
                    plain / plain[-1], normed / normed[-1], facts, at=tuple(range(31)),
@@ -300,12 +302,12 @@ def exploding_gradients() -> Outcome:
 
 def _gradients(normalize: bool, depth: int = 30, width: int = 256, batch: int = 256) -> Tensor:
     """The squared gradient (depth + 1,) at the input of each layer and at the output, for a random gradient there."""
-    h = normal(batch, width, seed=9).float().requires_grad_()  # (N, D)
+    h = seeded_normal(batch, width, seed=9).float().requires_grad_()  # (N, D)
     inputs = [h]
     for layer in range(depth):
-        weight = normal(width, width, seed=100 + layer, std=(2 / width) ** 0.5).float()  # (D, D)
+        weight = seeded_normal(width, width, seed=100 + layer, std=(2 / width) ** 0.5).float()  # (D, D)
         z = inputs[-1] @ weight.T  # (N, D)
         inputs.append((batch_norm(z, eps=EPS) if normalize else z).relu())  # (N, D)
-    arriving = normal(batch, width, seed=10).float()  # (N, D)
+    arriving = seeded_normal(batch, width, seed=10).float()  # (N, D)
     gradients = torch.autograd.grad(inputs[-1], inputs, arriving)  # depth + 1 of (N, D)
     return torch.stack([g.square().sum() for g in gradients]).double()  # (depth + 1,)

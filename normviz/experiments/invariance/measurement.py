@@ -14,7 +14,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from normviz.experiments.invariance.reasons import SAME, Facts, because, does, facts, relative
+from normviz.experiments.invariance.reasons import SAME, Facts, describe, facts, predict, relative
 from normviz.experiments.invariance.setting import COLUMNS, Column, Row, World, columns, make_world, output, rows
 
 __all__ = ["COLUMNS", "DELTA", "SAME", "Cell", "Column", "Row", "columns", "matrix", "measure", "rows"]
@@ -84,11 +84,11 @@ def _measure(row: Row, column: Column, world: World, delta: float, known: Facts)
         before, after = column.change(y, world, delta)
     except ValueError as error:
         whole = _mosaic(y(world.weight, world.x), row.layout)
-        why = f"{does(row, column, delta)} The method refuses that: {error}."
+        why = f"{describe(row, column, delta)} The method refuses that: {error}."
         return Cell(math.nan, False, False, whole, whole, why, str(error))
     change = relative(before, after)
-    expected, reason = because(row, column, known)
-    why = f"{does(row, column, delta)} {reason}"
+    expected, reason = predict(row, column, known)
+    why = f"{describe(row, column, delta)} {reason}"
     return Cell(change, change < SAME, expected, _mosaic(before, row.layout), _mosaic(after, row.layout), why)
 
 

@@ -43,7 +43,7 @@ class Facts:
     """What is measured on a method.
 
     Attributes:
-        crosses: the axes across which values have to do with each other: n cases, c channels, p positions; for weights
+        coupled: the axes across which values have to do with each other: n cases, c channels, p positions; for weights
             c rows and j inputs along a row.
         centered: those across which values share what is subtracted.
         factor: a factor that all values share leaves no trace.
@@ -53,7 +53,7 @@ class Facts:
         balanced: for weights, those of each row add up to 0.
     """
 
-    crosses: frozenset[str]
+    coupled: frozenset[str]
     centered: frozenset[str]
     factor: bool
     number: bool
@@ -72,20 +72,20 @@ def facts(row: Row, world: World) -> Facts:
     if row.on_weights:
         weight = normalized_weight(row, world.weight)  # (6, ...)
         other = normalized_weight(row, first(world.weight * 2 + 1, world.weight))  # (6, ...)
-        crosses = frozenset("j" if relative(weight[1:], other[1:]) < SAME else "cj")
+        coupled = frozenset("j" if relative(weight[1:], other[1:]) < SAME else "cj")
         return Facts(
-            crosses,
-            crosses,
+            coupled,
+            coupled,
             relative(weight, normalized_weight(row, world.weight * 2)) < SAME,
             relative(weight, normalized_weight(row, world.weight + 1)) < SAME,
             balanced=bool(weight.flatten(1).sum(1).abs().max() < SAME),
         )
     z, order = linear(row.layout, world.weight, world.x), torch.tensor(ORDER)  # (N, 6, ...) or (N, T, 6); (N,)
     y = normalized(row, world, z)  # shape of z
-    crosses = _crosses(row, world, z)
+    coupled = _coupled_axes(row, world, z)
     return Facts(
-        crosses,
-        crosses if row.pattern else frozenset(axis for axis in crosses if _leaves(row, world, z, y, axis)),
+        coupled,
+        coupled if row.pattern else frozenset(axis for axis in coupled if _offset_remains(row, world, z, y, axis)),
         relative(y, normalized(row, world, z * 2)) < SAME,
         relative(y, normalized(row, world, z + 1)) < SAME,
         relative(y, normalized(row, world, z[order])[order.argsort()]) < SAME,
@@ -93,7 +93,7 @@ def facts(row: Row, world: World) -> Facts:
     )
 
 
-def _crosses(row: Row, world: World, z: Tensor) -> frozenset[str]:
+def _coupled_axes(row: Row, world: World, z: Tensor) -> frozenset[str]:
     """The axes across which values share a statistic, by the pattern, or else by what one result reads."""
     settings = row.all_settings()
     if row.pattern:
@@ -108,7 +108,7 @@ def _crosses(row: Row, world: World, z: Tensor) -> frozenset[str]:
     return frozenset(LETTERS.get(letter, "p") for letter, index in spans if index.min() != index.max())
 
 
-def _leaves(row: Row, world: World, z: Tensor, y: Tensor, axis: str) -> bool:
+def _offset_remains(row: Row, world: World, z: Tensor, y: Tensor, axis: str) -> bool:
     """Whether numbers that differ along one axis only (n, c or p) leave a trace."""
     numbers = torch.zeros_like(z)  # shape of z
     for index, letter in enumerate(row.layout):
@@ -118,22 +118,28 @@ def _leaves(row: Row, world: World, z: Tensor, y: Tensor, axis: str) -> bool:
     return relative(y, normalized(row, world, z + numbers)) >= SAME
 
 
-def does(row: Row, column: Column, delta: float) -> str:
+def describe(row: Row, column: Column, delta: float) -> str:
     """What is changed and what that makes of the values, in a sentence."""
     words = WORDS[row.layout] | {"delta": f"{delta:g}", "outlier": f"{OUTLIER * delta:g}"}
     plain = row.on_weights and column.kind in ("factor", "number")
-    return f"{column.does if plain else f'{column.does}: {column.then}'}.".format_map(words)
+    return f"{column.change_text if plain else f'{column.change_text}: {column.effect}'}.".format_map(words)
 
 
-def because(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
+def predict(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
     """Whether the output stays as it is, derived from the facts, and why, in a sentence."""
     if row.on_weights and column.on == "x":
-        return _of_weights(column, known)
-    reasons = {"factor": _factor, "number": _number, "order": _order, "company": _company, "place": _place}
+        return _weights_reason(column, known)
+    reasons = {
+        "factor": _factor_reason,
+        "number": _offset_reason,
+        "order": _order_reason,
+        "batch": _batch_reason,
+        "place": _position_reason,
+    }
     return reasons[column.kind](row, column, known)
 
 
-def _of_weights(column: Column, known: Facts) -> tuple[bool, str]:
+def _weights_reason(column: Column, known: Facts) -> tuple[bool, str]:
     """What a method of weights leaves of a change of the data."""
     if column.kind == "factor":
         return False, "Only the weights are normalized: the output follows the data, factor and all."
@@ -146,55 +152,55 @@ def _of_weights(column: Column, known: Facts) -> tuple[bool, str]:
     return True, "The weights are normalized without a look at the batch, and no case has to do with another."
 
 
-def _factor(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
+def _factor_reason(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
     if not known.factor:
         stored = row.method.takes("running_mean") and dict(row.settings).get("training") is not True
         reason = ": its statistics, or a part of them, were stored before" if stored else ""
         return False, f"This method does not take out a factor, not even one that all values share{reason}."
-    if mixed := known.crosses & set(column.varies):
-        text = f"{_who(row, mixed)} {_share(row)}, and some of them grew while others stayed"
+    if mixed := known.coupled & set(column.varies):
+        text = f"{_axes_text(row, mixed)} {_coupling_text(row)}, and some of them grew while others stayed"
         return False, f"{text[0].upper()}{text[1:]}: the factor does not cancel."
     if not column.varies:
         return True, "All values grew alike, and what they are divided by grew with them: the factor cancels."
     return True, (
-        f"Only {_who(row, known.crosses)} {_share(row)}. Where these grew, they all grew alike, "
+        f"Only {_axes_text(row, known.coupled)} {_coupling_text(row)}. Where these grew, they all grew alike, "
         "and what they are divided by grew with them: the factor cancels."
     )
 
 
-def _number(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
+def _offset_reason(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
     center = {"": "mean", "min": "minimum"}.get(row.method.center, row.method.center)
     if not known.number:
         reason = f": it subtracts no {center}" if row.method.scale and not row.method.center else ""
         return False, f"This method does not take out a number that is added, not even to all values alike{reason}."
     if mixed := known.centered & set(column.varies):
-        over = f"{_who(row, mixed)} that got different numbers"
+        over = f"{_axes_text(row, mixed)} that got different numbers"
         return False, f"The {center} that is subtracted is taken over {over}: it does not take them out."
-    over = f"{_who(row, known.centered)} only, and these got the same number"
+    over = f"{_axes_text(row, known.centered)} only, and these got the same number"
     return True, f"The {center} that is subtracted is taken over {over}: it takes this number out."
 
 
-def _order(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
+def _order_reason(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
     if not known.any_order:
         return False, "Which cases share a statistic depends on their places in the batch: another order, other groups."
-    if "n" in known.crosses:
+    if "n" in known.coupled:
         return True, "The statistics are taken over all cases, whatever their order."
     return True, "No case has to do with another, so its place in the batch does not matter."
 
 
-def _company(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
-    if "n" in known.crosses:
-        return False, f"Cases {_share(row)}, so an output depends on who else is in the batch."
+def _batch_reason(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
+    if "n" in known.coupled:
+        return False, f"Cases {_coupling_text(row)}, so an output depends on who else is in the batch."
     return True, "No case has to do with another: its output is the same in any company."
 
 
-def _place(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
+def _position_reason(row: Row, column: Column, known: Facts) -> tuple[bool, str]:
     if known.any_place:
         return True, "All positions are treated alike, so the output moves along with the input."
-    return False, "Near an edge a window holds fewer positions, so what crosses the edge meets other neighbors."
+    return False, "Near an edge a window holds fewer positions, so what coupled the edge meets other neighbors."
 
 
-def _who(row: Row, axes: Iterable[str]) -> str:
+def _axes_text(row: Row, axes: Iterable[str]) -> str:
     """The axes in words: cases and positions; the weights of a row."""
     channels = "rows of W" if row.on_weights else WORDS[row.layout]["channel"] + "s"
     names = {"n": "cases", "c": channels, "p": "positions", "j": "the weights of a row"}
@@ -202,6 +208,6 @@ def _who(row: Row, axes: Iterable[str]) -> str:
     return " and ".join([*([", ".join(found[:-1])] if found[:-1] else []), found[-1]])
 
 
-def _share(row: Row) -> str:
+def _coupling_text(row: Row) -> str:
     """How values have to do with each other."""
     return "share a statistic" if row.pattern or row.on_weights else "act on each other"

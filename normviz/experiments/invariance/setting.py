@@ -99,8 +99,8 @@ class Column:
         kind: a factor, a number added, another order of the cases, other company for them, or another place.
         varies: the axes of W x along which the factor or number differs: n cases, c channels, p positions; j inputs
             along a row of W.
-        does: the change in a clause; {delta} stands for its size, {outlier} for how large another case is.
-        then: what it makes of W x, or how the outputs are compared.
+        change_text: the change in a clause; {delta} stands for its size, {outlier} for how large another case is.
+        effect: what it makes of W x, or how the outputs are compared.
         change: the outputs to compare, before and after, from y(W, x), the numbers, and the size of the change.
     """
 
@@ -108,10 +108,10 @@ class Column:
     title: str
     symbol: str
     on: Literal["W", "x"]
-    kind: Literal["factor", "number", "order", "company", "place"]
+    kind: Literal["factor", "number", "order", "batch", "place"]
     varies: str
-    does: str
-    then: str
+    change_text: str
+    effect: str
     change: Callable[[Output, World, float], tuple[Tensor, Tensor]]
 
 
@@ -239,11 +239,11 @@ COLUMNS = (
            lambda y, at, delta: (y(at.weight, at.x), y(at.weight, first(at.x * delta, at.x)))),
     Column("permute", "Batch reordered", "n → π(n)", "x", "order", "n", "The cases stand in another order",
            "the outputs are put back before they are compared", _permute),
-    Column("neighbor", "Another neighbor", "xₘ → x′ₘ", "x", "company", "n",
+    Column("neighbor", "Another neighbor", "xₘ → x′ₘ", "x", "batch", "n",
            "The first case is replaced by another one, {outlier} times as large",
            "the outputs of all other cases are compared",
            lambda y, at, delta: (y(at.weight, at.x)[1:], y(at.weight, first(at.other * OUTLIER * delta, at.x))[1:])),
-    Column("alone", "Each case alone", "N = 1", "x", "company", "n", "Each case is computed alone, as a batch of one",
+    Column("alone", "Each case alone", "N = 1", "x", "batch", "n", "Each case is computed alone, as a batch of one",
            "the outputs are compared with those in the batch",
            lambda y, at, delta: (y(at.weight, at.x), torch.cat([y(at.weight, one) for one in at.x[:, None]]))),
     Column("move", "Input moved", "p → p + 1", "x", "place", "p",

@@ -11,13 +11,13 @@ from normviz.attribution import Probe, layer_cam
 from normviz.experiments.labs.training import probabilities, to_input
 from normviz.images import resize_map
 from normviz.models.residual import ResidualNet
-from normviz.scenes import CLASSES, HANS, Scenes, hans_scene, make_hans_scenes
+from normviz.scenes import CLASSES, HANS, Scenes, clever_hans_scene, make_clever_hans_scenes
 
 MAPS = 100  # scenes at most that LayerCAM is asked about: a map costs more than an answer
 
 
 @dataclass(frozen=True)
-class HansFacts:
+class CleverHansFacts:
     """What a network says of scenes with and without the watermark, in shares from 0 to 1, and of how many.
 
     Attributes:
@@ -47,7 +47,7 @@ class HansFacts:
     maps: int
 
 
-def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> HansFacts:
+def clever_hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> CleverHansFacts:
     """Ask a network about scenes with and without the watermark.
 
     Args:
@@ -55,7 +55,7 @@ def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> H
         count: scenes of HANS, and of the other classes at least as many: each gets equally many.
         seed: of the first; they should not be trained on.
     """
-    marked, plain = (make_hans_scenes(count, seed, label=HANS, marked=mark) for mark in (True, False))
+    marked, plain = (make_clever_hans_scenes(count, seed, label=HANS, marked=mark) for mark in (True, False))
     false, true = (_others(count, seed + count, mark) for mark in (True, False))
     answers = [
         probabilities(model, scenes.images).argmax(dim=1) for scenes in (marked, plain, false, true)
@@ -64,7 +64,7 @@ def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> H
     right = float((answers[3] == true.labels).float().mean())
     maps = min(count, MAPS)
     brightest, on_mark, mark_area = _on_mark(model, maps, seed)
-    return HansFacts(
+    return CleverHansFacts(
         with_mark=called[0], without_mark=called[1], fooled=called[2], not_fooled=called[3], others=right,
         brightest=brightest, on_mark=on_mark, mark_area=mark_area,
         pictures=len(answers[0]), other_pictures=len(answers[2]), maps=maps,
@@ -74,7 +74,9 @@ def hans_facts(model: ResidualNet, count: int = 400, seed: int = 5_000_000) -> H
 def _others(count: int, seed: int, marked: bool) -> Scenes:
     """Scenes of the other classes, in turn."""
     others = [label for label in range(len(CLASSES)) if label != HANS]
-    parts = [make_hans_scenes(-(-count // len(others)), seed + 10_000 * o, label=o, marked=marked) for o in others]
+    parts = [
+        make_clever_hans_scenes(-(-count // len(others)), seed + 10_000 * o, label=o, marked=marked) for o in others
+    ]
     return Scenes(*(torch.cat([getattr(part, name) for part in parts]) for name in ("images", "labels", "masks")))
 
 
@@ -82,7 +84,7 @@ def _on_mark(model: ResidualNet, count: int, seed: int) -> tuple[float, float, f
     """How often LayerCAM is highest on the watermark, the share of its evidence there, and of the picture."""
     found = []
     for number in range(seed, seed + count):
-        scene = hans_scene(number, label=HANS, marked=True)
+        scene = clever_hans_scene(number, label=HANS, marked=True)
         if scene.watermark is None:
             raise AssertionError("a scene that was asked for with a watermark has one")
         raw = layer_cam(Probe(model, to_input(scene.image[None]), HANS))[0]  # (h, w)

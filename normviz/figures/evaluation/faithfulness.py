@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from numpy.typing import NDArray
 
-from normviz.evaluation.faithfulness.judge import Judged
+from normviz.evaluation.faithfulness.assessment import Assessment
 from normviz.evaluation.faithfulness.measures import Curve
 from normviz.evaluation.faithfulness.road import Road
 from normviz.figures import curves, maps, style
@@ -60,14 +60,14 @@ def road_curves(road: Road, score: str, range_: tuple[float, float] | None) -> g
     )
 
 
-def road_gaps(found: Mapping[str, Judged]) -> go.Figure:
+def road_gaps(found: Mapping[str, Assessment]) -> go.Figure:
     """The gap between both orders, for a map and its rivals."""
     places = [NAMES[name] for name in found]
     gaps = [round(one.road.gap, 3) for one in found.values()]
     return curves.bars(places, [Bars("gap", gaps, COLORS[MAP])], "", "gap, least − most")
 
 
-def table(rows: Sequence[tuple[str, Judged]], first: str = "Map") -> str:
+def table(rows: Sequence[tuple[str, Assessment]], first: str = "Map") -> str:
     """The measures as an HTML table; the best of each column in bold.
 
     Args:
@@ -77,7 +77,7 @@ def table(rows: Sequence[tuple[str, Judged]], first: str = "Map") -> str:
     columns = (
         ("Deletion area, low is good", [one.deletion.area for _, one in rows], -1),
         ("Insertion area, high is good", [one.insertion.area for _, one in rows], 1),
-        ("Drop in confidence, low is good", [one.kept.drop for _, one in rows], -1),
+        ("Drop in confidence, low is good", [one.confidence.drop for _, one in rows], -1),
         ("ROAD gap, high is good", [one.road.gap for _, one in rows], 1),
     )
     head = "".join(f"<th>{_two_lines(title)}</th>" for title, _, _ in columns)
@@ -87,7 +87,7 @@ def table(rows: Sequence[tuple[str, Judged]], first: str = "Map") -> str:
         for title, values, sign in columns:
             text = f"{100 * values[place]:.0f} %" if title.startswith("Drop") else f"{values[place]:.3f}"
             text = text.replace("-", "−")
-            if title.startswith("Drop") and one.kept.increased:
+            if title.startswith("Drop") and one.confidence.increased:
                 text += " (rose)"
             best = sign * values[place] >= max(sign * value for value in values)
             cells.append(f"<td>{f'<b>{text}</b>' if best else text}</td>")

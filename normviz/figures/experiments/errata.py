@@ -7,7 +7,7 @@ from html import escape
 
 import plotly.graph_objects as go
 
-from normviz.experiments.errata.erratum import Fact, Outcome
+from normviz.experiments.errata.erratum import Comparison, Outcome
 from normviz.figures import curves, style
 from normviz.normalization.analysis.statistics import histogram, value_range
 
@@ -74,10 +74,10 @@ def chart(seen: Outcome) -> go.Figure:
 def table(seen: Outcome) -> str:
     """The numbers of both formulas as HTML, the first one and the largest difference in big digits."""
 
-    def row(fact: Fact, large: bool) -> str:
+    def row(fact: Comparison, large: bool) -> str:
         printed, right = (_number(value, fact.digits) for value in (fact.printed, fact.right))
         values = f'<td class="nv-a">{printed}</td><td class="nv-b">{right}</td>'
-        return f'<tr class="{"nv-large" if large else ""}"><th scope="row">{escape(fact.what)}</th>{values}</tr>'
+        return f'<tr class="{"nv-large" if large else ""}"><th scope="row">{escape(fact.label)}</th>{values}</tr>'
 
     heads = "".join(f'<th scope="col">{escape(name)}</th>' for name in ("", *seen.names))
     first, *others = [row(fact, index == 0) for index, fact in enumerate(seen.facts)]

@@ -5,13 +5,13 @@ from __future__ import annotations
 import torch
 
 from normviz.evaluation.pixels import at_pixels
-from normviz.experiments.labs.clever_hans import HansFacts, hans_facts
+from normviz.experiments.labs.clever_hans import CleverHansFacts, clever_hans_facts
 from normviz.experiments.labs.training import accuracy
 from normviz.figures import maps
 from normviz.models.catalog import Classifier, load_classifier
 from normviz.models.residual import ResidualNet
 from normviz.registry import get
-from normviz.scenes import CLASSES, HANS, Scene, hans_scene, make_hans_scenes
+from normviz.scenes import CLASSES, HANS, Scene, clever_hans_scene, make_clever_hans_scenes
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache
 from normviz.ui.maps import map_request
@@ -31,7 +31,7 @@ def network() -> Classifier:
 def scene(number: int, label: int = HANS, marked: bool = True) -> Scene:
     """Picture `number` of a class, from 1, with or without the watermark."""
     return cache.memo(
-        ("hans scene", number, label, marked), lambda: hans_scene(FIRST + number, label=label, marked=marked)
+        ("hans scene", number, label, marked), lambda: clever_hans_scene(FIRST + number, label=label, marked=marked)
     )
 
 
@@ -84,16 +84,17 @@ def on_mark(seen: Explained, mark: torch.Tensor) -> float:
 def tested() -> float:
     """The share of new pictures, made like those that it learned from, that the network recognizes."""
     return cache.memo(
-        ("hans tested", COUNT), lambda: cache.compute(lambda: accuracy(_model(), make_hans_scenes(COUNT, FIRST + 1000)))
+        ("hans tested", COUNT),
+        lambda: cache.compute(lambda: accuracy(_model(), make_clever_hans_scenes(COUNT, FIRST + 1000))),
     )
 
 
-def facts() -> HansFacts:
+def facts() -> CleverHansFacts:
     """How often the network is right, with the watermark and without it."""
-    return cache.memo(("hans facts", COUNT), lambda: cache.compute(lambda: hans_facts(_model(), COUNT)))
+    return cache.memo(("hans facts", COUNT), lambda: cache.compute(lambda: clever_hans_facts(_model(), COUNT)))
 
 
-def table(told: HansFacts) -> str:
+def table(told: CleverHansFacts) -> str:
     """The facts, as a table in Markdown."""
     name = CLASSES[HANS]
     rows = [
@@ -108,7 +109,7 @@ def table(told: HansFacts) -> str:
     return "| measured | share |\n|---|--:|\n" + "\n".join(f"| {what} | {share:.1%} |" for what, share in rows)
 
 
-def counted(told: HansFacts) -> str:
+def counted(told: CleverHansFacts) -> str:
     """Of how many pictures the facts are."""
     return (
         f"Measured on {told.pictures} pictures of a {CLASSES[HANS]} and {told.other_pictures} of the other classes, "

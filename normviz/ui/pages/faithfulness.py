@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from normviz.evaluation.faithfulness.judge import Judged, Settings, black_level, judge, rivals
+from normviz.evaluation.faithfulness.assessment import Assessment, Settings, assess, baseline_maps, black_level
 from normviz.evaluation.faithfulness.measures import changed, ranks
-from normviz.evaluation.faithfulness.replacements import blurred, replacement
+from normviz.evaluation.faithfulness.replacements import blurred, replacement_pixels
 from normviz.evaluation.pixels import at_pixels
 from normviz.figures.evaluation import faithfulness as figures
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
@@ -51,7 +51,7 @@ def pictures(
         asked: the question that the map answers.
         seen: the map.
         how: what replaces removed pixels, and the seed.
-        wanted: names (MAP, or one of RIVALS) and shares.
+        wanted: names (MAP, or one of BASELINES) and shares.
         put_back: whether pixels are put back into the blurred photo instead of removed.
     """
 
@@ -62,7 +62,7 @@ def pictures(
         maps = _maps(seen, image, how.seed)
         places = {name: ranks(at_pixels(maps[name], size), how.seed) for name in {name for name, _ in wanted}}
         there = blurred(image) if put_back else image
-        goal = image if put_back else replacement(image, how.fill, _black(asked.classifier))
+        goal = image if put_back else replacement_pixels(image, how.replacement, _black(asked.classifier))
         several = torch.cat(
             [changed(there, goal, places[name], round(share * image[0].numel())) for name, share in wanted]
         )  # (b, C, H, W)
@@ -77,7 +77,9 @@ def pictures(
     return kept(asked.photos, f"changed {len(wanted)} {put_back}", key, lambda: cache.compute(run))
 
 
-def measure(asked: MapRequest, seen: Explained, how: Settings, step: Callable[[float], object]) -> dict[str, Judged]:
+def measure(
+    asked: MapRequest, seen: Explained, how: Settings, step: Callable[[float], object]
+) -> dict[str, Assessment]:
     """All measures of a map and of its rivals, by name; what was measured before is taken from there.
 
     Args:
@@ -87,7 +89,7 @@ def measure(asked: MapRequest, seen: Explained, how: Settings, step: Callable[[f
         step: called with the finished share, in the visitor's own thread.
     """
     network = asked.classifier
-    found: dict[str, Judged] = {}
+    found: dict[str, Assessment] = {}
     for done, name in enumerate(NAMES):
 
         def show(share: float, done: int = done) -> None:
@@ -103,7 +105,7 @@ def measure(asked: MapRequest, seen: Explained, how: Settings, step: Callable[[f
 
 def others(
     asked: MapRequest, how: Settings, step: Callable[[float], object]
-) -> tuple[list[tuple[str, Judged]], list[str]]:
+) -> tuple[list[tuple[str, Assessment]], list[str]]:
     """The measures of the other methods that need no long time, with their usual knobs; and what others refuse.
 
     Args:
@@ -134,19 +136,19 @@ def _judged(
     how: Settings,
     key: tuple[Hashable, ...],
     show: Callable[[float], object],
-) -> Judged:
+) -> Assessment:
     """The measures of a map or of one of its rivals, kept."""
 
-    def run(advance: Callable[[float], None]) -> Judged:
+    def run(advance: Callable[[float], None]) -> Assessment:
         probe = asked.probe()
         heatmap = _maps(seen, probe.images[0], how.seed)[name]
-        return judge(probe, heatmap, _black(asked.classifier), how, progress=advance)
+        return assess(probe, heatmap, _black(asked.classifier), how, progress=advance)
 
     slot = f"judged {asked.method.name if name == MAP else name}"
     return kept_slowly(asked.photos, slot, (*key, how), run, show)
 
 
-def panels(found: dict[str, Judged], title: str, score: str, share: int, said: str) -> list[Panel]:
+def panels(found: dict[str, Assessment], title: str, score: str, share: int, said: str) -> list[Panel]:
     """The curves of a map and its rivals.
 
     Args:
@@ -172,7 +174,7 @@ def panels(found: dict[str, Judged], title: str, score: str, share: int, said: s
 
 def _maps(seen: Explained, image: Tensor, seed: int) -> dict[str, Tensor]:
     cells = (seen.drawn.shape[0], seen.drawn.shape[1])
-    return {MAP: torch.from_numpy(seen.raw)} | rivals(image, cells, seed)
+    return {MAP: torch.from_numpy(seen.raw)} | baseline_maps(image, cells, seed)
 
 
 def _black(classifier: Classifier) -> tuple[float, ...]:

@@ -16,14 +16,14 @@ from normviz.evaluation.faithfulness.measures import (
     ConfidenceChange,
     Curve,
     Progress,
+    confidence_change,
     deletion,
     insertion,
-    kept_confidence,
 )
-from normviz.evaluation.faithfulness.replacements import Fill, blurred, replacement
+from normviz.evaluation.faithfulness.replacements import Replacement, blurred, replacement_pixels
 from normviz.evaluation.faithfulness.road import Road, road
 
-RIVALS = {"random": "a random map", "center": "the image's center", "edges": "the edges (Sobel)"}
+BASELINES = {"random": "a random map", "center": "the image's center", "edges": "the edges (Sobel)"}
 EVEN = 0.01  # of the range of the scores: areas that are closer are called even
 
 
@@ -32,7 +32,7 @@ class Settings:
     """How maps are judged.
 
     Attributes:
-        fill: what replaces removed pixels in deletion; insertion always starts from the blurred photo, drop and
+        replacement: what replaces removed pixels in deletion; insertion always starts from the blurred photo, drop and
             increase see black where the map is 0, ROAD imputes.
         steps: pictures along a curve.
         probability: whether curves and ROAD show the probability, or the logit.
@@ -40,7 +40,7 @@ class Settings:
         chunk: pictures in one forward pass; changes speed and memory only.
     """
 
-    fill: Fill = "mean"
+    replacement: Replacement = "mean"
     steps: int = STEPS
     probability: bool = True
     seed: int = 0
@@ -48,12 +48,12 @@ class Settings:
 
 
 @dataclass(frozen=True)
-class Judged:
+class Assessment:
     """What was measured of one map on one photo."""
 
     deletion: Curve
     insertion: Curve
-    kept: ConfidenceChange
+    confidence: ConfidenceChange
     road: Road
 
 
@@ -69,8 +69,8 @@ def black_level(mean: Sequence[float], std: Sequence[float]) -> tuple[float, ...
     return tuple(-m / s for m, s in zip(mean, std, strict=True))
 
 
-def rivals(image: Tensor, cells: tuple[int, int], seed: int = 0) -> dict[str, Tensor]:
-    """The baselines of a map, by the names of RIVALS.
+def baseline_maps(image: Tensor, cells: tuple[int, int], seed: int = 0) -> dict[str, Tensor]:
+    """The baselines of a map, by the names of BASELINES.
 
     Args:
         image: (C, H, W).
@@ -86,7 +86,7 @@ def rivals(image: Tensor, cells: tuple[int, int], seed: int = 0) -> dict[str, Te
     }  # fmt: skip
 
 
-def judge(
+def assess(
     probe: Probe,
     heatmap: Tensor,
     black: Sequence[float],
@@ -94,7 +94,7 @@ def judge(
     *,
     index: int = 0,
     progress: Progress | None = None,
-) -> Judged:
+) -> Assessment:
     """Deletion and insertion, drop and increase, and ROAD of one map.
 
     Args:
@@ -115,17 +115,22 @@ def judge(
     def part(start: float, end: float) -> Progress | None:
         return None if progress is None else lambda share: progress(start + (end - start) * share)
 
-    return Judged(
+    return Assessment(
         deletion(
-            probe, heatmap, replacement(image, how.fill, black), steps=how.steps, progress=part(0, 0.35), **common
+            probe,
+            heatmap,
+            replacement_pixels(image, how.replacement, black),
+            steps=how.steps,
+            progress=part(0, 0.35),
+            **common,
         ),
         insertion(probe, heatmap, blurred(image), steps=how.steps, progress=part(0.35, 0.7), **common),
-        kept_confidence(probe, heatmap, replacement(image, "black", black), index=index),
+        confidence_change(probe, heatmap, replacement_pixels(image, "black", black), index=index),
         road(probe, heatmap, progress=part(0.7, 1), **common),
     )
 
 
-def judge_all(
+def assess_all(
     probe: Probe,
     maps: Mapping[str, Tensor],
     black: Sequence[float],
@@ -133,31 +138,31 @@ def judge_all(
     *,
     index: int = 0,
     progress: Progress | None = None,
-) -> dict[str, Judged]:
-    """The same for several maps of one image, by name; arguments as in `judge`."""
-    found: dict[str, Judged] = {}
+) -> dict[str, Assessment]:
+    """The same for several maps of one image, by name; arguments as in `assess`."""
+    found: dict[str, Assessment] = {}
     for done, (name, heatmap) in enumerate(maps.items()):
 
         def advance(share: float, done: int = done) -> None:
             if progress:
                 progress((done + share) / len(maps))
 
-        found[name] = judge(probe, heatmap, black, settings, index=index, progress=advance)
+        found[name] = assess(probe, heatmap, black, settings, index=index, progress=advance)
     return found
 
 
-def verdict(judged: Judged, beside: Mapping[str, Judged], score: str = "probability") -> Verdict:
+def verdict(judged: Assessment, beside: Mapping[str, Assessment], score: str = "probability") -> Verdict:
     """Whether the map marks what the network used, as far as one photo can tell.
 
     Args:
         judged: the map.
-        beside: its rivals, by the names of RIVALS.
+        beside: its rivals, by the names of BASELINES.
         score: what the curves show.
 
     Returns:
         Two or three sentences; `good` if both curves beat every rival.
     """
-    sides: list[tuple[str, Callable[[Judged], Curve], int]] = [
+    sides: list[tuple[str, Callable[[Assessment], Curve], int]] = [
         ("Removing what the map marks lowers", lambda one: one.deletion, -1),
         ("Putting it back raises", lambda one: one.insertion, 1),
     ]
@@ -166,9 +171,9 @@ def verdict(judged: Judged, beside: Mapping[str, Judged], score: str = "probabil
         everything = [curve(one).scores for one in (judged, *beside.values())]
         margin = EVEN * (max(float(s.max()) for s in everything) - min(float(s.min()) for s in everything))
         ahead = {name: sign * (curve(judged).area - curve(one).area) for name, one in beside.items()}
-        beaten = [RIVALS[name] for name, by in ahead.items() if by > margin]
-        even = [RIVALS[name] for name, by in ahead.items() if abs(by) <= margin]
-        better = [RIVALS[name] for name, by in ahead.items() if by < -margin]
+        beaten = [BASELINES[name] for name, by in ahead.items() if by > margin]
+        even = [BASELINES[name] for name, by in ahead.items() if abs(by) <= margin]
+        better = [BASELINES[name] for name, by in ahead.items() if by < -margin]
         lost += [name for name, by in ahead.items() if by <= margin]
         clauses = [f"faster than with {_listed(beaten)}"] if beaten else []
         clauses += [f"about as fast as with {_listed(even)}"] if even else []
@@ -181,14 +186,14 @@ def _meaning(lost: Sequence[str]) -> str:
     """What it means that the map does not beat these rivals; who is named twice wins or is even in both curves."""
     if not lost:
         return "On this photo the map says more than all three."
-    both = [name for name in RIVALS if lost.count(name) == 2]
+    both = [name for name in BASELINES if lost.count(name) == 2]
     if "random" in both:
         return "On this photo there is no evidence that the map marks what the network used."
     if "center" in both:
         return "On this photo the map is no better guide than looking at the middle: try one with the object at a side."
     if "edges" in both:
         return "On this photo the map is no better guide than the edges."
-    names = _listed([RIVALS[name] for name in RIVALS if name in lost])
+    names = _listed([BASELINES[name] for name in BASELINES if name in lost])
     return f"The two curves disagree about {names}, so this photo does not show that the map says more."
 
 
