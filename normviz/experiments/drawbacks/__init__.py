@@ -1,4 +1,4 @@
-"""Drawbacks: known weaknesses of attribution maps, each measured on the photo at hand."""
+"""Drawbacks: known weaknesses of attribution maps, each measured on the given photo."""
 
 # ruff: noqa: I001  (the order of the imports is the order in which the drawbacks are listed)
 
@@ -9,5 +9,5 @@ __all__ = ["Drawback", "DrawbackResult", "DrawbackInput", "Tile", "drawbacks", "
 
 
 def drawbacks() -> dict[str, Drawback]:
-    """Every drawback by its name, in the order in which they are listed."""
+    """All drawbacks by name, in the order of the page."""
     return dict(DRAWBACKS)

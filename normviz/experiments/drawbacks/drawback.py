@@ -1,4 +1,4 @@
-"""What maps of attribution cannot do: drawbacks that the literature names, each measured on the photo at hand."""
+"""Registry of drawbacks of attribution maps, their results, and helpers to compare and show maps."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class DrawbackInput:
-    """What a drawback is shown on.
+    """Network, photo, class and layer on which a drawback is measured.
 
     Attributes:
         classifier: the network.
         image: the photo, uint8 (3, H, W).
-        target: the index of the class that is explained.
-        layer: the dotted name of the layer.
+        target: index of the explained class.
+        layer: dotted name of the layer.
     """
 
     classifier: Classifier
@@ -47,21 +47,21 @@ class DrawbackInput:
         return self.classifier.classes[self.target]
 
     def probe(self, target: int | None = None, layer: str | None = None) -> Probe:
-        """A probe of this photo, of this class and layer if nothing else is asked for."""
+        """Create a probe of the photo, by default for this class and layer."""
         return Probe(self.classifier.model, self.images, self.target if target is None else target, layer or self.layer)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A small picture of a limit: a map over a photo, a photo alone, or the sentence that stands in its place.
+    """A small image on the page: a map over a photo, a photo alone, or an error message.
 
     Attributes:
-        title: a short line above it.
-        values: the map (h, w), signed where the method is; None draws the photo alone.
-        unit: what the map is counted in.
-        caption: a short line below it.
-        refused: why there is no map.
-        photo: the photo under it, uint8 (H, W, 3); None: the one that the limit is shown on.
+        title: line above the image.
+        values: the map (h, w), signed if the method is; None draws the photo alone.
+        unit: unit of the map.
+        caption: line below the image.
+        refused: error message if there is no map.
+        photo: the photo under the map, uint8 (H, W, 3); None: the photo of the drawback.
     """
 
     title: str
@@ -74,15 +74,15 @@ class Tile:
 
 @dataclass(frozen=True)
 class DrawbackResult:
-    """One drawback, as it was found.
+    """Measured result of a drawback.
 
     Attributes:
         explanation: what the pictures show, in one to three sentences.
-        tiles: rows of small pictures.
-        pictures: curves and bars.
-        facts: what was measured, beside what theory says.
-        photo: the photo it was shown on, uint8 (H, W, 3); None: the setting's.
-        note: how it was computed, where that is worth saying.
+        tiles: rows of small images.
+        pictures: curves and bar charts.
+        facts: measured numbers, with the theory where there is one.
+        photo: the photo that was used, uint8 (H, W, 3); None: the photo of the input.
+        note: remark on how it was computed.
     """
 
     explanation: str
@@ -119,9 +119,9 @@ def drawback(title: str) -> Callable[[Run], Run]:
 
 
 def last_layer_per_size(setting: DrawbackInput) -> list[tuple[str, tuple[int, ...]]]:
-    """The last layer of each size of map up to the setting's layer, the shallowest first, with shapes (K, h, w).
+    """List the last layer of each feature map size up to the chosen layer, with shapes (K, h, w).
 
-    The setting's own layer stands for its size.
+    The first layers come first. The chosen layer represents its own size.
     """
     found = layers(setting.classifier.model, setting.images)
     last: dict[tuple[int, ...], tuple[str, tuple[int, ...]]] = {}
@@ -135,30 +135,30 @@ def last_layer_per_size(setting: DrawbackInput) -> list[tuple[str, tuple[int, ..
 
 
 def map_tile(found: Map, title: str, caption: str = "") -> Tile:
-    """A map as a tile, or the sentence with which its method refuses."""
+    """Convert a map, or the error message of its method, to a tile."""
     return Tile(title, found.drawn, get(found.method).unit, caption, found.refused)
 
 
 def maps_at_layers(setting: DrawbackInput, method: str, names: Sequence[str]) -> list[Map]:
-    """The maps of one method at several layers, from one forward and one backward pass."""
+    """Compute the maps of one method at several layers in one forward and one backward pass."""
     model, images = setting.classifier.model, setting.images
     return [make_map(get(method), probe) for probe in probes(model, images, setting.target, names)]
 
 
 def similarity(first: Map, second: Map, size: tuple[int, int]) -> tuple[float, float]:
-    """Pearson's and Spearman's correlation of two maps at one size; NaN where one is constant or missing."""
+    """Compute the Pearson and Spearman correlation of two maps; NaN if one is constant or missing."""
     pair = [first.drawn, second.drawn]
     return float(correlation(pair, size)[0, 1]), float(correlation(pair, size, "spearman")[0, 1])
 
 
 def highlighted_share(values: NDArray[np.floating], size: tuple[int, int]) -> float:
-    """The share of the picture where the map is above half of its maximum, at size (H, W)."""
+    """Compute the share of the pixels, at size (H, W), where the map is above half of its maximum."""
     enlarged = at_size(values, size)  # (H, W)
     return float((enlarged > enlarged.max() / 2).mean()) if enlarged.max() > 0 else 0.0
 
 
 def to_pictures(classifier: Classifier, images: Tensor) -> list[NDArray[np.uint8]]:
-    """Network inputs (b, 3, h, w) as pictures (h, w, 3) of uint8; what no picture can hold is cut off."""
+    """Convert network inputs (b, 3, h, w) to images (h, w, 3) in uint8; values out of range are clipped."""
     mean = torch.tensor(classifier.mean, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     std = torch.tensor(classifier.std, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     levels = ((images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)  # (b, 3, h, w)

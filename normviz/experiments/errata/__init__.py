@@ -1,4 +1,4 @@
-"""Errata: formulas that are often printed wrong, each beside the right one, with what both give."""
+"""Errata: formulas that are often printed wrong, compared with the right ones on the same data."""
 
 # ruff: noqa: I001  (the order of the imports is the order of the list)
 
