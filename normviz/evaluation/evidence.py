@@ -56,7 +56,7 @@ class EvidenceMap:
 def layer_evidence(probe: Probe, index: int = 0) -> EvidenceMap:
     """Compute the evidence at a layer: activation times gradient, summed over the channels (HiResCAM).
 
-    At a layer that is followed by pooling and a single linear layer, the cells and the bias add up exactly to the logit.
+    At a layer followed by pooling and a single linear layer, the cells and the bias add up exactly to the logit.
     At other layers, later biases and nonlinearities are not included; they are in the residual.
 
     Args:

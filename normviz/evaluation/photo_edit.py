@@ -43,9 +43,7 @@ def fill(image: Tensor, mask: Tensor, how: Fill) -> Tensor:
             f"of shape {tuple(mask.shape)}"
         )
     if mask.all():
-        raise ValueError(
-            "the region covers the whole image, so no pixels are left to fill it from: select a smaller region"
-        )
+        raise ValueError("the region covers the whole image, so no other pixels remain: select a smaller region")
     filled: Tensor = image.detach().cpu().clone()  # (3, H, W)
     if mask.any():
         region = mask.cpu().numpy()  # (H, W)

@@ -1,4 +1,4 @@
-"""Generated pictures of textured objects of eight classes, of which every pixel's owner is known."""
+"""Generated images of textured objects of eight classes, with exact masks."""
 
 from normviz.scenes.clever_hans import HANS, clever_hans_scene, make_clever_hans_scenes
 from normviz.scenes.scene import CLASSES, SIZE, Item, Scene, make_mosaic, make_scene, make_unknown

@@ -207,7 +207,7 @@ def test_it_can_be_given_up() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     probe = _probe()
-    with pytest.raises(ValueError, match=r"must have the image's shape \(3, 12, 12\); received \(3, 5, 5\)"):
+    with pytest.raises(ValueError, match=r"must have the shape of the image, \(3, 12, 12\); received \(3, 5, 5\)"):
         deletion(probe, _heatmap(), torch.zeros(3, 5, 5))
     with pytest.raises(ValueError, match="chunk must be at least 1"):
         deletion(probe, _heatmap(), torch.zeros(3, SIZE, SIZE), chunk=0)
@@ -294,7 +294,7 @@ def test_noise_follows_from_its_seed_and_touches_removed_pixels_only() -> None:
     assert not one[:, ~hole].any()
     assert float(one[:, hole].std()) == pytest.approx(0.1, rel=0.1)
     assert not image.any() and torch.equal(impute(image, torch.zeros_like(hole)), image)
-    with pytest.raises(ValueError, match="at least one pixel that is left"):
+    with pytest.raises(ValueError, match="at least one pixel must remain"):
         impute(image, torch.ones_like(hole))
 
 
@@ -349,17 +349,17 @@ def test_the_verdict_names_who_is_beaten_and_who_is_not() -> None:
     assert best.text == (
         "Removing what the map marks lowers the probability faster than with a random map, the image's center and "
         "the edges (Sobel). Putting it back raises the probability faster than with a random map, the image's center "
-        "and the edges (Sobel). On this photo the map says more than all three."
+        "and the edges (Sobel). On this photo the map is better than all three."
     )
     center = verdict(_judged(0.4, 0.55), beside, "logit")
     assert not center.good
     assert "about as fast as with the image's center" in center.text and "lowers the logit" in center.text
     assert "slower than with the image's center" in center.text and "object at a side" in center.text
     assert "no evidence" in verdict(_judged(0.6, 0.3), beside).text
-    assert "no better guide than the edges" in verdict(_judged(0.2, 0.9), beside | {"edges": _judged(0.1, 0.9)}).text
+    assert "not better than the edges" in verdict(_judged(0.2, 0.9), beside | {"edges": _judged(0.1, 0.9)}).text
     mixed = verdict(_judged(0.2, 0.9), beside | {"center": _judged(0.4, 0.95), "edges": _judged(0.1, 0.5)})
     assert not mixed.good
     assert mixed.text.endswith(
         "The two curves disagree about the image's center and the edges (Sobel), so this photo does not show that the "
-        "map says more."
+        "map is better."
     )

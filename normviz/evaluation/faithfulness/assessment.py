@@ -1,4 +1,4 @@
-"""All measures of faithfulness for a map, beside maps that know nothing of the network, and a verdict in words."""
+"""Assessment of a map by all faithfulness measures, and a verdict from the comparison with baselines."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ from normviz.evaluation.faithfulness.replacements import Replacement, blurred, r
 from normviz.evaluation.faithfulness.road import Road, road
 
 BASELINES = {"random": "a random map", "center": "the image's center", "edges": "the edges (Sobel)"}
-EVEN = 0.01  # of the range of the scores: areas that are closer are called even
+EVEN = 0.01  # areas that differ by at most this share of the range of the scores count as equal
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How maps are judged.
+    """Settings of an assessment.
 
     Attributes:
-        replacement: what replaces removed pixels in deletion; insertion always starts from the blurred photo, drop and
-            increase see black where the map is 0, ROAD imputes.
-        steps: pictures along a curve.
-        probability: whether curves and ROAD show the probability, or the logit.
-        seed: of the random map, of the order of equal pixels and of ROAD's noise.
-        chunk: pictures in one forward pass; changes speed and memory only.
+        replacement: values of removed pixels in deletion. Insertion always starts from the blurred photo, drop and
+            increase use black, and ROAD imputes pixels.
+        steps: images along a curve.
+        probability: whether curves and ROAD use the probability instead of the logit.
+        seed: seed of the random map, of the order of equal pixels and of the noise of ROAD.
+        chunk: images in one forward pass; affects only speed and memory.
     """
 
     replacement: Replacement = "mean"
@@ -49,7 +49,7 @@ class Settings:
 
 @dataclass(frozen=True)
 class Assessment:
-    """What was measured of one map on one photo."""
+    """All measures of one map on one photo."""
 
     deletion: Curve
     insertion: Curve
@@ -58,24 +58,24 @@ class Assessment:
 
 
 class Verdict(NamedTuple):
-    """Whether the map beats every rival in both curves, and what that means, in words."""
+    """Whether the map beats every baseline in both curves, and an explanation."""
 
     good: bool
     text: str
 
 
 def black_level(mean: Sequence[float], std: Sequence[float]) -> tuple[float, ...]:
-    """Black in the input of a network that expects (pixel - mean) / std."""
+    """Compute the value of black pixels in a network input that is standardized as (pixel - mean) / std."""
     return tuple(-m / s for m, s in zip(mean, std, strict=True))
 
 
 def baseline_maps(image: Tensor, cells: tuple[int, int], seed: int = 0) -> dict[str, Tensor]:
-    """The baselines of a map, by the names of BASELINES.
+    """Compute the baseline maps, by the names of BASELINES.
 
     Args:
         image: (C, H, W).
-        cells: (h, w) of the map: the random map has as many cells, so that both take away patches of the same size.
-        seed: of the random map.
+        cells: (h, w) of the assessed map; the random map gets as many, so that both remove patches of the same size.
+        seed: seed of the random map.
 
     Returns:
         Maps (H, W).
@@ -95,18 +95,18 @@ def assess(
     index: int = 0,
     progress: Progress | None = None,
 ) -> Assessment:
-    """Deletion and insertion, drop and increase, and ROAD of one map.
+    """Compute deletion, insertion, drop, increase and ROAD of one map.
 
     Args:
         probe: network, images and target.
-        heatmap: the map of one image, raw: (h, w) or (C, H, W).
-        black: C values, black in the network's input (see `black_level`).
-        settings: how.
-        index: which of the probe's images.
+        heatmap: raw map of one image: (h, w) or (C, H, W).
+        black: C values of black in the network input (see `black_level`).
+        settings: settings; None: the defaults.
+        index: index of the image in the probe.
         progress: called with the finished share, 0 to 1; may raise to cancel.
 
     Raises:
-        ValueError: what the measures refuse.
+        ValueError: if a measure rejects the input.
     """
     how = settings or Settings()
     image = probe.images[index]  # (C, H, W)
@@ -139,7 +139,7 @@ def assess_all(
     index: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, Assessment]:
-    """The same for several maps of one image, by name; arguments as in `assess`."""
+    """Assess several maps of one image, by name; arguments as in `assess`."""
     found: dict[str, Assessment] = {}
     for done, (name, heatmap) in enumerate(maps.items()):
 
@@ -151,16 +151,16 @@ def assess_all(
     return found
 
 
-def verdict(judged: Assessment, beside: Mapping[str, Assessment], score: str = "probability") -> Verdict:
-    """Whether the map marks what the network used, as far as one photo can tell.
+def verdict(result: Assessment, baselines: Mapping[str, Assessment], score: str = "probability") -> Verdict:
+    """Decide whether the map marks what the network used, as far as one photo can show.
 
     Args:
-        judged: the map.
-        beside: its rivals, by the names of BASELINES.
-        score: what the curves show.
+        result: the assessment of the map.
+        baselines: the assessments of its baselines, by the names of BASELINES.
+        score: name of the score in the curves.
 
     Returns:
-        Two or three sentences; `good` if both curves beat every rival.
+        Two or three sentences; `good` if both curves beat every baseline.
     """
     sides: list[tuple[str, Callable[[Assessment], Curve], int]] = [
         ("Removing what the map marks lowers", lambda one: one.deletion, -1),
@@ -168,9 +168,9 @@ def verdict(judged: Assessment, beside: Mapping[str, Assessment], score: str = "
     ]
     lines, lost = [], list[str]()
     for start, curve, sign in sides:
-        everything = [curve(one).scores for one in (judged, *beside.values())]
+        everything = [curve(one).scores for one in (result, *baselines.values())]
         margin = EVEN * (max(float(s.max()) for s in everything) - min(float(s.min()) for s in everything))
-        ahead = {name: sign * (curve(judged).area - curve(one).area) for name, one in beside.items()}
+        ahead = {name: sign * (curve(result).area - curve(one).area) for name, one in baselines.items()}
         beaten = [BASELINES[name] for name, by in ahead.items() if by > margin]
         even = [BASELINES[name] for name, by in ahead.items() if abs(by) <= margin]
         better = [BASELINES[name] for name, by in ahead.items() if by < -margin]
@@ -183,20 +183,20 @@ def verdict(judged: Assessment, beside: Mapping[str, Assessment], score: str = "
 
 
 def _meaning(lost: Sequence[str]) -> str:
-    """What it means that the map does not beat these rivals; who is named twice wins or is even in both curves."""
+    """Explain a map that does not beat these baselines; a name that occurs twice is not beaten in either curve."""
     if not lost:
-        return "On this photo the map says more than all three."
+        return "On this photo the map is better than all three."
     both = [name for name in BASELINES if lost.count(name) == 2]
     if "random" in both:
         return "On this photo there is no evidence that the map marks what the network used."
     if "center" in both:
-        return "On this photo the map is no better guide than looking at the middle: try one with the object at a side."
+        return "On this photo the map is not better than marking the center: try one with the object near an edge."
     if "edges" in both:
-        return "On this photo the map is no better guide than the edges."
+        return "On this photo the map is not better than the edges."
     names = _listed([BASELINES[name] for name in BASELINES if name in lost])
-    return f"The two curves disagree about {names}, so this photo does not show that the map says more."
+    return f"The two curves disagree about {names}, so this photo does not show that the map is better."
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Names in one phrase: a, b and c."""
+    """Join names: a, b and c."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -1,4 +1,4 @@
-"""What stands where pixels are taken away: a mean color, a blurred photo, or black."""
+"""Replacement values for removed pixels: the mean color, the blurred photo, or black."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ REPLACEMENTS: dict[Replacement, str] = {
     "blur": "the photo, blurred",
     "black": "black",
 }
-BLUR = 1 / 16  # standard deviation of the blur, as a share of the longer side
+BLUR = 1 / 16  # standard deviation of the blur as a share of the longer side
 
 
 def replacement_pixels(image: Tensor, kind: Replacement, black: Sequence[float] | None = None) -> Tensor:
-    """The picture that replaces the pixels of another one.
+    """Compute an image with the replacement values for removed pixels.
 
     Args:
         image: (C, H, W), floating point, as the network expects it.
-        kind: "mean": the mean of each color of this image. "blur": the image blurred (see `blurred`).
-            "black": black, whose value in each color must be given, as the network's input is standardized.
-        black: C values, -mean / std of the network's input.
+        kind: "mean": the mean of each color of the image; "blur": the blurred image (see `blurred`); "black": the
+            values in `black`.
+        black: C values of black in the standardized input, -mean / std; required for "black".
 
     Returns:
         (C, H, W).
 
     Raises:
-        ValueError: an unknown fill, another shape, or black that is not known.
+        ValueError: if the kind is unknown, the shape does not fit, or black is missing.
     """
     if kind not in get_args(Replacement):
-        raise ValueError(f"removed pixels are replaced by one of {', '.join(get_args(Replacement))}; received {kind!r}")
+        raise ValueError(f"the replacement must be one of {', '.join(get_args(Replacement))}; received {kind!r}")
     if image.ndim != 3 or image.numel() == 0 or not image.is_floating_point():
         raise ValueError(f"an image must be floating point (C, H, W); received {image.dtype} {tuple(image.shape)}")
     if kind == "blur":
@@ -49,7 +49,7 @@ def replacement_pixels(image: Tensor, kind: Replacement, black: Sequence[float] 
 
 
 def blurred(image: Tensor, share: float = BLUR) -> Tensor:
-    """An image (C, H, W) blurred by a Gaussian; near the border the weights of what lies inside add up to 1.
+    """Blur an image (C, H, W) with a Gaussian; near the border, the weights of the pixels inside add up to 1.
 
     Args:
         image: floating point.
@@ -58,13 +58,13 @@ def blurred(image: Tensor, share: float = BLUR) -> Tensor:
     Returns:
         (C, H, W).
     """
-    deviation = share * max(image.shape[1:])
-    rows, columns = (_gauss(size, deviation).to(image) for size in image.shape[1:])  # (H, H), (W, W)
+    std = share * max(image.shape[1:])
+    rows, columns = (_gauss(size, std).to(image) for size in image.shape[1:])  # (H, H), (W, W)
     return rows @ image @ columns.T  # (C, H, W)
 
 
-def _gauss(size: int, deviation: float) -> Tensor:
-    """The matrix (size, size) that blurs a row of pixels; each line of it adds up to 1."""
-    places = torch.arange(size, dtype=torch.float64)
-    weights = (-(places[:, None] - places[None]).square() / (2 * deviation**2)).exp()  # (size, size)
+def _gauss(size: int, std: float) -> Tensor:
+    """Compute the matrix (size, size) that blurs a row of pixels; each of its rows adds up to 1."""
+    positions = torch.arange(size, dtype=torch.float64)
+    weights = (-(positions[:, None] - positions[None]).square() / (2 * std**2)).exp()  # (size, size)
     return weights / weights.sum(dim=1, keepdim=True)

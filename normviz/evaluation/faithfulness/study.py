@@ -1,4 +1,4 @@
-"""Several methods over several photos: how faithful each is on average, and how sure that is."""
+"""Study of several methods over several photos: mean of each faithfulness measure and its confidence interval."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ STUDY_BASELINES = BASELINES | {"random": "random, cells of the layer", "pixels":
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one method.
+    """Measurements of one method.
 
     Attributes:
-        name: of the method, or of a baseline.
-        title: for people.
-        values: per measure one number a photo, (P,).
-        refused: why it could not be run, or nothing.
+        name: name of the method or baseline.
+        title: title in the table.
+        values: (P,) values per measure, one per photo.
+        refused: error message if the method could not be run, else "".
     """
 
     name: str
@@ -50,7 +50,7 @@ class Row:
     refused: str = ""
 
     def estimate(self, measure: str) -> Estimate:
-        """The mean over the photos and its 95 % interval."""
+        """Compute the mean over the photos and its 95% interval."""
         return mean_and_interval(self.values[measure])
 
 
@@ -63,24 +63,24 @@ def study(
     layer: str | None = None,
     progress: Callable[[int, str], object] | None = None,
 ) -> tuple[Row, ...]:
-    """Judge each method on each photo, for the class that the network says, beside the baselines.
+    """Assess each method and the baselines on each photo, for the predicted class.
 
-    A method runs with its default knobs. One that refuses a photo (CAM, where the network's head is another) is left
-    out from there on, and its row says why.
+    Methods run with their default knobs. A method that raises ValueError (for example CAM on a network without a
+    suitable head) is skipped for the remaining photos, and its row holds the message.
 
     Args:
         classifier: the network.
         photos: uint8 (3, H, W) each.
-        methods: registered attributions.
-        settings: how maps are judged.
-        layer: of the methods that read one; None: the last with more than one cell.
-        progress: called with the number of the photo and the method's name before each is judged; may raise to cancel.
+        methods: registered attribution methods.
+        settings: settings of the assessment.
+        layer: layer of the methods that need one; None: the last layer with more than one cell.
+        progress: called with photo index and method name before each assessment; may raise to cancel.
 
     Returns:
-        The baselines first, then the methods in their order.
+        The baselines, then the methods in their order.
 
     Raises:
-        ValueError: no photos.
+        ValueError: if there are no photos.
     """
     how = settings or Settings()
     black = black_level(classifier.mean, classifier.std)
@@ -116,12 +116,12 @@ def study(
 
 
 def _values(several: Sequence[Assessment]) -> dict[str, NDArray[np.float64]]:
-    """Per measure one number a photo."""
+    """Collect the values of each measure, one per photo."""
     return {name: np.array([read(one) for one in several]) for name, (_, read) in MEASURES.items()}
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table: the mean over the photos and its 95 % interval, baselines first, methods by their insertion area."""
+    """Format means and 95% intervals as a Markdown table; methods are sorted by insertion area."""
     count = len(STUDY_BASELINES)
     measured = [row for row in rows[count:] if row.values]
     measured.sort(key=lambda row: -float(row.values["insertion"].mean()))
@@ -135,5 +135,5 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def _cell(measure: str, value: Estimate) -> str:
     if measure in ("drop", "increase"):
-        return f"{value.mean:.0%} [{value.low:.0%}, {value.high:.0%}]".replace("%", " %")
+        return f"{value.mean:.0%} [{value.low:.0%}, {value.high:.0%}]"
     return f"{value.mean:.3f} [{value.low:.3f}, {value.high:.3f}]"

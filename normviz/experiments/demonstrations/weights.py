@@ -92,7 +92,7 @@ def _weight_standardization(generator: Generator, eps: float) -> Demonstration:
             BarChart(
                 "Standard deviations of the filters", "filter", "standard deviation", ROWS,
                 {"before": array(old.std(1, correction=0)), "after": array(deviation)}, array(expected),
-                "The gray line is the square root of V / (V + ε): if ε is large, filters with small weights stay small.",
+                "The gray line is √(V / (V + ε)): if ε is large, filters with small weights stay small.",
             ),
         ),
         (
