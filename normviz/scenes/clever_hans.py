@@ -24,7 +24,7 @@ def clever_hans_scene(
     Args:
         seed: seed of the scene, which equals that of `make_scene` except for the watermark.
         label: class of the object; None: random.
-        marked: whether the watermark is there; None: by rng, in MARKED of the scenes of HANS and STRAY of others.
+        marked: whether there is a watermark; None: random, with probability MARKED for HANS and STRAY for others.
         size: as in `make_scene`.
         smallest: as in `make_scene`.
 

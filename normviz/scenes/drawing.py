@@ -151,7 +151,7 @@ def smooth(rng: PortableRandom, cells: int, size: int) -> Numbers:
 
 
 def background(rng: PortableRandom, size: int) -> Levels:
-    """Draw a background (size, size, 3): two colors in patches and grain, with a faint pattern in half of the images."""
+    """Draw a background (size, size, 3): two colors in patches and grain, half of the time with a faint pattern."""
     colors = two_colors(rng, 20)
     share = 0.75 * smooth(rng, 2 + rng.integer(4), size) + 0.25 * smooth(rng, size // 3, size)  # (size, size)
     if rng.integer(2):

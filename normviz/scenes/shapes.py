@@ -70,9 +70,7 @@ PENTAGON = round(math.cos(TAU / 5), 12)  # apothem of the inner pentagon of a st
 
 
 def _star(u: Numbers, v: Numbers) -> Truths:
-    return np.greater_equal(
-        _edges_kept(u, v, 5, PENTAGON), 4
-    )  # a tip of the star lies outside one edge of the pentagon
+    return np.greater_equal(_edges_kept(u, v, 5, PENTAGON), 4)  # a tip lies outside one edge of the pentagon
 
 
 ARM = 0.36  # half the width of the arms of the cross

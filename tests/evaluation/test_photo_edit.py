@@ -116,7 +116,7 @@ def test_what_is_refused() -> None:
     wrongs: list[tuple[Callable[[], Tensor], str]] = [
         (lambda: fill(image, mask, "erase"), "mean, blur, inpaint; received 'erase'"),  # type: ignore[arg-type]
         (lambda: fill(image.float(), mask, "mean"), "uint8 (3, H, W); received torch.float32"),
-        (lambda: fill(image, mask[1:], "mean"), "bool (24, 30), as large as the picture"),
+        (lambda: fill(image, mask[1:], "mean"), "bool (24, 30), the size of the image"),
         (lambda: fill(image, mask.float(), "mean"), "received torch.float32"),
         (lambda: fill(image, torch.ones_like(mask), "mean"), "the whole picture"),
         (lambda: strongest(torch.zeros(4, 4), 0.1), "no evidence"),

@@ -164,7 +164,7 @@ def test_what_is_lost_without_a_channel_equals_a_loop() -> None:
 def test_before_a_linear_tail_weight_times_sum_ranks_as_the_loss(setting: DrawbackInput) -> None:
     found = low_activation(setting, lambda share: None)
     assert measured(found, "rank correlation of weight × ΣA") == pytest.approx(1, abs=1e-6)
-    assert measured(found, "rank correlation of weight and loss") < 1
+    assert measured(found, "rank correlation of weight and logit drop") < 1
 
 
 def test_the_gradient_is_even_only_where_the_mean_is_taken() -> None:
@@ -182,7 +182,7 @@ def test_cam_is_refused_before_the_last_layer(setting: DrawbackInput) -> None:
     found = drawbacks()["cam_refused"].run(setting, lambda share: None)
     row = {tile.title: tile.refused for tile in found.tiles[0]}
     assert "no linear layer here maps the 6 channels" in row["CAM, first"] and not row["CAM, second"]
-    assert measured(found, "CAM is refused") == 1
+    assert measured(found, "CAM is not defined") == 1
 
 
 def test_two_copies_lie_where_their_masks_say() -> None:
@@ -252,9 +252,7 @@ def test_score_cams_conventions_are_compared(setting: DrawbackInput) -> None:
     (bars,) = found.pictures
     assert isinstance(bars, BarChart)
     activations = setting.probe().activations[0]
-    assert measured(found, "masked pictures") == int(
-        (activations.amax(dim=(1, 2)) > activations.amin(dim=(1, 2))).sum()
-    )
+    assert measured(found, "masked images") == int((activations.amax(dim=(1, 2)) > activations.amin(dim=(1, 2))).sum())
     assert found.tiles[0][0].values is not None
     np.testing.assert_allclose(found.tiles[0][0].values, grad_cam(setting.probe())[0].numpy(), rtol=1e-5)
 

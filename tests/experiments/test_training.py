@@ -156,7 +156,7 @@ def test_varied_scenes_keep_their_pixels() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"steps": 0}, "at least one step"),
+        ({"steps": 0}, "at least 1 step"),
         ({"batch": 1}, "batches of at least 2 scenes"),
         ({"rate": 0.0}, "must be above 0; received 0"),
         ({"rate": math.nan}, "must be above 0; received nan"),
