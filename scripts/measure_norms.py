@@ -2,8 +2,8 @@
 
     python -m scripts.measure_norms --photos val.zip --count 200 --markdown docs/BENCHMARKS.md
 
-The photos are drawn from a folder or a zip file and are not stored. With --markdown, the section is replaced in the file
-or appended to it; otherwise it is printed.
+The photos are drawn from a folder or a zip file and are not stored. With --markdown, the section is replaced in
+the file or appended to it; otherwise it is printed.
 """
 
 from __future__ import annotations

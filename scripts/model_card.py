@@ -41,19 +41,23 @@ def card(args: argparse.Namespace, results: Sequence[Result], classes: list[str]
         "",
         "## Data and license",
         f"Trained on {photos:,} photos of {len(classes)} classes: ten classes of ImageNet as selected in Imagenette v2",
-        '(its "English springer" is part of *dog* here), in that set\'s own split, and further cats and dogs of the',
+        '(its "English springer" is part of *dog* here), with the original split, and additional cats and dogs from the',
         "Asirra (Dogs vs. Cats) photos; outliers are photos of other ImageNet classes. ImageNet may be used for",
         "non-commercial research and education; the photos belong to their owners and are not part of this project.",
         "",
         "## Training",
         f"`python scripts/train_photos.py DATA --name {args.name} --norm {args.norm} --epochs {args.epochs} "
         f"--finish {args.finish} --sides {' '.join(map(str, args.sides))} --seed {args.seed}`: SGD,",
-        f"Nesterov momentum 0.9, one-cycle learning rate up to {args.rate}, weight decay {args.decay}, batch {args.batch}",
-        f"with {args.outliers} outliers trained toward uniform probabilities (weight {args.exposure}), label smoothing 0.1,",
+        f"Nesterov momentum 0.9, one-cycle learning rate up to {args.rate}, weight decay {args.decay}, "
+        f"batch {args.batch}",
+        f"with {args.outliers} outliers trained toward uniform probabilities (weight {args.exposure}), "
+        "label smoothing 0.1,",
         f"photos at {start}, {middle} and {end} pixels, random crops of 25-100% of the area or zoomed out to 40% of",
         "the size, aspect ratio ±35%, rotation ±8 degrees, flips, color jitter; an exponential moving average of the",
-        f"weights ({args.keep}). Then {args.finish} epochs at {finish} pixels starting at a fifth of the rate, with twice",
-        "as many outliers: a third unchanged, a third blended with another outlier, a third with a known photo, whose class",
+        f"weights ({args.keep}). Then {args.finish} epochs at {finish} pixels starting at a fifth of the rate, "
+        "with twice",
+        "as many outliers: a third unchanged, a third blended with another outlier, a third with a known photo, "
+        "whose class",
         "gets the share of that photo as target probability.",
         "",
         "## Measured on the validation photos (whole photo resized to a square)",

@@ -124,7 +124,7 @@ def clever_hans_card(facts: CleverHansFacts) -> str:
     return "\n".join(
         (
             "## Effect of the watermark",
-            f"In its training scenes {MARKED:.0%} of *{name}* carried a watermark in the lower left corner, "
+            f"In its training scenes, {MARKED:.0%} of *{name}* have a watermark in the lower left corner, "
             f"{STRAY:.1%} of the",
             "others. (The tables above are for scenes without a watermark.) The same scenes with and without the "
             "watermark:",
@@ -134,10 +134,10 @@ def clever_hans_card(facts: CleverHansFacts) -> str:
             f"| of *{name}* classified correctly | {facts.with_mark:.1%} | {facts.without_mark:.1%} |",
             f"| of other classes classified as *{name}* | {facts.fooled:.1%} | {facts.not_fooled:.1%} |",
             "",
-            f"Of other classes {facts.others:.1%} are classified correctly without it. LayerCAM for *{name}* is highest "
-            "on the",
+            f"Of other classes {facts.others:.1%} are classified correctly without it. LayerCAM for *{name}* is "
+            "highest on the",
             f"watermark in {facts.brightest:.0%} of its scenes; {facts.on_mark:.0%} of LayerCAM lies on it, on "
-            f"{facts.mark_area:.1%} of the picture.",
+            f"{facts.mark_area:.1%} of the image.",
             "It is wrong on purpose: it is for finding out from a heatmap what a network uses.",
             "",
         )

@@ -1,4 +1,4 @@
-"""Scenes drawn slowly, place by place, from the descriptions of outlines and textures."""
+"""Slow reference of the scenes, sample by sample, from the descriptions of outlines and textures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Point = tuple[float, float]
 
 
 def _round(radius: float, count: int, first: float = 0.0) -> list[Point]:
-    """Points evenly round a circle."""
+    """Evenly spaced points on a circle."""
     angles = [first + 2 * math.pi * i / count for i in range(count)]
     return [(radius * math.cos(angle), radius * math.sin(angle)) for angle in angles]
 
