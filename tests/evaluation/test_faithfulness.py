@@ -354,7 +354,7 @@ def test_the_verdict_names_who_is_beaten_and_who_is_not() -> None:
     center = verdict(_judged(0.4, 0.55), beside, "logit")
     assert not center.good
     assert "about as fast as with the image's center" in center.text and "lowers the logit" in center.text
-    assert "slower than with the image's center" in center.text and "object at a side" in center.text
+    assert "slower than with the image's center" in center.text and "object near an edge" in center.text
     assert "no evidence" in verdict(_judged(0.6, 0.3), beside).text
     assert "not better than the edges" in verdict(_judged(0.2, 0.9), beside | {"edges": _judged(0.1, 0.9)}).text
     mixed = verdict(_judged(0.2, 0.9), beside | {"center": _judged(0.4, 0.95), "edges": _judged(0.1, 0.5)})
