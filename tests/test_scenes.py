@@ -251,7 +251,7 @@ def test_other_refusals() -> None:
         _ = make_scene(0, objects=0).label
     with pytest.raises(ValueError, match="at least one scene; received 0"):
         make_scenes(0, 0)
-    with pytest.raises(ValueError, match="objects must be 0 or 1; received 2"):
+    with pytest.raises(ValueError, match="objects must be 0 or 1, because each scene has one label; received 2"):
         make_scenes(1, 0, objects=2)
     with pytest.raises(ValueError, match="4 objects of at least 12% could not be placed"):
         make_scene(0, labels=[7, 7, 7, 7], smallest=0.12)

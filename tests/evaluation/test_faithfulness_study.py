@@ -89,8 +89,8 @@ def test_the_table_has_means_with_intervals_and_sorts_methods_by_insertion() -> 
     lines = markdown(rows).splitlines()
     assert lines[0].startswith("| Map | Deletion area ↓ | Insertion area ↑ |")
     assert lines[2] == (
-        "| *random, cells of the layer* | 0.100 [0.100, 0.100] | 0.100 [0.100, 0.100] | 10 % [10 %, 10 %] "
-        "| 10 % [10 %, 10 %] | 0.100 [0.100, 0.100] |"
+        "| *random, cells of the layer* | 0.100 [0.100, 0.100] | 0.100 [0.100, 0.100] | 10% [10%, 10%] "
+        "| 10% [10%, 10%] | 0.100 [0.100, 0.100] |"
     )
     assert [line.split(" | ")[0] for line in lines[6:]] == ["| High", "| Low", "| None"]
     assert "cannot be run" in lines[-1] and len({line.count("|") for line in lines}) == 1

@@ -326,7 +326,7 @@ def test_the_page_shows_the_report_that_ships(assets: Path) -> None:
         test = open_page("localization", kind=kind)
         assert not test.exception and not errors(test), words(test)
     test = open_page("localization", measure="Energy inside")
-    assert "Grad-CAM 74 %" in " ".join(text.value for text in test.markdown)
+    assert "Grad-CAM 74%" in " ".join(text.value for text in test.markdown)
 
 
 def test_without_networks_the_page_says_so(assets: Path) -> None:

@@ -79,7 +79,7 @@ def test_the_share_on_the_mark_is_that_of_the_map() -> None:
     [
         ("zzz.zzz", "this photo has 48 x 48", ""),
         ("nonsense!", "painted region is run lengths", ""),
-        ("0.1s0", "region is the whole picture", "0.1s0"),
+        ("0.1s0", "region covers the whole image", "0.1s0"),
     ],
 )
 def test_a_bad_region_is_a_sentence_above_the_picture_to_paint_on(region: str, sentence: str, shown: str) -> None:

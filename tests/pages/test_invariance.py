@@ -114,8 +114,8 @@ def test_reasons_name_what_shares_a_statistic() -> None:
         return measure(Row(get(name), layout, tuple(settings.items())), named[column]).why
 
     assert why("layer_norm", "row_times", "nc") == (
-        "One row of W is multiplied by 2.5: one feature of Wx becomes 2.5 times as large, the others stay. "
-        "Features share a statistic, and some of them grew while others stayed: the factor does not cancel."
+        "One row of W is multiplied by 2.5: one feature of Wx becomes 2.5 times as large, the others do not change. "
+        "Features share a statistic, but only some of them are multiplied: the factor does not cancel."
     )
     assert "samples and positions" in why("batch_norm", "data_plus")
     assert "stored before" in why("batch_norm", "data_times", training=False)
@@ -133,5 +133,5 @@ def test_a_change_that_changes_nothing_is_refused(delta: float) -> None:
 
 
 def test_without_positions_nothing_can_be_moved() -> None:
-    with pytest.raises(ValueError, match="no positions to move"):
+    with pytest.raises(ValueError, match="no positions to shift"):
         measure(Row(get("layer_norm"), "nc"), COLUMNS[-1])
