@@ -39,7 +39,11 @@ def table(text: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("title", "row", "numbers"),
     [
-        ("Spatial batch norm: a standard deviation without its mean", "standard deviation of the output", ["0.315", "1"]),
+        (
+            "Spatial batch norm: a standard deviation without its mean",
+            "standard deviation of the output",
+            ["0.315", "1"],
+        ),
         ("Sequences of different lengths: padding counted as data", "mean that is subtracted", ["1.47", "3.02"]),
         ("Inference example weighing: the square of a mean", "variance at α = 0", ["0", "4"]),
         ("Power iteration: a shear", "σ after 2000 steps", ["1.0005", "10.099"]),
