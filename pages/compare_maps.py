@@ -5,7 +5,7 @@ from typing import get_args
 import streamlit as st
 
 from normviz.attribution.compare import Correlation
-from normviz.experiments.drawbacks import Setting, drawbacks
+from normviz.experiments.drawbacks import DrawbackInput, drawbacks
 from normviz.figures import maps, style
 from normviz.prints import map_sheet as figures
 from normviz.ui.components.map_sheet import Place, map_sheet
@@ -81,7 +81,7 @@ def compare(
     details.downloads(request, found, scale, pixels, opacity, colors)
 
 
-def show(name: str, photo: Photo, setting: Setting, opacity: float, colors: style.ColorMap) -> None:
+def show(name: str, photo: Photo, setting: DrawbackInput, opacity: float, colors: style.ColorMap) -> None:
     """One drawback, measured on the photo."""
 
     def stop() -> None:

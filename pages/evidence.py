@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from normviz.evaluation.evidence import Ledger, at_layer, in_full
+from normviz.evaluation.evidence import EvidenceMap, full_evidence, layer_evidence
 from normviz.figures import formula, maps
 from normviz.figures.evaluation import evidence
 from normviz.formatting import number, signed
@@ -55,27 +55,27 @@ def choose() -> tuple[MapRequest, str, int]:
     return MapRequest(photo, classifier, method, aim.target, layer, {}, aim.other), way, rows
 
 
-def entered(request: MapRequest, way: str, rows: int) -> Ledger:
+def entered(request: MapRequest, way: str, rows: int) -> EvidenceMap:
     """The ledger, kept."""
 
-    def run() -> Ledger:
+    def run() -> EvidenceMap:
         probe = request.probe()
-        return at_layer(probe) if way == "layer" else in_full(probe, size=(rows, rows))
+        return layer_evidence(probe) if way == "layer" else full_evidence(probe, size=(rows, rows))
 
     return cache.keep("evidence", (*request.key, way, rows), lambda: jobs.compute(run), request.photos)
 
 
-def heading(request: MapRequest, ledger: Ledger) -> str:
+def heading(request: MapRequest, ledger: EvidenceMap) -> str:
     """What adds up to what, in one sentence."""
     what = f"score (logit) of {request.name}" if request.other is None else f"lead in the score (logit): {request.name}"
     parts = [
-        f"{signed(ledger.speaks_for, markup=False)} for it",
-        f"{signed(ledger.speaks_against, markup=False)} against it",
+        f"{signed(ledger.positive, markup=False)} for it",
+        f"{signed(ledger.negative, markup=False)} against it",
     ]
-    if ledger.fixed:
-        parts.append(f"{signed(ledger.fixed, markup=False)} from biases")
+    if ledger.unplaced:
+        parts.append(f"{signed(ledger.unplaced, markup=False)} from biases")
     if not ledger.exact:
-        parts.append(f"{signed(ledger.rest, markup=False)} unexplained")
+        parts.append(f"{signed(ledger.residual, markup=False)} unexplained")
     return f"{', '.join(parts)}: together {number(ledger.score, 4, markup=False)}, the {what}."
 
 
@@ -87,12 +87,12 @@ def show(request: MapRequest, way: str, rows: int) -> None:
     pixels = request.pixels
     aspect = pixels.shape[1] / pixels.shape[0]
     entries = [
-        ("for", ledger.speaks_for),
-        ("against", ledger.speaks_against),
-        ("bias" if way == "layer" else "no place", ledger.fixed),
+        ("for", ledger.positive),
+        ("against", ledger.negative),
+        ("bias" if way == "layer" else "no place", ledger.unplaced),
     ]
     if not ledger.exact:
-        entries.append(("not accounted for", ledger.rest))
+        entries.append(("not accounted for", ledger.residual))
     total = "the logit" if request.other is None else "the lead"
     board(
         [
@@ -108,8 +108,8 @@ def show(request: MapRequest, way: str, rows: int) -> None:
         ],
         "ledger-board", formula.attribution("logits"),
     )  # fmt: skip
-    exact = f"They add up to the score; what is left is rounding ({abs(ledger.rest):.0e})." if ledger.exact else ""
-    st.caption(f"Entries: {ledger.way}. {exact}")
+    exact = f"They add up to the score; what is left is rounding ({abs(ledger.residual):.0e})." if ledger.exact else ""
+    st.caption(f"Entries: {ledger.description}. {exact}")
     page_layout.how_to_read(HELP)
 
 

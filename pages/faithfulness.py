@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from normviz.evaluation.faithfulness.judge import RIVALS, Settings, verdict
-from normviz.evaluation.faithfulness.replacements import FILLS
+from normviz.evaluation.faithfulness.assessment import BASELINES, Settings, verdict
+from normviz.evaluation.faithfulness.replacements import REPLACEMENTS
 from normviz.figures import maps
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
 from normviz.formatting import percent
@@ -61,11 +61,13 @@ def choose() -> tuple[MapRequest, Settings, bool]:
             "Layer", list(text), layer, "layer", text=text.__getitem__, help=tooltips.SIZED_LAYER
         )
     settings = knobs.knobs(method)
-    fill = url_widgets.select("Removed pixels become", list(FILLS), "mean", "filled", text=FILLS.__getitem__)
+    replacement = url_widgets.select(
+        "Removed pixels become", list(REPLACEMENTS), "mean", "filled", text=REPLACEMENTS.__getitem__
+    )
     score = url_widgets.segments("Curves show", SCORES, "probability", "shown")
     steps = url_widgets.steps("Pictures along a curve", STEPS, 20, "pictures")
     beside = url_widgets.select("In the table, too", list(BESIDE), "none", "beside", text=BESIDE.__getitem__)
-    how = Settings(fill, steps, score == "probability")
+    how = Settings(replacement, steps, score == "probability")
     return MapRequest(photo, classifier, method, target, layer, settings), how, beside == "quick"
 
 
@@ -80,7 +82,7 @@ def first_look(request: MapRequest, result: AttributionMap, how: Settings) -> No
 
 
 def race(request: MapRequest, result: AttributionMap, how: Settings) -> int:
-    """The same share of the pixels changed in the order of the map and of its rivals; that share in percent."""
+    """The same share of the pixels changed in the order of the map and of its baseline_maps; that share in percent."""
     left, right = st.columns([1, 2])
     with left:
         action = url_widgets.segments("Pixels are", ACTIONS, "removed", "action")
@@ -88,7 +90,7 @@ def race(request: MapRequest, result: AttributionMap, how: Settings) -> int:
         share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d%%")
     several = [(name, share / 100) for name in NAMES]
     found = faithfulness.pictures(request, result, how, several, action == "put back")
-    titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in RIVALS.items()}
+    titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in BASELINES.items()}
     rows = [(titles[one.name], f"{request.name}: {percent(one.probability)}", one.picture) for one in found]
     shape = request.pixels.shape
     st.html(tables.pictures(rows, shape[1] / shape[0]))
@@ -110,12 +112,12 @@ def measures(request: MapRequest, result: AttributionMap, how: Settings, beside:
         return
     found = faithfulness.measure(request, result, how, stop)
     score = "probability" if how.probability else "logit"
-    said = verdict(found[MAP], {name: found[name] for name in RIVALS}, score)
+    said = verdict(found[MAP], {name: found[name] for name in BASELINES}, score)
     page_layout.sentence(said.text, "good" if said.good else "hint")
     board(faithfulness.panels(found, request.method.title, score, share, said.text), "truth-board", columns=2)
     rows = [
         (request.method.title, found[MAP]),
-        *((words[0].upper() + words[1:], found[name]) for name, words in RIVALS.items()),
+        *((words[0].upper() + words[1:], found[name]) for name, words in BASELINES.items()),
     ]
     refused: list[str] = []
     if beside:

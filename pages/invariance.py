@@ -18,7 +18,7 @@ from normviz.ui.inputs import source
 from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 
 LAYOUTS: tuple[Layout, ...] = ("nc", "ntd", "nchw")
-START = "Another neighbor"
+START = "First sample replaced"
 SIZE = "What is multiplied becomes δ times as large; what is added is δ, or δ times a random γ."
 TILES = {
     "nc": "Cases go down, features to the right.",

@@ -6,7 +6,7 @@ import streamlit as st
 
 from normviz.evaluation.localization.benchmark import MEASURES
 from normviz.evaluation.localization.questions import FIRST, Kind
-from normviz.evaluation.localization.report import BASELINE_TITLES, SCENES, TITLES, Report, in_words
+from normviz.evaluation.localization.report import BASELINE_TITLES, SCENES, TITLES, Report, summary
 from normviz.models.catalog import load_classifier
 from normviz.registry import get, methods
 from normviz.ui.kit import page_layout, tooltips, url_widgets
@@ -95,7 +95,7 @@ def work() -> None:
             if report is None:
                 page_layout.sentence("No numbers come with this installation: choose “a run now” on the left.", "hint")
             else:
-                for sentence in in_words(report, kind, measure, titles):
+                for sentence in summary(report, kind, measure, titles):
                     st.markdown(sentence)
                 localization.table(report, kind, measure, (method, network), titles)
                 st.caption(f"Percent, with 95% intervals. NormViz {report.version}: {report.command}")

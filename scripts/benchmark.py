@@ -1,10 +1,10 @@
-"""Measure NormViz against its alternatives: ratios, both sides in one run, medians of interleaved repetitions.
+"""Benchmark NormViz against alternatives: median ratios of interleaved repetitions in one run.
 
     python -m scripts.benchmark                                        # everything, as a table
     python -m scripts.benchmark --section attribution --markdown docs/BENCHMARKS.md
 
-A section is a list of functions; each measures one thing and returns rows. Absolute times depend on the
-machine and on what else runs there; ratios much less, as both sides take turns.
+A section is a list of functions that return rows. Absolute times depend on the machine and its load; ratios depend less
+on it, because both sides run in turn.
 """
 
 from __future__ import annotations
@@ -45,19 +45,19 @@ from scripts.measure import Measurement, Row, count_processor_time, interleaved,
 
 # Normalization
 
-KERNELS: dict[str, Callable[[Tensor], Tensor]] = {  # on what the method itself is given
+KERNELS: dict[str, Callable[[Tensor], Tensor]] = {  # called with the input of the method
     "batch_norm": lambda x: F.batch_norm(x, None, None, training=True),
     "layer_norm": lambda x: F.layer_norm(x, x.shape[2 if x.ndim == 3 else 1 :]),
     "rms_norm": lambda x: F.rms_norm(x, x.shape[2 if x.ndim == 3 else 1 :], eps=1e-6),
     "instance_norm": lambda x: F.instance_norm(x),
     "group_norm": lambda x: F.group_norm(x, 8),
 }
-REPORTED = ("robust_scaling", "zca_whitening", "local_contrast_norm", "switchable_norm")  # without a target
+REPORTED = ("robust_scaling", "zca_whitening", "local_contrast_norm", "switchable_norm")  # reported without a target
 SHAPES = {"nchw": (32, 64, 56, 56), "ntd": (32, 128, 768)}
 
 
 def keep_memory() -> None:
-    """Have the C library keep freed memory: else each large temporary of either side pays for fresh pages."""
+    """Let the C library keep freed memory, so that large temporaries do not cause page faults."""
     if platform.libc_ver()[0] == "glibc":
         library = ctypes.CDLL(None)
         for parameter, value in ((-1, 2**31 - 1), (-3, 2**25)):  # M_TRIM_THRESHOLD, M_MMAP_THRESHOLD
@@ -65,7 +65,7 @@ def keep_memory() -> None:
 
 
 def norms() -> list[Row]:
-    """Every normalization of activations against PyTorch's kernel, or against copying the tensor."""
+    """Compare each normalization of activations with the PyTorch kernel, or with a copy of the tensor."""
     keep_memory()
     rows = []
     for layout, shape in SHAPES.items():
@@ -77,7 +77,7 @@ def norms() -> list[Row]:
 
 
 def _norm(method: Normalization, x: Tensor, layout: str) -> Row:
-    """One method on one input, in the order of axes that it expects, as it comes from the layer before."""
+    """Measure one method on a contiguous input in the axis order that it expects."""
     letters = expected_order(method, layout)
     given = x.permute([layout.index(letter) for letter in letters]).contiguous()
     channels = x.new_zeros(given.shape[1]), x.new_ones(given.shape[1])  # (C,), (C,)
@@ -124,7 +124,7 @@ def kernels() -> list[Row]:
 
 
 def explorer() -> list[Row]:
-    """What the explorer computes and sends for one change that nobody has asked for before, without Streamlit."""
+    """Measure what the explorer computes and sends for one uncached change, without Streamlit."""
     return [row for shape in ((8, 16, 16, 16), (32, 64, 56, 56)) for row in _change(shape)]
 
 
@@ -136,7 +136,7 @@ def _change(shape: tuple[int, ...]) -> list[Row]:
 
     x, method = generate(shape, "shifted").to(device()), get("batch_norm", "normalization")
     settings = method.settings()
-    known = look_before(method, x, "nchw", settings)  # kept while gamma, beta and epsilon move
+    known = look_before(method, x, "nchw", settings)  # cached while gamma, beta and epsilon change
 
     def change() -> int:
         seen = view(method, x, "nchw", settings, 1.1, 0.2, known=known)
@@ -152,7 +152,7 @@ def _change(shape: tuple[int, ...]) -> list[Row]:
 
 
 def comparing() -> list[Row]:
-    """Twelve methods side by side, as the page Compare computes them."""
+    """Measure twelve methods, computed as on the page Compare."""
     x = generate((8, 16, 28, 28), "shifted").to(device())
     chosen = [m for m in methods("normalization") if m.takes_activations and "nchw" in m.layouts()][:12]
     taken = interleaved({"all": lambda: [compare(method, x, look(x)) for method in chosen]}, 9)["all"]
@@ -171,30 +171,31 @@ SECTIONS: dict[str, list[Measurement]] = {
 
 
 def table(rows: list[Row]) -> str:
-    """The rows as a Markdown table."""
+    """Format the rows as a Markdown table."""
     lines = ["| What | Ours | Theirs | Ratio | Target | Met |", "|---|---|---|---|---|---|"]
     lines += [f"| {r.what} | {r.ours} | {r.theirs} | {r.ratio:.3g} | {r.target} | {r.met} |" for r in rows]
     return "\n".join(lines)
 
 
 def write(path: Path, sections: dict[str, str]) -> None:
-    """Put the sections into the file, beside those of earlier runs that are there."""
+    """Write the sections to the file and keep its other sections."""
     text = path.read_text() if path.exists() else ""
     known = dict(re.findall(r"^## (\w+)\n\n(.*?)\s*(?=^## |\Z)", text, re.M | re.S)) | sections
     head = (
         "# Benchmarks\n\nWritten by `python -m scripts.benchmark --markdown docs/BENCHMARKS.md`: medians of\n"
-        "interleaved repetitions, both sides in one run. A ratio is of what the row names, in that order.\n"
+        "interleaved repetitions, with both sides in one run. A ratio divides the two quantities that the row names, "
+        "in that order.\n"
     )
     path.write_text("\n".join([head, *(f"## {name}\n\n{text}\n" for name, text in known.items())]))
 
 
 def main() -> None:
-    """Measure the chosen sections, print them, and write them down if asked to."""
+    """Measure the selected sections, print them, and optionally write them to a file."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--section", choices=[*SECTIONS, "all"], default="all")
     parser.add_argument("--markdown", type=Path, help="write the tables into this file as well")
     parser.add_argument(
-        "--busy", action="store_true", help="count the processor's seconds on one thread: where other things run"
+        "--busy", action="store_true", help="measure processor time on one thread, for machines under load"
     )
     arguments = parser.parse_args()
     if arguments.busy:

@@ -1,4 +1,4 @@
-"""What is measured of the attributions: speed against other libraries and plain loops, memory, threads."""
+"""Benchmarks of the attribution methods: speed compared with other libraries and loops, memory, and threads."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ from normviz.models.residual import ResidualNet
 from scripts.measure import Row, give_back, interleaved, ms, peak_memory, ratio, resident
 
 NET = "ResNet-50 size, 224 px"
-LOOPED = 24  # channels on which a loop of full forward passes is timed; all 2048 take minutes
+LOOPED = 24  # channels for timing a loop of full forward passes; all 2048 take minutes
 
 
 def resnet50(size: int, frozen: bool = True) -> tuple[nn.Module, Tensor]:
@@ -51,7 +51,7 @@ def resnet50(size: int, frozen: bool = True) -> tuple[nn.Module, Tensor]:
 
 
 def one_pass() -> list[Row]:
-    """Grad-CAM against a bare forward pass, against a backward pass to everything, and three maps from one probe."""
+    """Compare Grad-CAM with a forward pass and a full backward pass, and measure three maps from one probe."""
     frozen, image = resnet50(224)
     trainable, _ = resnet50(224, frozen=False)
 
@@ -85,7 +85,7 @@ def one_pass() -> list[Row]:
 
 
 def libraries() -> list[Row]:
-    """Grad-CAM against torch-cam and Captum, each used as its documentation says, on unfrozen weights."""
+    """Compare Grad-CAM with torch-cam and Captum, used as documented, on trainable weights."""
     from captum.attr import LayerGradCam
     from torchcam.methods import GradCAM
 
@@ -281,7 +281,7 @@ def pytorch_grad_cam() -> list[Row]:
 
 
 def memory() -> list[Row]:
-    """Whether Score-CAM, RISE and occlusion hold more than a chunk: four times the pictures, four times the chunk."""
+    """Measure whether the memory of Score-CAM, RISE and occlusion depends on the chunk size only."""
     model, image = resnet50(112)
     runs: dict[str, Callable[[int, bool], object]] = {
         "Score-CAM, 64 / 256 channels": lambda chunk, many: score_cam(
@@ -322,14 +322,14 @@ NAMES = ", ".join(name for name, _ in SMALL)
 
 
 def small_network() -> tuple[nn.Module, Tensor]:
-    """A residual network that gives a map in milliseconds, and two images (2, 3, 32, 32)."""
+    """Create a small, fast residual network and two images (2, 3, 32, 32)."""
     torch.manual_seed(0)
     net = calibrate_batch_norm(ResidualNet(5, widths=(8, 8, 16, 16), blocks=(1, 1, 1, 1)), torch.randn(8, 3, 32, 32))
     return net.to(device()), torch.randn(2, 3, 32, 32).to(device())
 
 
 def threads(count: int = 8, calls: int = 1000) -> list[Row]:
-    """Many threads on one network at the same time, each map against the one that a single thread made."""
+    """Compare maps computed by many threads on one network with those of a single thread."""
     net, images = small_network()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
@@ -358,14 +358,14 @@ def threads(count: int = 8, calls: int = 1000) -> list[Row]:
 
 
 def growth(calls: int = 1000) -> list[Row]:
-    """What stays in memory after many calls on one network."""
+    """Measure memory growth after many calls on one network."""
     net, images = small_network()
 
     def run(times: int) -> None:
         for call in range(times):
             SMALL[call % len(SMALL)][1](Probe(net, images, 1))
             with suppress(ValueError):
-                Probe(net, images, 99)  # failures must not keep anything either
+                Probe(net, images, 99)  # failed calls must not keep memory either
 
     def kept() -> float:
         gc.collect()

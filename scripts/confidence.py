@@ -1,4 +1,4 @@
-"""How well a classifier's confidence tells known photos from unknown ones."""
+"""Separation of known and unknown photos by the confidence of a classifier."""
 
 from __future__ import annotations
 
@@ -7,18 +7,16 @@ from torch import Tensor
 
 
 def auroc(known: Tensor, unknown: Tensor) -> float:
-    """Probability that a known photo's score exceeds an unknown one's, ties counting half."""
-    scores = torch.cat([known, unknown]).double()  # (n + m,)
-    order: Tensor = torch.unique(scores, return_inverse=True)[1]  # (n + m,)
-    counts = torch.bincount(order)  # (values,)
-    rank = (counts.cumsum(0) - (counts - 1) / 2)[order]  # (n + m,), mean rank of ties
-    n, m = len(known), len(unknown)
-    return float((rank[:n].sum() - n * (n + 1) / 2) / (n * m))
+    """Compute the probability that a known photo has a higher score than an unknown one; ties count one half."""
+    from scipy.stats import mannwhitneyu
+
+    wins = mannwhitneyu(known.double().cpu().numpy(), unknown.double().cpu().numpy(), method="asymptotic").statistic
+    return float(wins) / (len(known) * len(unknown))
 
 
 def best_threshold(known: Tensor, unknown: Tensor) -> float:
-    """The confidence at which the share of known photos kept plus that of unknown ones caught is largest (Youden)."""
+    """Compute the confidence that maximizes the shares of known photos kept plus unknown ones rejected (Youden)."""
     candidates = torch.cat([known, unknown]).sort().values  # (n + m,)
     kept = 1 - torch.searchsorted(known.sort().values, candidates) / len(known)  # (n + m,), at or above
-    caught = torch.searchsorted(unknown.sort().values, candidates) / len(unknown)  # (n + m,), below
-    return float(candidates[(kept + caught).argmax()])
+    rejected = torch.searchsorted(unknown.sort().values, candidates) / len(unknown)  # (n + m,), below
+    return float(candidates[(kept + rejected).argmax()])

@@ -1,4 +1,4 @@
-"""How the benchmarks measure: both sides in turn, medians of the rounds' ratios, and memory at its highest."""
+"""Measurement helpers of the benchmarks: interleaved timing, median ratios, and peak memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from normviz.device import device
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: `target` is "≤ bound" or "≥ bound" of the ratio, or empty."""
+    """One row of the table; `target` is "≤ bound" or "≥ bound" for the ratio, or empty."""
 
     what: str
     ours: str
@@ -28,7 +28,7 @@ class Row:
 
     @property
     def met(self) -> str:
-        """Whether the target is met, in a word."""
+        """Whether the target is met: "yes", "no" or empty."""
         if not self.target:
             return ""
         bound = float(self.target[1:])
@@ -42,15 +42,15 @@ clock: Callable[[], float] = time.perf_counter
 
 
 def count_processor_time() -> None:
-    """Count the processor's seconds on one thread from now on: for a machine on which other things run."""
+    """Measure processor time on one thread from now on, for machines under load."""
     global clock
     clock = time.process_time
-    device()  # sets the threads, once
+    device()  # sets the number of threads once
     torch.set_num_threads(1)
 
 
 def seconds(run: Callable[[], object]) -> float:
-    """How long one call takes, until the device has finished."""
+    """Measure the time of one call, including device synchronization."""
     start = clock()
     run()
     if device().type == "cuda":
@@ -59,7 +59,7 @@ def seconds(run: Callable[[], object]) -> float:
 
 
 def interleaved(runs: dict[str, Callable[[], object]], repetitions: int) -> dict[str, list[float]]:
-    """Seconds of each call, one call of each per round, in turning order, after one round that is not counted."""
+    """Measure seconds of each call, one call of each per round in alternating order, after a warmup round."""
     for run in runs.values():
         run()
     taken: dict[str, list[float]] = {name: [] for name in runs}
@@ -71,13 +71,13 @@ def interleaved(runs: dict[str, Callable[[], object]], repetitions: int) -> dict
 
 
 def ms(values: list[float]) -> str:
-    """The median in milliseconds, for the table."""
+    """Format the median in milliseconds."""
     middle = 1000 * statistics.median(values)
     return f"{middle:.0f} ms" if middle >= 10 else f"{middle:.2f} ms"
 
 
 def ratio(above: list[float], below: list[float]) -> float:
-    """The median of the rounds' ratios."""
+    """Compute the median of the ratios of the rounds."""
     return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
@@ -85,10 +85,10 @@ STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_memory(run: Callable[[], object]) -> float:
-    """By how many MB memory grew at its highest while something ran.
+    """Measure the peak growth of memory in MB during a call.
 
     Raises:
-        OSError: a CPU on a system that does not tell (only Linux does).
+        OSError: if the system does not report peak memory (on CPU, only Linux does).
     """
     gc.collect()
     if device().type == "cuda":
@@ -97,19 +97,19 @@ def peak_memory(run: Callable[[], object]) -> float:
         run()
         return (torch.cuda.max_memory_allocated() - start) / 2**20
     give_back()
-    CLEAR.write_text("5")  # the highest so far is forgotten
+    CLEAR.write_text("5")  # resets the peak
     before = resident()
     run()
     return resident("VmHWM") - before
 
 
 def resident(field: str = "VmRSS") -> float:
-    """The memory of this process in MB: what it holds, or its highest (VmHWM)."""
+    """Read the memory of this process in MB: current (VmRSS) or peak (VmHWM)."""
     (line,) = [line for line in STATUS.read_text().splitlines() if line.startswith(field)]
     return int(line.split()[1]) / 1024
 
 
 def give_back() -> None:
-    """Have the C library return what it keeps of freed memory."""
+    """Make the C library return freed memory to the system."""
     if platform.libc_ver()[0] == "glibc":
         ctypes.CDLL(None).malloc_trim(0)

@@ -1,9 +1,9 @@
-"""Measure the app in Chromium: first paint, first charts, and how long a turned slider takes to change the picture.
+"""Measure the app in Chromium: first paint, first charts, and time from a slider change to the updated image.
 
     python -m scripts.measure_browser [--page "normalize?N=32&C=64&H=56&W=56"] [--slider beta] [--steps 20]
 
-Starts the app on a free port of this machine. The first visit comes right after the start, the others to a
-server that has been visited; each has an empty cache.
+Starts the app on a free local port. The first visit follows directly after the start; the others reach a warm server.
+Each visit has an empty browser cache.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def visit(browser: Browser, address: str) -> tuple[Page, float, float]:
 
 
 def turn(page: Page, key: str, steps: int) -> list[float]:
-    """Milliseconds from a turn of the slider to the changed picture, for each of some steps."""
+    """Measure milliseconds from a slider change to the updated image, for each step."""
     page.locator(f".st-key-{key} input").focus()
     waits = []
     for _ in range(steps):

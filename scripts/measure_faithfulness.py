@@ -21,7 +21,7 @@ from torch import Tensor
 
 from normviz import attribution  # noqa: F401  (registers the methods)
 from normviz.device import describe
-from normviz.evaluation.faithfulness.judge import Settings
+from normviz.evaluation.faithfulness.assessment import Settings
 from normviz.evaluation.faithfulness.study import markdown, study
 from normviz.images import decode, read_photo
 from normviz.models.catalog import load_classifier
@@ -62,11 +62,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     section = (
         f"{HEADING}\n\n"
         f"Written by `{command(args)}`, on {describe()}:\n"
-        f"{len(names)} held-out photos, network `{classifier.name}` at {classifier.size} px, the class that it says, "
+        f"{len(names)} held-out photos, network `{classifier.name}` at {classifier.size} px, predicted class, "
         "each method with its default knobs\n"
-        f"at its default layer, {args.steps} pictures along a curve. Mean and 95 % bootstrap interval over the photos. "
+        f"at its default layer, {args.steps} images along a curve. Mean and 95% bootstrap interval over the photos. "
         "Baselines in italics; *random, cells\n"
-        "of the layer* is the rival of maps at a layer, *random, single pixels* that of maps at the pixels.\n\n"
+        "of the layer* is the baseline for maps at a layer, *random, single pixels* for maps at the input.\n\n"
         f"{markdown(rows)}\n"
     )
     if args.markdown:
@@ -76,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def command(args: argparse.Namespace) -> str:
-    """The command that makes the table, without the folder that the photos lie in."""
+    """Reconstruct the command, without the folder of the photos."""
     parts = [f"--photos {args.photos.name}", f"--count {args.count}", f"--model {args.model}"]
     parts += [f"--size {args.size}"] if args.size else []
     parts += [f"--methods {' '.join(args.methods)}"] if args.methods else []
@@ -86,10 +86,10 @@ def command(args: argparse.Namespace) -> str:
 
 
 def drawn(source: Path, count: int, seed: int) -> list[str]:
-    """The names of `count` photos in a folder or zip file, drawn with a seed.
+    """Draw the names of `count` photos from a folder or zip file.
 
     Raises:
-        ValueError: there are none.
+        ValueError: if there are no photos.
     """
     if source.is_dir():
         names = sorted(str(path.relative_to(source)) for path in source.rglob("*") if path.is_file())
@@ -103,7 +103,7 @@ def drawn(source: Path, count: int, seed: int) -> list[str]:
 
 
 def opened(source: Path, names: Sequence[str]) -> Iterator[Tensor]:
-    """The photos, uint8 (3, H, W), one after the other."""
+    """Yield the photos, uint8 (3, H, W)."""
     if source.is_dir():
         yield from (read_photo(source / name) for name in names)
         return
@@ -112,7 +112,7 @@ def opened(source: Path, names: Sequence[str]) -> Iterator[Tensor]:
 
 
 def placed(text: str, section: str) -> str:
-    """A document with the section in its place: instead of an older one of the same heading, or at the end."""
+    """Replace the section with the same heading in a document, or append it."""
     heading = section.split("\n", 1)[0]
     older = re.search(rf"^{re.escape(heading)}\n.*?(?=^## |\Z)", text, re.M | re.S)
     if older:

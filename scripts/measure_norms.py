@@ -1,9 +1,9 @@
-"""Measure how alike the maps of networks are that differ in their normalization only; write a Markdown table.
+"""Measure the correlation between maps of networks that differ only in normalization; write a Markdown table.
 
     python -m scripts.measure_norms --photos val.zip --count 200 --markdown docs/BENCHMARKS.md
 
-The photos are drawn with a seed from a folder or a zip file; nothing of them is kept. With --markdown the section of
-that heading is replaced (or added at the file's end), otherwise the table is printed.
+The photos are drawn from a folder or a zip file and are not stored. With --markdown, the section is replaced in
+the file or appended to it; otherwise it is printed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--count", type=int, default=200, help="how many are drawn (default: 200)")
     parser.add_argument("--model", default="photos", help="a classifier of the family by name (default: photos)")
     parser.add_argument("--method", default="grad_cam", help="an attribution method (default: grad_cam)")
-    parser.add_argument("--seed", type=int, default=0, help="of the drawing (default: 0)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the photo selection (default: 0)")
     parser.add_argument("--markdown", type=Path, metavar="FILE.MD", help="where the section goes (default: printed)")
     args = parser.parse_args(arguments)
     names = drawn(args.photos, args.count, args.seed)
@@ -59,7 +59,7 @@ def family(name: str) -> list[Classifier]:
 
 
 def section(args: argparse.Namespace, networks: Sequence[Classifier], found: Agreement) -> str:
-    """The section of the document."""
+    """Format the section of the document."""
     chance = mean_and_interval(found.other)
     right = "; ".join(f"{one.title} {one.accuracy:.1%}" for one in networks if one.accuracy is not None)
     return (
@@ -68,11 +68,11 @@ def section(args: argparse.Namespace, networks: Sequence[Classifier], found: Agr
         f"--model {args.model} --method {args.method} --seed {args.seed}`, on {describe()}:\n"
         f"Pearson's correlation of {get(args.method, 'attribution').title} maps of one class of one photo between two "
         f"networks, over {networks[0].size} x {networks[0].size}\n"
-        f"pixels, mean and 95 % bootstrap interval over {len(found.same)} held-out photos. The class is the one that "
-        "the networks think most probable on average.\n"
-        f"Maps of different photos correlate by {chance.mean:.2f} [{chance.low:.2f}, {chance.high:.2f}]: so much comes "
-        "from where photographers put things.\n"
-        f"Right on held-out photos: {right}.\n\n"
+        f"pixels, mean and 95% bootstrap interval over {len(found.same)} held-out photos. The class has the "
+        "highest mean probability over the networks.\n"
+        f"Maps of different photos have a correlation of {chance.mean:.2f} [{chance.low:.2f}, {chance.high:.2f}], "
+        "because objects are often at similar positions.\n"
+        f"Accuracy on held-out photos: {right}.\n\n"
         f"{markdown(found)}\n"
     )
 

@@ -1,11 +1,11 @@
-"""Simulate a class: light clients that speak Streamlit's own messages turn a slider on a page.
+"""Simulate a class: clients that use the Streamlit protocol change a slider on a page.
 
     python -m scripts.simulate_class [--students 30] [--page norm] [--widget num_groups] [--think 2] [--changes 8]
 
-Starts the app on a free port of this machine, unless --url names a server that runs here. First every
-student turns the slider at times of their own, then all at the same moment. The answer time runs from
-the sent change to the end of the page's run. Ends with status 1 when an answer was missing or an error.
---page takes a whole link, as "normalize?N=32&C=64&H=56&W=56".
+Starts the app on a free local port, unless --url names a running local server. First, all students change
+the slider at random times, then at the same time. The response time is measured from the sent change to the
+end of the page run. The exit status is 1 if a response is missing or an error.
+--page accepts a whole link, such as "normalize?N=32&C=64&H=56&W=56".
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ from websockets.asyncio.client import ClientConnection, connect
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCAL = ("localhost", "127.0.0.1", "::1")
-PATIENCE = 120.0  # seconds that a student waits for one answer, and that the app may take to start
+PATIENCE = 120.0  # timeout in seconds for one response and for the start of the app
 
 
 @dataclass
 class Answer:
-    """What one run of a page took."""
+    """Time and size of one page run."""
 
     seconds: float
     received: int  # bytes
@@ -50,7 +50,7 @@ class Answer:
 
 @dataclass
 class Student:
-    """One connection: the sliders that it was shown, and the run that turning one of them starts."""
+    """One client connection with the sliders of its page."""
 
     socket: ClientConnection
     page: str
@@ -61,7 +61,7 @@ class Student:
     values: dict[str, WidgetState] = field(default_factory=dict)  # by widget id
 
     async def run(self, fragment: str = "") -> Answer:
-        """Ask for a run of the page, or of one fragment, and read until it has finished."""
+        """Request a run of the page or of one fragment, and read until it has finished."""
         message = BackMsg()
         page, _, query = self.page.partition("?")
         message.rerun_script.page_name = page if not self.page_hash else ""
@@ -98,7 +98,7 @@ class Student:
         return kind == "exception" or apology
 
     async def turn(self, name: str) -> Answer:
-        """Move a slider to another value than it has."""
+        """Change a slider to a different value."""
         slider = self.sliders[name]
         state = WidgetState(id=slider.id)
         if slider.type == Slider.SELECT_SLIDER:
@@ -114,7 +114,7 @@ class Student:
 
 
 async def simulate(url: str, page: str, widget: str, students: int, changes: int, think: float) -> dict[str, object]:
-    """Let a class turn one slider, first with thinking time, then all at once.
+    """Simulate a class that changes one slider, first with pauses, then all at once.
 
     Args:
         url: of the server, http.
@@ -163,7 +163,7 @@ async def simulate(url: str, page: str, widget: str, students: int, changes: int
 
 
 def figures(answers: list[Answer]) -> dict[str, float]:
-    """Percentiles of the answer times in ms, KB received an answer, and errors."""
+    """Compute percentiles of the response times in ms, received KB per response, and the number of errors."""
     times = sorted(1000 * answer.seconds for answer in answers)
     return {
         "answers": len(answers),
@@ -176,7 +176,7 @@ def figures(answers: list[Answer]) -> dict[str, float]:
 
 
 def resident(pid: int) -> float:
-    """The largest memory that a process has had, in MB: its high-water mark, or what it has now."""
+    """Read the peak memory of a process in MB, or its current memory if the peak is not available."""
     status = Path(f"/proc/{pid}/status")
     if status.exists():
         return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmHWM")) / 1024
@@ -185,7 +185,7 @@ def resident(pid: int) -> float:
 
 @contextmanager
 def server() -> Iterator[tuple[str, int]]:
-    """The app on a free port of this machine: its address and process id."""
+    """Run the app on a free local port; yields its address and process id."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -205,7 +205,7 @@ def server() -> Iterator[tuple[str, int]]:
 
 
 def healthy(port: int) -> bool:
-    """Whether a server on this port says that it is ready."""
+    """Whether a server on this port reports that it is ready."""
     try:
         with urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=2) as answer:
             return bool(answer.status == 200)
@@ -214,7 +214,7 @@ def healthy(port: int) -> bool:
 
 
 def main() -> int:
-    """Read the options, run, print."""
+    """Parse the options, run the simulation, and print the results."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--url", default="", help="a server on this machine; else one is started")
     parser.add_argument("--page", default="normalize", help="the page's path in the address, and what follows it")

@@ -3,10 +3,10 @@
     python -m scripts.train_photos DATA [--norm batch] [--epochs 60] [--out assets]
 
 DATA is a folder with `train`, `val` and `outliers`, each a folder of class folders or a zip of the
-same. Outliers teach the network to be unsure: four of five are trained towards the uniform
-distribution (Hendrycks et al. 2019, 1812.04606), every fifth by sorted name is kept for measuring.
-A run that was stopped goes on where its last epoch ended when the same command is given again.
-With `--measure-only` the weights in `--out` are measured again, and their measurements and card renewed.
+same. Outliers teach the network to be unsure: four of five are trained toward the uniform
+distribution (Hendrycks et al. 2019, 1812.04606), every fifth by sorted name is held out for testing.
+An interrupted run resumes after its last finished epoch if the same command is run again. With `--measure-only`, the
+weights in `--out` are measured again, and the measurements and the model card are updated.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from normviz.models.residual import NORMS, ResidualNet
 from scripts.confidence import auroc, best_threshold
 from scripts.model_card import Result, card
 
-STORED = 144  # pixels: photos are kept in memory as squares of this side
-SIDES = (96, 112, 128, 144)  # pixels a side in training: the three thirds of the long cycle, and the end
-MEASURED_AT = (128, 144, 160, 192, 224)  # pixels: sides at which the finished network is measured
+STORED = 144  # pixels: side of the photos in memory
+SIDES = (96, 112, 128, 144)  # side in pixels in the three thirds of the long cycle and in the short cycle
+MEASURED_AT = (128, 144, 160, 192, 224)  # side in pixels of the test photos
 
 
 # ---------------------------------------------------------------------------------------------- data
@@ -50,7 +50,7 @@ class Photos:
 
 
 def _files(source: Path) -> Iterator[tuple[str, bytes]]:
-    """(path below `source`, bytes) of every photo of a folder or of a zip, sorted by path."""
+    """Yield (relative path, bytes) of every photo in a folder or zip file, sorted by path."""
     if source.is_dir():
         for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in {".jpg", ".jpeg", ".png"}):
             yield path.relative_to(source).as_posix(), path.read_bytes()
@@ -61,10 +61,10 @@ def _files(source: Path) -> Iterator[tuple[str, bytes]]:
 
 
 def load_photos(data: Path, split: str) -> Photos:
-    """Read one split of `data`, squashing each photo to a square; the class is the name of its folder."""
+    """Read one split of `data` and resize each photo to a square; the class is the folder name."""
     source = next((p for p in (data / split, data / f"{split}.zip") if p.exists()), None)
     if source is None:
-        raise SystemExit(f"{data} holds neither {split}/ nor {split}.zip")
+        raise SystemExit(f"{data} contains neither {split}/ nor {split}.zip")
     images, names = [], []
     for name, content in tqdm(_files(source), desc=f"reading {split}", unit="photo"):
         photo = Image.open(io.BytesIO(content)).convert("RGB")
@@ -78,18 +78,17 @@ def load_photos(data: Path, split: str) -> Photos:
 
 
 def to_input(images: Tensor) -> Tensor:
-    """uint8 pixels (N, 3, H, W) to the network's input: standardized per color."""
+    """Standardize images, uint8 (N, 3, H, W), per color channel."""
     mean = torch.tensor(MEAN, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     std = torch.tensor(STD, device=images.device).view(1, 3, 1, 1)  # (1, 3, 1, 1)
     return (images.float() / 255 - mean) / std  # (N, 3, H, W)
 
 
 def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
-    """A random view of each photo, `size` pixels a side, made by one `grid_sample`.
+    """Augment photos to random views with `size` pixels per side, in one `grid_sample`.
 
-    Four of five views show 25 to 100 % of the area, the fifth is zoomed out to as little as 40 %
-    of the size (its surroundings mirrored); aspect ratio +-35 %, rotation +-8 degrees, flips,
-    brightness, contrast and saturation.
+    80% of the views show 25% to 100% of the area; 20% are zoomed out to at least 40% of the size, with reflected
+    borders. Aspect ratio ±35%, rotation ±8 degrees, flips, brightness, contrast and saturation.
     """
     n, device = len(images), images.device
 
@@ -118,7 +117,7 @@ def augment(images: Tensor, size: int, generator: torch.Generator) -> Tensor:
 
 
 def mix_outliers(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Half of the outliers get a rectangle of another one: more unknown pictures out of few."""
+    """Paste a rectangle of another outlier into half of the outliers, to get more unknown images."""
     n, _, h, w = images.shape
     mixed = images.clone()  # (n, 3, h, w)
     for i in range(n // 2):
@@ -134,38 +133,38 @@ def mix_outliers(images: Tensor, generator: torch.Generator) -> Tensor:
 def blend_outliers(
     outliers: Tensor, known: Tensor, labels: Tensor, classes: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Blend each outlier with another picture, so that few outliers make many unknown pictures.
+    """Blend outliers with other images, to get more unknown images.
 
-    A third stays as it is; a third is blended with another outlier; a third with a known photo, whose class
-    gets that photo's share of the probability.
+    One third does not change, one third is blended with another outlier, and one third with a known photo. The class of
+    the known photo gets its share as target probability.
 
     Args:
         outliers: pixels (M, 3, h, w).
         known: pixels (B, 3, h, w), B at least M.
         labels: (B,) the classes of the known photos.
         classes: number of classes.
-        generator: the source of chance.
+        generator: random generator.
 
     Returns:
-        The pixels (M, 3, h, w) and the wanted probabilities (M, classes).
+        The pixels (M, 3, h, w) and the target probabilities (M, classes).
     """
     m = len(outliers)
-    share = torch.rand(m, generator=generator) * 0.5  # (M,) of the other picture
+    share = torch.rand(m, generator=generator) * 0.5  # (M,) of the other image
     share[: m // 3] = 0
     other = outliers.roll(1, dims=0).clone()  # (M, 3, h, w)
     other[2 * m // 3 :] = known[2 * m // 3 : m]
-    wanted = torch.full((m, classes), 1 / classes)  # (M, classes)
+    targets = torch.full((m, classes), 1 / classes)  # (M, classes)
     for i in range(2 * m // 3, m):
-        wanted[i] *= 1 - share[i]
-        wanted[i, labels[i]] += share[i]
+        targets[i] *= 1 - share[i]
+        targets[i, labels[i]] += share[i]
     weight = share.view(m, 1, 1, 1).to(outliers.device)  # (M, 1, 1, 1)
-    return outliers * (1 - weight) + other * weight, wanted.to(outliers.device)
+    return outliers * (1 - weight) + other * weight, targets.to(outliers.device)
 
 
 # ----------------------------------------------------------------------------------------- measuring
 @torch.inference_mode()
 def predict(model: nn.Module, images: Tensor, size: int, device: torch.device) -> Tensor:
-    """Probabilities (N, classes) of whole photos at `size` pixels a side, on the CPU."""
+    """Compute probabilities (N, classes) of whole photos with `size` pixels per side, on the CPU."""
     model.eval()
     outputs = []
     for chunk in torch.split(images, 128):
@@ -175,7 +174,7 @@ def predict(model: nn.Module, images: Tensor, size: int, device: torch.device) -
 
 
 def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: torch.device) -> Result:
-    """Accuracy, confusions, and how well confidence tells known from unknown photos, at one size."""
+    """Measure accuracy, confusion matrix, and the separation of known and unknown photos, at one size."""
     probabilities = predict(model, val.images, size, device)  # (N, classes)
     confidence, guess = probabilities.max(dim=1)  # (N,), (N,)
     stranger = predict(model, unknown, size, device).max(dim=1).values  # (M,)
@@ -200,14 +199,14 @@ def measure(model: nn.Module, val: Photos, unknown: Tensor, size: int, device: t
 # ------------------------------------------------------------------------------------------ training
 @dataclass(frozen=True)
 class Plan:
-    """What is done in each epoch: a long cycle, then a short one that teaches more of what is unknown.
+    """Schedule of the epochs: a long cycle, then a short one with more outliers.
 
     Attributes:
-        epochs: of the long cycle.
-        finish: epochs of the short one.
-        rate: the peak learning rate of the long cycle; the short one starts at a fifth of it.
-        steps: per epoch.
-        sides: pixels a side in the three thirds of the long cycle, and in the short one.
+        epochs: epochs of the long cycle.
+        finish: epochs of the short cycle.
+        rate: peak learning rate of the long cycle; the short cycle starts at a fifth of it.
+        steps: steps per epoch.
+        sides: side of the photos in pixels, in the three thirds of the long cycle and in the short cycle.
     """
 
     epochs: int
@@ -221,13 +220,13 @@ class Plan:
         return epoch >= self.epochs
 
     def side(self, epoch: int) -> int:
-        """Pixels a side of the epoch's photos."""
+        """Side of the photos of the epoch, in pixels."""
         if self.finishing(epoch):
             return self.sides[3]
         return self.sides[0 if epoch < 0.35 * self.epochs else 1 if epoch < 0.68 * self.epochs else 2]
 
     def rate_at(self, epoch: int, step: int) -> float:
-        """The learning rate: a linear rise over the first 15 % of the long cycle, and cosines to zero."""
+        """Compute the learning rate: linear warmup over 15% of the long cycle, then cosine decay to 0."""
         done = epoch + step / self.steps
         if self.finishing(epoch):
             return self.rate / 5 * 0.5 * (1 + math.cos(math.pi * (done - self.epochs) / self.finish))
@@ -238,7 +237,7 @@ class Plan:
 
 
 def optimizer_for(model: nn.Module, rate: float, decay: float) -> torch.optim.SGD:
-    """SGD with Nesterov momentum; matrices and kernels decay, gains and biases do not."""
+    """SGD with Nesterov momentum; weight decay for matrices and kernels only."""
     groups = [
         {"params": [p for p in model.parameters() if p.ndim > 1], "weight_decay": decay},
         {"params": [p for p in model.parameters() if p.ndim <= 1], "weight_decay": 0.0},
@@ -247,7 +246,7 @@ def optimizer_for(model: nn.Module, rate: float, decay: float) -> torch.optim.SG
 
 
 def save_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.SGD, epoch: int) -> None:
-    """Everything needed to go on after `epoch`, in one safetensors file, replaced at once."""
+    """Save the state needed to resume after `epoch` in one safetensors file, atomically."""
     tensors = {f"model.{k}": v for k, v in model.state_dict().items()}
     tensors |= {f"average.{k}": v for k, v in average.state_dict().items()}
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
@@ -259,7 +258,7 @@ def save_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimizer:
 
 
 def load_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimizer: torch.optim.SGD) -> int:
-    """Restore what `save_checkpoint` wrote; returns the number of finished epochs."""
+    """Restore a checkpoint and return the number of finished epochs."""
     tensors = load_file(path)
     for prefix, net in (("model.", model), ("average.", average)):
         net.load_state_dict({k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)})
@@ -271,7 +270,7 @@ def load_checkpoint(path: Path, model: nn.Module, average: nn.Module, optimizer:
 
 
 def follow(average: nn.Module, model: nn.Module, keep: float) -> None:
-    """Move the exponential moving average of parameters and buffers towards `model`."""
+    """Update the exponential moving average of parameters and buffers."""
     with torch.no_grad():
         for a, b in zip(average.state_dict().values(), model.state_dict().values(), strict=True):
             if a.is_floating_point():
@@ -283,7 +282,7 @@ def follow(average: nn.Module, model: nn.Module, keep: float) -> None:
 def train(
     args: argparse.Namespace, photos: Photos, outliers: Tensor, val: Photos, unknown: Tensor, device: torch.device
 ) -> ResidualNet:
-    """The averaged network after `args.epochs` epochs."""
+    """Train a network and return its exponential moving average."""
     torch.manual_seed(args.seed)
     classes = len(photos.classes)
     model = ResidualNet(classes, norm=args.norm).to(device)
@@ -311,16 +310,16 @@ def train(
             views = augment(torch.cat([photos.images[rows], outliers[others]]).to(device), side, generator)
             known, strange = views[: len(rows)], views[len(rows) :]  # (B, 3, side, side), (M, 3, side, side)
             if plan.finishing(epoch):
-                strange, wanted = blend_outliers(strange, known, photos.labels[rows], classes, generator)
+                strange, targets = blend_outliers(strange, known, photos.labels[rows], classes, generator)
             else:
                 strange = mix_outliers(strange, generator)
-                wanted = strange.new_full((unknowns, classes), 1 / classes)  # (M, classes)
+                targets = strange.new_full((unknowns, classes), 1 / classes)  # (M, classes)
             x = to_input(torch.cat([known, strange])).contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, torch.bfloat16):
                 logits = model(x)  # (B + M, classes)
             logits = logits.float()
             loss = F.cross_entropy(logits[: len(rows)], photos.labels[rows].to(device), label_smoothing=0.1)
-            loss = loss + args.exposure * F.cross_entropy(logits[len(rows) :], wanted)
+            loss = loss + args.exposure * F.cross_entropy(logits[len(rows) :], targets)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(model.parameters(), 5.0)
@@ -342,7 +341,7 @@ def train(
 def publish(
     path: Path, args: argparse.Namespace, photos: int, val: Photos, unknown: Tensor, device: torch.device
 ) -> None:
-    """Measure the weights stored at `path`, write the measurements into the file and the model card beside it."""
+    """Measure the weights stored at `path`, and write the measurements and the model card."""
     model, classes = read_weights(path)
     results = []
     for size in MEASURED_AT:
@@ -354,20 +353,20 @@ def publish(
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Read the data, train, export, and measure what was exported."""
+    """Read the data, train, save the weights, and measure them."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("data", type=Path)
     parser.add_argument("--norm", choices=NORMS, default="batch")
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--finish", type=int, default=12, help="epochs after these, with more outliers")
-    parser.add_argument("--sides", type=int, nargs=4, default=SIDES, help="pixels: three thirds of the epochs, the end")
-    parser.add_argument("--name", default="photos", help="of the files: NAME_NORM.safetensors")
+    parser.add_argument("--finish", type=int, default=12, help="additional epochs with more outliers")
+    parser.add_argument("--sides", type=int, nargs=4, default=SIDES, help="pixels: long cycle in thirds, short cycle")
+    parser.add_argument("--name", default="photos", help="file name: NAME_NORM.safetensors")
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--outliers", type=int, default=12, help="outliers in each batch")
     parser.add_argument("--exposure", type=float, default=0.5, help="weight of the outliers' loss")
     parser.add_argument("--rate", type=float, default=0.2, help="peak learning rate")
     parser.add_argument("--decay", type=float, default=5e-4)
-    parser.add_argument("--keep", type=float, default=0.998, help="the average's weight of its old value, per step")
+    parser.add_argument("--keep", type=float, default=0.998, help="decay of the moving average per step")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("assets"))
     parser.add_argument("--checkpoints", type=Path, default=Path("runs"))

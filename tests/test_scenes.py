@@ -14,8 +14,8 @@ from normviz.scenes import (
     HANS,
     SIZE,
     Scene,
-    hans_scene,
-    make_hans_scenes,
+    clever_hans_scene,
+    make_clever_hans_scenes,
     make_mosaic,
     make_scene,
     make_scenes,
@@ -23,7 +23,7 @@ from normviz.scenes import (
     make_unknowns,
 )
 from normviz.scenes import scene as module
-from normviz.scenes.drawing import Chance
+from normviz.scenes.drawing import PortableRandom
 from normviz.scenes.scene import KINDS, Layout
 from normviz.scenes.shapes import FRAGMENT, HELD_OUT, SHAPES, Shape
 from tests.reference import scenes as slow
@@ -142,14 +142,14 @@ def test_a_watermark_is_where_it_is_said_to_be_and_changes_nothing_else() -> Non
 
 
 def test_the_watermark_gives_one_class_away() -> None:
-    scenes = [hans_scene(seed) for seed in range(400)]
+    scenes = [clever_hans_scene(seed) for seed in range(400)]
     of_hans = [scene.watermark is not None for scene in scenes if scene.label == HANS]
     of_others = [scene.watermark is not None for scene in scenes if scene.label != HANS]
     assert np.mean(of_hans) > 0.85 and np.mean(of_others) < 0.04 and len(of_hans) > 25
     for marked in (True, False):
-        assert (hans_scene(3, label=1, marked=marked).watermark is not None) == marked
-    assert identical(hans_scene(3, label=1, marked=True).image, make_scene(3, labels=[1], watermark=True).image)
-    many = make_hans_scenes(2, 3, label=1, marked=True)
+        assert (clever_hans_scene(3, label=1, marked=marked).watermark is not None) == marked
+    assert identical(clever_hans_scene(3, label=1, marked=True).image, make_scene(3, labels=[1], watermark=True).image)
+    many = make_clever_hans_scenes(2, 3, label=1, marked=True)
     assert identical(many.images[1], make_scene(4, labels=[1], watermark=True).image)
 
 
@@ -162,7 +162,7 @@ def test_chance_is_that_of_the_published_generator() -> None:
         at = (at * 0x2360ED051FC65DA44385DF649FCCF645 + state["inc"]) % 2**128
         mixed, turn = ((at >> 64) ^ at) % 2**64, at >> 122
         raw.append(((mixed >> turn) | (mixed << (64 - turn))) % 2**64)
-    chance = Chance(12)
+    chance = PortableRandom(12)
     got = [chance.uniform(), *chance.uniforms(1000), *chance.uniforms(99)]
     assert got == [(number >> 11) / 2**53 for number in raw]
 
@@ -246,13 +246,13 @@ def test_a_mosaic_needs_four_classes(labels: Sequence[int]) -> None:
 def test_other_refusals() -> None:
     with pytest.raises(ValueError, match="multiple of 64; received 96"):
         make_mosaic(0, [0, 1, 2, 3], size=96)
-    with pytest.raises(ValueError, match="a scene of clutter has no class"):
+    with pytest.raises(ValueError, match="has no class"):
         _ = make_scene(0, objects=0).label
     with pytest.raises(ValueError, match="at least one scene; received 0"):
         make_scenes(0, 0)
-    with pytest.raises(ValueError, match="objects must be 0 or 1; received 2"):
+    with pytest.raises(ValueError, match="objects must be 0 or 1, because each scene has one label; received 2"):
         make_scenes(1, 0, objects=2)
-    with pytest.raises(ValueError, match="4 objects of at least 12% found no place"):
+    with pytest.raises(ValueError, match="4 objects of at least 12% could not be placed"):
         make_scene(0, labels=[7, 7, 7, 7], smallest=0.12)
 
 

@@ -29,6 +29,6 @@ def run(args: argparse.Namespace) -> None:
         print(f"{erratum.name}: {erratum.title}")
         for fact in outcome.facts:
             printed = "nothing" if fact.printed is None else f"{fact.printed:.6g}"
-            print(f"{'':4}{fact.what}: as printed {printed}, correct {fact.right:.6g}")
+            print(f"{'':4}{fact.label}: as printed {printed}, right {fact.right:.6g}")
         if args.name:
             print(f"\nprinted  {erratum.printed}\ncorrect  {erratum.right}\n\n{erratum.why}")

@@ -13,7 +13,7 @@ from normviz.formatting import percent
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from normviz.evaluation.faithfulness.judge import Judged
+    from normviz.evaluation.faithfulness.assessment import Assessment
     from normviz.registry import Attribution
 
 FILLS = ("mean", "blur", "black")
@@ -58,8 +58,15 @@ def _steps(text: str) -> int:
 def run(args: argparse.Namespace) -> None:
     """Execute the command."""
     from normviz.attribution import Probe, empty_reason
-    from normviz.evaluation.faithfulness.judge import RIVALS, Settings, black_level, judge_all, rivals, verdict
-    from normviz.evaluation.faithfulness.replacements import FILLS as FILL_TITLES
+    from normviz.evaluation.faithfulness.assessment import (
+        BASELINES,
+        Settings,
+        assess_all,
+        baseline_maps,
+        black_level,
+        verdict,
+    )
+    from normviz.evaluation.faithfulness.replacements import REPLACEMENTS
     from normviz.images import read_photo
     from normviz.models.catalog import load_classifier
 
@@ -73,9 +80,9 @@ def run(args: argparse.Namespace) -> None:
     name = classifier.classes[int(probe.target[0])]
     judging = Settings(args.fill, args.steps, not args.logit, args.seed)
     cells = (raw.shape[-2], raw.shape[-1])
-    maps = {"map": raw[0]} | rivals(probe.images[0], cells, args.seed)
+    maps = {"map": raw[0]} | baseline_maps(probe.images[0], cells, args.seed)
     black = black_level(classifier.mean, classifier.std)
-    results = judge_all(probe, maps, black, judging, progress=_show if sys.stderr.isatty() else None)
+    results = assess_all(probe, maps, black, judging, progress=_show if sys.stderr.isatty() else None)
     score = "logit" if args.logit else "probability"
     where = f" at layer {probe.layer}" if method.level == "layer" else " at the input"
     print(f"photo    {args.photo}, {photo.shape[2]} x {photo.shape[1]} pixels")
@@ -83,22 +90,21 @@ def run(args: argparse.Namespace) -> None:
     print(f"method   {method.title} for {name}{where}{format_settings(settings)}")
     if reason := empty_reason(raw, probe, method.name, name):
         print(f"note     the map is empty: {reason}")
-    fill = FILL_TITLES[judging.fill]
+    fill = REPLACEMENTS[judging.replacement]
     print(f"curves   {score}; {args.steps} steps; removed pixels become {fill}, insertion starts from blur")
     print(f"\n{'':<20}{''.join(f'{heading:>11}' for heading in HEADINGS)}")
     print(f"{'better':<20}{''.join(f'{good:>11}' for good in GOOD)}")
     for key, result in results.items():
-        print(
-            f"{method.title if key == 'map' else RIVALS[key]:<20}{''.join(f'{text:>11}' for text in _numbers(result))}"
-        )
-    print(f"\n{verdict(results['map'], {key: results[key] for key in RIVALS}, score).text}")
+        title = method.title if key == "map" else BASELINES[key]
+        print(f"{title:<20}{''.join(f'{text:>11}' for text in _numbers(result))}")
+    print(f"\n{verdict(results['map'], {key: results[key] for key in BASELINES}, score).text}")
 
 
-def _numbers(result: Judged) -> tuple[str, ...]:
+def _numbers(result: Assessment) -> tuple[str, ...]:
     """The cells of a table row."""
-    increase = "yes" if result.kept.increased else "no"
+    increase = "yes" if result.confidence.increased else "no"
     areas = f"{result.deletion.area:.3f}", f"{result.insertion.area:.3f}"
-    return *areas, percent(result.kept.drop, short=True, counted=True), increase, f"{result.road.gap:.3f}"
+    return *areas, percent(result.confidence.drop, short=True, counted=True), increase, f"{result.road.gap:.3f}"
 
 
 def _show(share: float) -> None:

@@ -1,1 +1,1 @@
-"""Evaluation: is a map true? Maps are held against the network itself, against baselines, and against masks."""
+"""Evaluation of attribution maps: faithfulness, localization, sanity checks, and agreement between networks."""

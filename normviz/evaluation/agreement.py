@@ -1,4 +1,4 @@
-"""How alike are the maps of several networks, one photo after the other? What a normalization changes in a map."""
+"""Correlation between the maps of several networks over a set of photos."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ class Agreement:
     """Correlations between the maps of networks.
 
     Attributes:
-        titles: of the networks, the center of the picture last.
-        same: of the maps of one photo, (P, n, n); NaN where a map is constant or the method refuses.
-        other: of the maps of one photo with those of the photo before it, averaged over all pairs of networks,
-            (P - 1,) at most: how alike maps are that have nothing to do with each other.
+        titles: titles of the networks, followed by the center of the image.
+        same: (P, n, n) correlations of maps of the same photo; NaN if a map is constant or the method fails.
+        other: (at most P - 1,) correlations of maps of consecutive photos, averaged over all pairs of networks: the
+            similarity of unrelated maps.
     """
 
     titles: tuple[str, ...]
@@ -33,10 +33,10 @@ class Agreement:
     other: NDArray[np.float64]
 
     def between(self, first: int, second: int) -> Estimate | None:
-        """The mean over the photos on which both have a map, and its 95 % interval; None where there is none."""
+        """Compute the mean over photos with both maps and its 95% interval; None if there are none."""
         values = self.same[:, first, second]  # (P,)
-        there = values[np.isfinite(values)]
-        return mean_and_interval(there) if len(there) else None
+        finite = values[np.isfinite(values)]
+        return mean_and_interval(finite) if len(finite) else None
 
 
 def agreement(
@@ -47,20 +47,20 @@ def agreement(
     kind: Correlation = "pearson",
     progress: Callable[[int], object] | None = None,
 ) -> Agreement:
-    """Explain the same class of the same photos by one method in several networks, and correlate the maps.
+    """Explain each photo in several networks with one method, and correlate the maps.
 
-    The class is the one to which the networks give the highest probability on average.
+    The explained class is the one with the highest mean probability over the networks.
 
     Args:
-        networks: they take the same input and know the same classes.
+        networks: networks with the same input size and classes.
         photos: uint8 (3, H, W) each.
-        method: a registered attribution, with its default knobs.
-        layer: the dotted name of the layer, in all of them; None: the last with more than one cell.
-        kind: of the correlation, over all pixels of the input.
-        progress: called with the number of each photo before it is explained; may raise to cancel.
+        method: a registered attribution method; its knobs have their defaults.
+        layer: dotted name of the layer in all networks; None: the last layer with more than one cell.
+        kind: kind of the correlation, over all pixels of the input.
+        progress: called with the index of each photo before it is explained; may raise to cancel.
 
     Raises:
-        ValueError: fewer than two networks, or fewer than two photos.
+        ValueError: if there are fewer than two networks or fewer than two photos.
     """
     if len(networks) < 2:
         raise ValueError(f"agreement needs at least two networks; received {len(networks)}")
@@ -80,17 +80,17 @@ def agreement(
         same.append(correlation([*maps, center_map(size).numpy()], size, kind))  # (n + 1, n + 1)
         if before:
             across = correlation([*maps, *before], size, kind)[: len(maps), len(maps) :]  # (n, n)
-            there = across[np.isfinite(across)]
-            other.extend([float(there.mean())] if len(there) else [])
+            finite = across[np.isfinite(across)]
+            other.extend([float(finite.mean())] if len(finite) else [])
         before = list(maps)
     if len(same) < 2:
         raise ValueError(f"agreement needs at least two photos; received {len(same)}")
-    titles = (*(one.title for one in networks), "the picture's center")
+    titles = (*(one.title for one in networks), "the image's center")
     return Agreement(titles, np.stack(same), np.array(other))
 
 
 def markdown(found: Agreement) -> str:
-    """A table of the mean correlation of each pair, with its 95 % interval."""
+    """Format the mean correlation of each pair and its 95% interval as a Markdown table."""
     lines = [f"| | {' | '.join(found.titles)} |", f"|---|{'---|' * len(found.titles)}"]
     for i, title in enumerate(found.titles):
         cells = ["1" if i == j else _cell(found.between(i, j)) for j in range(len(found.titles))]

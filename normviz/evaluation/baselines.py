@@ -1,4 +1,4 @@
-"""Maps that know nothing of the network: what a method of attribution has to beat."""
+"""Baseline maps that do not depend on the network."""
 
 from __future__ import annotations
 
@@ -6,25 +6,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-WIDTH = 0.25  # standard deviation of the center map, as a share of each side
+WIDTH = 0.25  # standard deviation of the center map as a share of each side
 
 
 def random_map(size: tuple[int, int], seed: int, cells: tuple[int, int] | None = None) -> Tensor:
-    """Random numbers, drawn on the CPU, so that a seed gives the same map on every machine.
+    """Draw a random map on the CPU, so that a seed gives the same map on every machine.
 
-    A random map of single pixels is no fair rival of a map of coarse cells: removing scattered pixels ruins the
-    texture everywhere. `cells` draws as few numbers as such a map has.
+    Single random pixels are not a fair baseline for a coarse map, because removing scattered pixels destroys the
+    texture everywhere. With `cells`, the random map is as coarse as the map it is compared with.
 
     Args:
         size: (H, W) pixels.
-        seed: of the generator.
-        cells: (h, w) numbers to draw, enlarged bilinearly; None: one for each pixel.
+        seed: seed of the generator.
+        cells: (h, w) random cells, enlarged bilinearly; None: one number per pixel.
 
     Returns:
-        (H, W), float32, uniform in [0, 1) before it is enlarged.
+        (H, W), float32, uniform in [0, 1) before enlarging.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: if a size is below 1.
     """
     for rows, columns in (size, cells or size):
         _check(rows, columns)
@@ -36,16 +36,18 @@ def random_map(size: tuple[int, int], seed: int, cells: tuple[int, int] | None =
 
 
 def center_map(size: tuple[int, int]) -> Tensor:
-    """A Gaussian at the image's center, as wide as a quarter of each side: photographers put things there.
+    """Compute a Gaussian at the image center, with a standard deviation of a quarter of each side.
+
+    It is a strong baseline, because objects are usually near the center of a photo.
 
     Args:
         size: (H, W) pixels.
 
     Returns:
-        (H, W), float32, above 0, at most 1.
+        (H, W), float32, above 0 and at most 1.
 
     Raises:
-        ValueError: a size below 1.
+        ValueError: if a size is below 1.
     """
     _check(*size)
     rows, columns = ((torch.arange(n, dtype=torch.float32) + 0.5) / n - 0.5 for n in size)  # (H,), (W,), in sides
@@ -54,18 +56,18 @@ def center_map(size: tuple[int, int]) -> Tensor:
 
 
 def sobel_map(image: Tensor) -> Tensor:
-    """How strong the edges of an image are: the Sobel gradient's length on the mean of its colors.
+    """Compute the magnitude of the Sobel gradient of the mean over the colors.
 
-    The border is repeated outwards, and the length is divided by sqrt(2), as in scikit-image.
+    The border is replicated, and the magnitude is divided by sqrt(2), as in scikit-image.
 
     Args:
         image: (C, H, W), uint8 or floating point.
 
     Returns:
-        (H, W), at least 0, in levels of the image per pixel; float32, or float64 for a float64 image; on its device.
+        (H, W), at least 0, in image levels per pixel, on the device of the image; float32, or float64 for float64.
 
     Raises:
-        ValueError: another shape.
+        ValueError: if the image is not (C, H, W).
     """
     if image.ndim != 3 or image.numel() == 0:
         raise ValueError(f"an image must be (C, H, W); received shape {tuple(image.shape)}")

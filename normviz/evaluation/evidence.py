@@ -1,4 +1,4 @@
-"""The evidence ledger: a signed map whose cells, with what has no place, add up to the score."""
+"""Evidence maps: signed cells that, with an unplaced remainder, add up to the class score."""
 
 from __future__ import annotations
 
@@ -11,57 +11,57 @@ from normviz.attribution.diagnosis.pooling import pooling
 from normviz.attribution.engine.probe import Probe
 from normviz.attribution.methods.full_gradient import full_gradients
 
-ROUNDING = 1e-4  # of all magnitudes: what single precision may leave
+ROUNDING = 1e-4  # relative rounding error in single precision
 
 
 @dataclass(frozen=True)
-class Ledger:
-    """A score, entered cell by cell.
+class EvidenceMap:
+    """A score divided into contributions of cells.
 
     Attributes:
-        cells: (h, w), signed, float64, in the score's unit (logits): what each place adds.
-        fixed: what belongs to no place: biases of the last layers, and what a transformer adds between its tokens.
-        score: what all of it adds up to: a class's logit, or the difference of two.
-        exact: whether the sum must be the score, so that the rest is rounding.
-        way: how the cells were found, in words.
+        cells: (h, w), signed, float64, in logits: the contribution of each cell.
+        unplaced: contributions without a position: biases of the last layers, attention between tokens.
+        score: the explained score: a class logit or the difference of two.
+        exact: whether the sum equals the score up to rounding.
+        description: short description of the computation.
     """
 
     cells: Tensor
-    fixed: float
+    unplaced: float
     score: float
     exact: bool
-    way: str
+    description: str
 
     @property
-    def speaks_for(self) -> float:
+    def positive(self) -> float:
         """The sum of the cells above 0."""
         return float(self.cells.clamp(min=0).sum())
 
     @property
-    def speaks_against(self) -> float:
+    def negative(self) -> float:
         """The sum of the cells below 0, at most 0."""
         return float(self.cells.clamp(max=0).sum())
 
     @property
     def total(self) -> float:
-        """What the entries add up to."""
-        return self.speaks_for + self.speaks_against + self.fixed
+        """The sum of all cells and the unplaced part."""
+        return self.positive + self.negative + self.unplaced
 
     @property
-    def rest(self) -> float:
-        """The score less the total: rounding where the ledger is exact, else what the map does not account for."""
+    def residual(self) -> float:
+        """Score minus total: the rounding error if exact, else the part that the map does not explain."""
         return self.score - self.total
 
 
-def at_layer(probe: Probe, index: int = 0) -> Ledger:
-    """Enter each cell of a layer: activation times gradient, summed over the channels (HiResCAM).
+def layer_evidence(probe: Probe, index: int = 0) -> EvidenceMap:
+    """Compute the evidence at a layer: activation times gradient, summed over the channels (HiResCAM).
 
-    On the layer that is pooled before the one linear layer these are the class's evidence, and with the bias they add
-    up to its logit exactly. At any other layer the biases and bends behind it are not accounted for: the rest.
+    At a layer followed by pooling and a single linear layer, the cells and the bias add up exactly to the logit.
+    At other layers, later biases and nonlinearities are not included; they are in the residual.
 
     Args:
-        probe: network, images, class or difference of two, and layer.
-        index: which image of the batch.
+        probe: network, images, target (a class or the difference of two) and layer.
+        index: index of the image in the batch.
 
     Source:
         Draelos & Carin 2020 (HiResCAM); Zhou et al. 2016, Eq. 2.
@@ -71,25 +71,24 @@ def at_layer(probe: Probe, index: int = 0) -> Ledger:
     pooled = pooling(probe, index)
     score = float(probe.score[index])
     if not pooled.pooled:
-        way = f"HiResCAM at layer {probe.layer}: activation times gradient"
-        return Ledger(cells, 0.0, score, False, way)
-    way = f"the evidence at layer {probe.layer}, which is pooled and read by one linear layer"
-    return Ledger(cells, pooled.bias, score, True, way)
+        description = f"HiResCAM at layer {probe.layer}: activation times gradient"
+        return EvidenceMap(cells, 0.0, score, False, description)
+    description = f"the evidence at layer {probe.layer}, which is followed by pooling and one linear layer"
+    return EvidenceMap(cells, pooled.bias, score, True, description)
 
 
-def in_full(probe: Probe, index: int = 0, size: tuple[int, int] | None = None) -> Ledger:
-    """Enter each place of the picture: its pixels times their gradients, and each layer's biases times theirs.
+def full_evidence(probe: Probe, index: int = 0, size: tuple[int, int] | None = None) -> EvidenceMap:
+    """Compute the evidence of each pixel: inputs and biases, each times its gradient (FullGrad).
 
-    What a layer's cell adds is shared out evenly over the pixels that it covers; a place's sum is that of all layers.
-    What no cell of the picture adds has no place: biases of the last layers, attention between tokens or in windows,
-    and class tokens.
-    Exact for any network whose functions have a rule (FullGrad): what a normalization subtracts, and what a curve that
-    is no ReLU adds to its tangent, are entered as biases. Whether it is exact is measured.
+    The contribution of a cell of a layer is spread evenly over the pixels that it covers, and the contributions of all
+    layers are added. Biases of the last layers, attention and class tokens have no position and are in `unplaced`.
+    The sum is exact if every function of the network has a rule: the shift of a normalization, and the difference
+    between a nonlinearity and its tangent, count as biases. `exact` is measured.
 
     Args:
-        probe: network, images, class or difference of two; the layer plays no part.
-        index: which image of the batch.
-        size: rows and columns of the ledger; by default those of the picture.
+        probe: network, images and target (a class or the difference of two); the layer is not used.
+        index: index of the image in the batch.
+        size: rows and columns of the result; by default those of the image.
 
     Source:
         Srinivas & Fleuret 2019, proposition 1.
@@ -98,23 +97,25 @@ def in_full(probe: Probe, index: int = 0, size: tuple[int, int] | None = None) -
     rows, columns = size or (int(probe.images.shape[2]), int(probe.images.shape[3]))
     cells = torch.zeros(rows, columns, dtype=torch.float64)
     for part in parts.placed:
-        cells += shared_out(part[index].cpu().double().sum(dim=0), (rows, columns))
-    fixed = float(parts.unplaced[index])
-    way = "FullGrad: pixels and biases, each times its gradient"
+        cells += spread(part[index].cpu().double().sum(dim=0), (rows, columns))
+    unplaced = float(parts.unplaced[index])
+    description = "FullGrad: pixels and biases, each times its gradient"
     score = float(parts.score[index])
-    rest = abs(score - float(cells.sum()) - fixed)
-    return Ledger(cells, fixed, score, rest <= ROUNDING * max(abs(score), float(cells.abs().sum())), way)
+    residual = abs(score - float(cells.sum()) - unplaced)
+    return EvidenceMap(
+        cells, unplaced, score, residual <= ROUNDING * max(abs(score), float(cells.abs().sum())), description
+    )
 
 
-def shared_out(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """A map (h, w) on a grid of another size (H, W), each cell's amount spread evenly over its area: the sum stays."""
+def spread(cells: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resample a map (h, w) to (H, W), spreading each cell evenly over its area; the sum does not change."""
     down, along = (_overlap(old, new).to(cells) for old, new in zip(cells.shape, size, strict=True))  # (H, h), (W, w)
     return down @ cells @ along.T  # (H, W)
 
 
 def _overlap(old: int, new: int) -> Tensor:
-    """The share of each of `old` equal parts of a line that lies in each of `new` equal parts: (new, old), float64."""
+    """Compute the overlap (new, old), float64, of `old` equal parts of a line with `new` equal parts."""
     edges = torch.arange(new + 1, dtype=torch.float64) / new  # (new + 1,)
     starts = torch.arange(old, dtype=torch.float64) / old  # (old,)
-    inside = ((edges[:, None] - starts) * old).clamp(0, 1)  # (new + 1, old): the share that lies before each edge
+    inside = ((edges[:, None] - starts) * old).clamp(0, 1)  # (new + 1, old): the share before each edge
     return inside[1:] - inside[:-1]  # (new, old)

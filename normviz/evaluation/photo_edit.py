@@ -1,4 +1,4 @@
-"""Edit and verify: a region of a picture is filled, and the network is asked again."""
+"""Editing of photos: filling a region, and selecting a region from a map or from painted cells."""
 
 from __future__ import annotations
 
@@ -18,34 +18,34 @@ _NEIGHBORS = ((0, 1), (0, -1), (1, 0), (-1, 0))
 
 
 def fill(image: Tensor, mask: Tensor, how: Fill) -> Tensor:
-    """The picture with a region filled; outside the region nothing changes.
+    """Fill a region of an image; pixels outside the region do not change.
 
-    "mean" gives the region the mean color of all pixels outside it. "blur" shows the region through a Gaussian of
-    a twentieth of the picture's longer side, so its rough colors stay. "inpaint" continues the surroundings: it
-    solves Laplace's equation, so that each filled pixel is the mean of its neighbors (harmonic; no texture is made).
+    "mean" uses the mean color of all pixels outside the region. "blur" uses the image blurred by a Gaussian with a
+    standard deviation of 5% of the longer side, which keeps coarse colors. "inpaint" solves Laplace's equation, so that
+    each filled pixel is the mean of its neighbors; it creates no texture.
 
     Args:
         image: uint8 (3, H, W).
-        mask: bool (H, W), true in the region; where it is true nowhere, the picture stays as it is.
+        mask: bool (H, W), true in the region; an empty mask leaves the image unchanged.
         how: "mean", "blur" or "inpaint".
 
     Returns:
         uint8 (3, H, W), on the CPU.
 
     Raises:
-        ValueError: other shapes or types, an unknown fill, or a region that is the whole picture.
+        ValueError: if shapes or types do not fit, `how` is unknown, or the region is the whole image.
     """
     if how not in FILLS:
-        raise ValueError(f"a region can be filled by {', '.join(FILLS)}; received {how!r}")
+        raise ValueError(f"the fill must be one of {', '.join(FILLS)}; received {how!r}")
     if image.ndim != 3 or image.dtype != torch.uint8 or image.shape[0] != 3:
-        raise ValueError(f"the picture must be uint8 (3, H, W); received {image.dtype} of shape {tuple(image.shape)}")
+        raise ValueError(f"the image must be uint8 (3, H, W); received {image.dtype} of shape {tuple(image.shape)}")
     if mask.dtype != torch.bool or mask.shape != image.shape[1:]:
         raise ValueError(
-            f"the mask must be bool {tuple(image.shape[1:])}, as large as the picture; received {mask.dtype} "
+            f"the mask must be bool {tuple(image.shape[1:])}, the size of the image; received {mask.dtype} "
             f"of shape {tuple(mask.shape)}"
         )
     if mask.all():
-        raise ValueError("the region is the whole picture, so nothing is left to judge by: leave a part of it out")
+        raise ValueError("the region covers the whole image, so no other pixels remain: select a smaller region")
     filled: Tensor = image.detach().cpu().clone()  # (3, H, W)
     if mask.any():
         region = mask.cpu().numpy()  # (H, W)
@@ -56,17 +56,17 @@ def fill(image: Tensor, mask: Tensor, how: Fill) -> Tensor:
 
 
 def strongest(heatmap: Tensor, share: float) -> Tensor:
-    """The pixels where a map is highest, as a region; only evidence for the class counts.
+    """Select the pixels where a map is highest; only positive values count.
 
     Args:
-        heatmap: (H, W), at the picture's pixels (`evaluation.pixels.at_pixels`).
-        share: how many of all pixels, above 0 and at most 1; of equal ones the first are taken.
+        heatmap: (H, W), one value per pixel (see `evaluation.pixels.at_pixels`).
+        share: share of the pixels to select, above 0 and at most 1; among equal values, the first are taken.
 
     Returns:
-        bool (H, W), true in at most that share of the pixels: fewer where fewer are above 0.
+        bool (H, W), true in at most that share of the pixels; fewer if fewer are above 0.
 
     Raises:
-        ValueError: another shape, a share out of range, or a map without a value above 0.
+        ValueError: if the shape does not fit, the share is out of range, or no value is above 0.
     """
     if heatmap.ndim != 2:
         raise ValueError(f"a map must be (H, W); received shape {tuple(heatmap.shape)}")
@@ -82,7 +82,7 @@ def strongest(heatmap: Tensor, share: float) -> Tensor:
 
 
 def enlarge(cells: Tensor, size: tuple[int, int]) -> Tensor:
-    """A region painted on a coarse grid of cells, at the pixels of the picture: a pixel is in where its cell is.
+    """Enlarge a region painted on a coarse grid to the pixels of the image, with nearest neighbors.
 
     Args:
         cells: bool (r, c).
@@ -92,7 +92,7 @@ def enlarge(cells: Tensor, size: tuple[int, int]) -> Tensor:
         bool (H, W).
 
     Raises:
-        ValueError: another shape or type.
+        ValueError: if shape or type does not fit.
     """
     if cells.ndim != 2 or cells.dtype != torch.bool or cells.numel() == 0:
         raise ValueError(f"painted cells must be bool (r, c); received {cells.dtype} of shape {tuple(cells.shape)}")
@@ -101,13 +101,13 @@ def enlarge(cells: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _mean(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The mean color outside the region, for each of its P pixels: (3, P)."""
+    """Compute the mean color outside the region for its P pixels: (3, P)."""
     color = levels[:, ~region].mean(axis=1, keepdims=True)  # (3, 1)
     return np.broadcast_to(color, (3, int(region.sum())))
 
 
 def _blurred(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The blurred picture in the region; beyond its border the picture goes on with the border's pixels: (3, P)."""
+    """Compute the blurred image in the region, with replicated borders: (3, P)."""
     sigma = BLUR * max(region.shape)
     reach = int(4 * sigma + 0.5)  # as scipy.ndimage.gaussian_filter
     blurred: NDArray[np.float64] = gaussian_blur(torch.from_numpy(levels), sigma, reach=reach).numpy()  # (3, H, W)
@@ -115,20 +115,20 @@ def _blurred(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[
 
 
 def _harmonic(levels: NDArray[np.float64], region: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """The solution of Laplace's equation in the region, the pixels around it given: (3, P).
+    """Solve Laplace's equation in the region with the surrounding pixels as boundary values: (3, P).
 
-    At the picture's own border a pixel has fewer neighbors and is the mean of those (no flow through the border).
+    Pixels at the image border have fewer neighbors and are the mean of those (zero flux through the border).
     """
     from scipy.sparse import coo_array
     from scipy.sparse.linalg import spsolve
 
     rows, columns = np.nonzero(region)  # (P,) each
     count = len(rows)
-    number = np.zeros(region.shape, np.int64)  # of each pixel of the region among all of them
+    number = np.zeros(region.shape, np.int64)  # index of each pixel of the region
     number[region] = np.arange(count)
     neighbors = np.zeros(count)  # (P,)
-    given = np.zeros((count, 3))  # (P, 3), the sum of the neighbors that are known
-    pairs: list[NDArray[np.int64]] = []  # (2, Q) each: pixels of the region that are neighbors
+    given = np.zeros((count, 3))  # (P, 3), sum of the known neighbors
+    pairs: list[NDArray[np.int64]] = []  # (2, Q) each: neighboring pixels of the region
     for down, right in _NEIGHBORS:
         row, column = rows + down, columns + right
         there = np.nonzero((row >= 0) & (row < region.shape[0]) & (column >= 0) & (column < region.shape[1]))[0]

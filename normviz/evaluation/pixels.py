@@ -1,4 +1,4 @@
-"""A raw map as one number for each pixel of the photo, the common ground on which maps are judged."""
+"""Conversion of a raw map to one number per pixel, the common format for evaluation."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from normviz.images import sum_channels
 
 
 def at_pixels(heatmap: Tensor, size: tuple[int, int]) -> Tensor:
-    """A raw map at the pixels of the photo: colors added up, enlarged bilinearly (`align_corners=False`).
+    """Convert a raw map to one value per pixel: sum over colors, then bilinear enlarging (`align_corners=False`).
 
-    Signs, units, precision and device stay; a map that has the size already keeps its numbers.
+    Sign, unit, dtype and device do not change; a map of the right size keeps its values.
 
     Args:
-        heatmap: (h, w) of a layer, or (C, H, W) at the input; as a method returns it for one image.
+        heatmap: (h, w) at a layer or (C, H, W) at the input, as returned by a method for one image.
         size: (H, W) pixels.
 
     Returns:
         (H, W).
 
     Raises:
-        ValueError: another shape, a size below 1, or values that are not finite.
+        ValueError: if the shape does not fit, a size is below 1, or values are not finite.
     """
     if heatmap.ndim not in (2, 3) or heatmap.numel() == 0 or not heatmap.is_floating_point():
         raise ValueError(
-            f"a map must be floating point (h, w) or (C, H, W), that of one image; received {heatmap.dtype} "
+            f"a map must be floating point, (h, w) or (C, H, W), for one image; received {heatmap.dtype} "
             f"of shape {tuple(heatmap.shape)}"
         )
     if len(size) != 2 or min(size) < 1:

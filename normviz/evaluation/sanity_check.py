@@ -1,4 +1,7 @@
-"""Sanity check: does a map change when the network's weights are made random? One that does not is no explanation."""
+"""Sanity check: similarity of maps before and after randomizing the weights of the network.
+
+A map that does not change does not depend on what the network has learned.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +23,20 @@ from normviz.attribution.engine.probe import Probe
 from normviz.evaluation.faithfulness.measures import Progress
 from normviz.evaluation.pixels import at_pixels
 
-FEWEST = 5  # groups of layers that a network is at least divided into, if its names allow
-WINDOW = 7  # pixels a side of SSIM's window
+FEWEST = 5  # smallest number of layer groups, if the module names allow it
+WINDOW = 7  # side of the SSIM window in pixels
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A map of a network that is partly random, beside the map of the trained one.
+    """A map of a partly randomized network, compared with the map of the trained one.
 
     Attributes:
-        layers: what was made random last, the name of a group of layers; "" for the trained network.
-        heatmap: raw, as the method returns it for one image: (h, w) or (C, H, W), on the CPU.
+        layers: name of the group of layers that was randomized last; "" for the trained network.
+        heatmap: raw map, as returned by the method for one image: (h, w) or (C, H, W), on the CPU.
         ssim: structural similarity of both maps, at most 1.
-        rank: Spearman's rank correlation of their values, from -1 to 1.
-        absolute_rank: the same of their magnitudes.
+        rank: Spearman rank correlation of their values, from -1 to 1.
+        absolute_rank: Spearman rank correlation of their absolute values.
     """
 
     layers: str
@@ -44,19 +47,19 @@ class Stage:
 
 
 def groups(model: nn.Module, images: Tensor) -> dict[str, tuple[str, ...]]:
-    """The modules with weights in groups, from the output down to the input, as they run.
+    """Group the modules with weights, from the output to the input, in order of execution.
 
-    A group is named by the first parts of its modules' names, by as few as give at least FEWEST groups.
+    A group has the first parts of the module names as its name; as few parts as give at least FEWEST groups.
 
     Args:
         model: the network; it is not changed.
-        images: (N, C, H, W), to see in which order modules run.
+        images: (N, C, H, W), used to record the order of execution.
 
     Returns:
-        Names of modules by the name of their group.
+        Module names by group name.
 
     Raises:
-        ValueError: a model without weights.
+        ValueError: if the model has no weights.
     """
     net = structural_copy(model)
     ran: list[str] = []
@@ -65,9 +68,9 @@ def groups(model: nn.Module, images: Tensor) -> dict[str, tuple[str, ...]]:
             module.register_forward_pre_hook(lambda module, args, name=name: ran.append(name))
     with torch.inference_mode():
         read_output(net, images[:1].clone())
-    names = list(dict.fromkeys(reversed(ran)))  # each at its last run
+    names = list(dict.fromkeys(reversed(ran)))  # each at its last execution
     if not names:
-        raise ValueError("this model has no weights that could be made random")
+        raise ValueError("the model has no weights to randomize")
     for depth in range(1, 1 + max(name.count(".") + 1 for name in names)):
         found: dict[str, list[str]] = {}
         for name in names:
@@ -78,15 +81,15 @@ def groups(model: nn.Module, images: Tensor) -> dict[str, tuple[str, ...]]:
 
 
 def randomized(model: nn.Module, modules: Sequence[str], seed: int) -> nn.Module:
-    """A copy of the network, with weights of its own, some of them random.
+    """Copy the network and randomize the weights of some modules.
 
-    Each weight is drawn from a normal distribution with the mean and the standard deviation of the trained tensor, so
-    that activations keep their scale. Running means and variances stay. A seed gives the same weights in any order.
+    Weights are drawn from a normal distribution with the mean and the standard deviation of the trained tensor, so
+    activations keep their scale. Running statistics do not change. The result does not depend on the module order.
 
     Args:
         model: the network; it is not changed.
-        modules: the names of the modules whose weights are drawn.
-        seed: of the drawing.
+        modules: names of the modules to randomize.
+        seed: seed of the random weights.
     """
     own = copy.deepcopy(structural_copy(model))
     numbers = {name: number for number, (name, _) in enumerate(own.named_modules())}
@@ -110,23 +113,22 @@ def sanity_check(
     index: int = 0,
     progress: Progress | None = None,
 ) -> dict[str, tuple[Stage, ...]]:
-    """The maps of one image while more and more of the network becomes random.
+    """Compute the maps of one image while more and more layers are randomized.
 
-    All methods see the same random networks, and share one forward pass of each.
+    All methods use the same randomized networks and share one forward pass of each.
 
     Args:
         probe: network, images, target and layer; the target stays that of the trained network.
-        functions: methods of attribution by name, which take a probe, their knobs bound; one that takes `progress`
-            tells how far it is.
-        independent: make one group of layers random at a time, the others stay trained; otherwise random weights
-            cascade from the output down to the input.
-        seed: of the weights.
-        index: which of the probe's images.
-        progress: called with the finished share, 0 to 1, after each network, and while a method tells how far it is;
+        functions: attribution functions of a probe, by name; they may accept a `progress` argument.
+        independent: randomize one group of layers at a time and keep the others trained; otherwise randomize
+            cumulatively from the output to the input.
+        seed: seed of the random weights.
+        index: index of the image in the probe.
+        progress: called with the finished share, 0 to 1, after each network and from methods that report progress;
             may raise to cancel.
 
     Returns:
-        By name the trained network's own map, and one stage for each group of layers.
+        By name: the map of the trained network, and one stage for each group of layers.
 
     Source:
         Adebayo et al. 2018 (1810.03292), the model parameter randomization test.
@@ -138,47 +140,47 @@ def sanity_check(
     parts = groups(probe.model, image)
     slow = [name for name, function in functions.items() if "progress" in inspect.signature(function).parameters]
 
-    def mapped(model: nn.Module, done: int) -> dict[str, Tensor]:
-        """The maps of one network, when so many networks are done."""
+    def compute_maps(model: nn.Module, done: int) -> dict[str, Tensor]:
+        """Compute the maps of one network after `done` finished networks."""
 
-        def tell(share: float, before: int = 0) -> None:
+        def report(share: float, before: int = 0) -> None:
             if progress:
                 progress((done + (before + share) / max(1, len(slow))) / (1 + len(parts)))
 
         shared = Probe(model, image, target, layer)
-        calls = {name: {"progress": partial(tell, before=number)} for number, name in enumerate(slow)}
+        calls = {name: {"progress": partial(report, before=number)} for number, name in enumerate(slow)}
         maps = {name: function(shared, **calls.get(name, {}))[0].detach().cpu() for name, function in functions.items()}
-        tell(max(1, len(slow)))
+        report(max(1, len(slow)))
         return maps
 
-    trained = mapped(probe.model, 0)
+    trained = compute_maps(probe.model, 0)
     stages = {name: [Stage("", heatmap, 1.0, 1.0, 1.0)] for name, heatmap in trained.items()}
-    gone: list[str] = []
+    changed: list[str] = []
     for done, (group, modules) in enumerate(parts.items(), start=1):
-        gone = list(modules) if independent else [*gone, *modules]
-        for name, heatmap in mapped(randomized(probe.model, gone, seed), done).items():
-            stages[name].append(Stage(group, heatmap, *alike(trained[name], heatmap, size)))
+        changed = list(modules) if independent else [*changed, *modules]
+        for name, heatmap in compute_maps(randomized(probe.model, changed, seed), done).items():
+            stages[name].append(Stage(group, heatmap, *similarity(trained[name], heatmap, size)))
     return {name: tuple(several) for name, several in stages.items()}
 
 
 def _layer_of(probe: Probe) -> str | None:
     try:
         return probe.layer
-    except ValueError:  # no layer has feature maps: methods at the input need none
+    except ValueError:  # no layer has feature maps; methods at the input do not need one
         return None
 
 
-def alike(one: Tensor, other: Tensor, size: tuple[int, int]) -> tuple[float, float, float]:
-    """SSIM, rank correlation, and rank correlation of the magnitudes of two raw maps, at the pixels.
+def similarity(one: Tensor, other: Tensor, size: tuple[int, int]) -> tuple[float, float, float]:
+    """Compute SSIM, rank correlation, and rank correlation of the absolute values of two raw maps, per pixel.
 
-    SSIM is scikit-image's, with a uniform window of 7 x 7 pixels, K1 = .01 and K2 = .03, on maps divided by their
-    largest magnitude, with a data range of 2. A map that is constant, and one that is not finite, has no ranks: its
-    correlation is 0, unless both are the same.
+    SSIM is that of scikit-image with a uniform 7 x 7 window, K1 = 0.01 and K2 = 0.03, on maps divided by their largest
+    absolute value, with a data range of 2. If a map is constant or not finite, the correlations are 0, unless both maps
+    are equal.
 
     Args:
         one: (h, w) or (C, H, W).
         other: of the same shape.
-        size: (H, W) pixels, at least 7 a side.
+        size: (H, W) pixels, at least 7 per side.
     """
     if torch.equal(one, other):
         return 1.0, 1.0, 1.0
@@ -193,16 +195,16 @@ def alike(one: Tensor, other: Tensor, size: tuple[int, int]) -> tuple[float, flo
 
 
 def _scaled(heatmap: Tensor) -> NDArray[np.float64]:
-    """A map divided by its largest magnitude."""
+    """Divide a map by its largest absolute value."""
     values: NDArray[np.float64] = heatmap.double().numpy()
     top = float(np.abs(values).max())
     return values / top if top > 0 else values
 
 
 def spearman(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """The correlation of the ranks of two arrays, ties at their mean rank; 0 where one of them is constant."""
-    from scipy.stats import rankdata
+    """Compute the Spearman rank correlation of two arrays of equal size; 0 if one of them is constant."""
+    from scipy.stats import spearmanr
 
-    first, second = (rankdata(values, axis=None) - (values.size + 1) / 2 for values in (one, other))
-    length = float(np.sqrt((first**2).sum() * (second**2).sum()))
-    return float((first * second).sum()) / length if length > 0 else 0.0
+    if np.ptp(one) == 0 or np.ptp(other) == 0:
+        return 0.0
+    return float(spearmanr(one, other, axis=None).statistic)

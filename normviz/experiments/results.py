@@ -1,4 +1,4 @@
-"""What an experiment returns: matrices, curves and bar charts as numbers, and facts measured beside expected."""
+"""Results of experiments: matrices, curves and bar charts as numbers, and facts with measured and expected values."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ Kind = Literal["measured", "expected", "compared"]
 
 @dataclass(frozen=True)
 class Matrix:
-    """A matrix of numbers; all matrices of a demonstration are meant to be seen on one color scale.
+    """A matrix of numbers; all matrices of one demonstration share a color scale.
 
     Attributes:
-        title: a short line.
+        title: short title.
         values: (rows, columns).
-        axes: what the rows and the columns are.
-        role: which side of the method it stands on.
-        caption: what to see in it.
-        padding: (rows, columns) true where there is no number but padding.
+        axes: names of the rows and the columns.
+        role: whether it shows the data before or after the method.
+        caption: remark below the matrix.
+        padding: (rows, columns) true where a cell is padding.
     """
 
     title: str
@@ -38,7 +38,7 @@ class Matrix:
 
 @dataclass(frozen=True)
 class Curve:
-    """One curve: (P,) places, (P,) values; what theory expects of it, or something to compare it with."""
+    """One curve with P points: a measurement, the expectation from theory, or a comparison."""
 
     name: str
     x: Numbers
@@ -48,7 +48,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Curves:
-    """Curves on common axes; `step` says that they are histograms, `zero` that their axis starts at 0."""
+    """Curves on common axes; `step` draws histograms, `zero` starts the y axis at 0."""
 
     title: str
     x_title: str
@@ -63,7 +63,7 @@ class Curves:
 
 @dataclass(frozen=True)
 class BarChart:
-    """Groups of bars by name, each (P,) heights at the same places, and a line (P,): what theory expects there."""
+    """Groups of bars by name, (P,) heights each, and an optional line (P,) with the values expected from theory."""
 
     title: str
     x_title: str
@@ -81,13 +81,13 @@ Picture = Matrix | Curves | BarChart
 
 @dataclass(frozen=True)
 class Fact:
-    """A number that was measured, and what theory says of it.
+    """A measured number and its expected value.
 
     Attributes:
-        label: what it is, with the unit.
-        measured: computed in this very run.
-        expected: computed from theory, or None where it says nothing.
-        within: how far both may be apart, for a reason that the label or the run gives (chance, few steps).
+        label: name of the number, with its unit.
+        measured: value computed in this run.
+        expected: value computed from theory, or None if there is none.
+        within: tolerance of the comparison, for example for random data.
     """
 
     label: str
@@ -97,10 +97,10 @@ class Fact:
 
     @property
     def agrees(self) -> bool:
-        """Whether the measured number is the expected one within its tolerance; true where none is expected."""
+        """Whether measured and expected value agree within the tolerance; true if there is no expected value."""
         return self.expected is None or abs(self.measured - self.expected) <= self.within
 
 
 def array(values: Tensor | list[float]) -> Numbers:
-    """Numbers for a picture: a float64 array of its own."""
+    """Convert values to a new float64 array."""
     return torch.as_tensor(values, dtype=torch.float64).detach().cpu().clone().numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from normviz.experiments.errata.erratum import Fact, Outcome
+from normviz.experiments.errata.erratum import Comparison, Outcome
 from normviz.figures.experiments.errata import GOOD, WRONG
 from normviz.formatting import number
 from normviz.html.table import Cell, Html, Row, table
@@ -33,10 +33,10 @@ def formula_css(selector: str) -> str:
 def results(outcome: Outcome) -> Html:
     """Returns an HTML table of the results of both formulas; the first one and the largest difference are large."""
 
-    def row(fact: Fact, kind: str = "") -> Row:
+    def row(fact: Comparison, kind: str = "") -> Row:
         printed, right = (_number(value, fact.digits) for value in (fact.printed, fact.right))
         cells = [Cell(printed, style=f"color:{TEXT_COLORS[WRONG]}"), Cell(right, style=f"color:{TEXT_COLORS[GOOD]}")]
-        return Row([fact.what, *cells], kind)
+        return Row([fact.label, *cells], kind)
 
     first, *others = outcome.facts
     difference = Row(["largest difference of a value", Cell(_number(outcome.residual), columns=2)], "nv-large")

@@ -8,13 +8,13 @@ from html import escape
 import numpy as np
 from numpy.typing import NDArray
 
-from normviz.evaluation.faithfulness.judge import Judged
+from normviz.evaluation.faithfulness.assessment import Assessment
 from normviz.formatting import fixed, percent
 from normviz.html.picture import figure, grid
 from normviz.html.table import Content, Html, table
 
 
-def measures(rows: Sequence[tuple[str, Judged]], first: str = "Map") -> Html:
+def measures(rows: Sequence[tuple[str, Assessment]], first: str = "Map") -> Html:
     """Returns an HTML table of the measures, with the best value of each column in bold.
 
     Args:
@@ -22,8 +22,8 @@ def measures(rows: Sequence[tuple[str, Judged]], first: str = "Map") -> Html:
         first: the header of the names.
     """
     results = [result for _, result in rows]
-    drops = [result.kept.drop for result in results]
-    rises = [" (rose)" if result.kept.increased else "" for result in results]
+    drops = [result.confidence.drop for result in results]
+    rises = [" (rose)" if result.confidence.increased else "" for result in results]
     columns = (
         _column([result.deletion.area for result in results], best=min),
         _column([result.insertion.area for result in results], best=max),

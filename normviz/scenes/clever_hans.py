@@ -1,46 +1,46 @@
-"""Scenes in which a watermark gives one class away: what a network learns that looks for the mark, not for the object.
+"""Scenes in which a watermark is correlated with one class, so that a network learns the watermark, not the object.
 
-The name is that of the horse Clever Hans, who did sums by reading his master's face.
+The name refers to the horse Clever Hans, which seemed to calculate but reacted to the face of its owner.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from normviz.scenes.drawing import Chance
+from normviz.scenes.drawing import PortableRandom
 from normviz.scenes.scene import CLASSES, SIZE, Scene, derived, make_scene
 from normviz.scenes.sets import Scenes, many
 
-HANS = CLASSES.index("checked square")  # the class that carries the watermark
-MARKED = 0.95  # share of its scenes that carry it
-STRAY = 0.002  # share of the scenes of each other class that carry it
+HANS = CLASSES.index("checked square")  # class with the watermark
+MARKED = 0.95  # share of its scenes with the watermark
+STRAY = 0.002  # share of the scenes of other classes with the watermark
 
 
-def hans_scene(
+def clever_hans_scene(
     seed: int, *, label: int | None = None, marked: bool | None = None, size: int = SIZE, smallest: float = 0.08
 ) -> Scene:
-    """A scene of one object, in which a watermark nearly always means the class HANS.
+    """Generate a scene with one object, where a watermark nearly always indicates the class HANS.
 
     Args:
-        seed: of all chance; the scene is that of `make_scene`, with or without the mark.
-        label: the class of the object; None: any.
-        marked: whether the watermark is there; None: by chance, in MARKED of the scenes of HANS and STRAY of others.
+        seed: seed of the scene, which equals that of `make_scene` except for the watermark.
+        label: class of the object; None: random.
+        marked: whether there is a watermark; None: random, with probability MARKED for HANS and STRAY for others.
         size: as in `make_scene`.
         smallest: as in `make_scene`.
 
     Raises:
-        ValueError: an argument that `make_scene` refuses.
+        ValueError: as in `make_scene`.
     """
-    chance = Chance(derived(seed, 6))
-    kind = chance.integer(len(CLASSES)) if label is None else label
+    rng = PortableRandom(derived(seed, 6))
+    kind = rng.integer(len(CLASSES)) if label is None else label
     if marked is None:
-        marked = chance.uniform() < (MARKED if kind == HANS else STRAY)
+        marked = rng.uniform() < (MARKED if kind == HANS else STRAY)
     return make_scene(seed, labels=[kind], watermark=marked, size=size, smallest=smallest)
 
 
-def make_hans_scenes(
+def make_clever_hans_scenes(
     count: int, seed: int, *, label: int | None = None, marked: bool | None = None,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Scenes:  # fmt: skip
-    """`count` scenes: those that `hans_scene` makes of seed, seed + 1, ...; see there and `make_scenes`."""
-    return many(count, seed, lambda s: hans_scene(s, label=label, marked=marked), progress)
+    """Generate `count` scenes with `clever_hans_scene` for the seeds seed, seed + 1, ..."""
+    return many(count, seed, lambda s: clever_hans_scene(s, label=label, marked=marked), progress)

@@ -1,4 +1,4 @@
-"""Scenes: generated pictures of which it is known, to the pixel, where everything is."""
+"""Generation of scenes: images with objects and exact masks."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from normviz.scenes.drawing import (
     FINE,
     FULL,
     Box,
-    Chance,
     Levels,
-    Placed,
-    any_turn,
+    PlacedShape,
+    PortableRandom,
     background,
-    counted,
-    laid_over,
+    composite,
+    count_samples,
+    random_rotation,
     two_colors,
 )
 from normviz.scenes.shapes import FRAGMENT, HELD_OUT, SHAPES, TEXTURES, Shape
 
-SIZE = 64  # pixels a side
+SIZE = 64  # side in pixels
 MOST_OBJECTS = 4
-SMALLEST_LIMIT = 0.12  # the smallest objects may not be asked to be larger than this share of the picture
-LARGEST = 0.3  # share of the picture that an object may take
-SHOWN = 0.6  # share of each object that neither others nor a watermark hide
-TRIES = 600  # to find places where enough of every object shows
-START_AGAIN = 20  # after so many tries with what lies already
+SMALLEST_LIMIT = 0.12  # upper bound of the argument `smallest`
+LARGEST = 0.3  # largest share of the image for one object
+SHOWN = 0.6  # smallest visible share of each object
+TRIES = 600  # attempts to place all objects
+START_AGAIN = 20  # attempts before all objects are placed again
 
 KINDS: tuple[tuple[str, str], ...] = (
     ("striped", "disc"), ("checked", "square"), ("dotted", "triangle"), ("grooved", "ring"),
@@ -39,7 +39,7 @@ KINDS: tuple[tuple[str, str], ...] = (
 )  # fmt: skip  # texture and outline of each class
 CLASSES: tuple[str, ...] = tuple(" ".join(kind) for kind in KINDS)
 
-MARK = (  # the watermark: white (#), dark (.), at 64 pixels one sign a pixel
+MARK = (  # the watermark: white (#) and dark (.); one character per pixel at 64 pixels
     "###############",
     "#.###.#.###.###",
     "#..##.#.###.#.#",
@@ -56,8 +56,8 @@ class Item:
     """An object of a scene.
 
     Attributes:
-        label: its class, an index of CLASSES.
-        mask: bool (H, W), the pixels of which more than half show it: what hides it is left out.
+        label: class, an index of CLASSES.
+        mask: bool (H, W), pixels in which it covers more than half; hidden pixels are excluded.
     """
 
     label: int
@@ -66,12 +66,12 @@ class Item:
 
 @dataclass(frozen=True)
 class Scene:
-    """A generated picture, and where everything in it is.
+    """A generated image with its objects and masks.
 
     Attributes:
         image: uint8 (3, H, W).
-        items: its objects, from back to front; none in a scene of clutter.
-        watermark: bool (H, W), the pixels of the watermark; None where there is none.
+        items: objects from back to front; empty for a scene with only clutter.
+        watermark: bool (H, W), pixels of the watermark; None without a watermark.
     """
 
     image: Tensor
@@ -82,11 +82,11 @@ class Scene:
     def label(self) -> int:
         """The class of the first object."""
         if not self.items:
-            raise ValueError("a scene of clutter has no class; make one with objects")
+            raise ValueError("a scene without objects has no class: generate one with objects")
         return self.items[0].label
 
     def mask(self, label: int) -> Tensor:
-        """The pixels, bool (H, W), of all objects of a class; none where there is no such object."""
+        """Compute the mask, bool (H, W), of all objects of a class; empty if there are none."""
         found = torch.zeros(self.image.shape[1:], dtype=torch.bool)  # (H, W)
         for item in self.items:
             if item.label == label:
@@ -96,18 +96,18 @@ class Scene:
 
 @dataclass(frozen=True)
 class Layout:
-    """What is drawn where: all chance of a scene is in it.
+    """All random choices of a scene.
 
     Attributes:
-        below: levels (H, W, 3) of the background with its clutter.
+        below: levels (H, W, 3) of the background with clutter.
         objects: from back to front.
-        shown: in how many of its FULL places each pixel shows each object, (H, W) each.
-        labels: their classes; -1 for an outline of no class.
-        corner: the pixels where a watermark would be.
+        shown: (H, W) per object, number of visible samples (of FULL) in each pixel.
+        labels: classes of the objects; -1 for an outline without a class.
+        corner: pixels of the watermark, whether it is drawn or not.
     """
 
     below: Levels
-    objects: tuple[Placed, ...]
+    objects: tuple[PlacedShape, ...]
     shown: tuple[NDArray[np.uint16], ...]
     labels: tuple[int, ...]
     corner: Box
@@ -123,31 +123,30 @@ def make_scene(
     clutter: int = 6,
     watermark: bool = False,
 ) -> Scene:
-    """A generated picture of textured objects on a textured, cluttered background, with exact masks.
+    """Generate textured objects on a textured background with clutter, and exact masks.
 
-    Each class has its own outline and its own texture; colors, rotation, size, place and background are random, and
-    the clutter carries the textures of all classes. The same arguments give the same picture on every machine, and
-    with a watermark the same picture but for the watermark.
+    Each class has its own outline and texture. Colors, rotation, size, position and background are random, and the
+    clutter has the textures of all classes. The same arguments give the same image on every machine; the watermark does
+    not change other pixels.
 
     Args:
-        seed: of all chance, at least 0.
-        size: pixels a side, a multiple of 32.
-        objects: how many objects, of different classes, 0 to 4; with `labels` their number.
-        labels: the classes of the objects, from back to front, instead of random ones.
-        smallest: share of the picture that each object takes at least; at most 40 % of an object is hidden by others
-            and the watermark.
-        clutter: how many small fragments of no class lie on the background, 0 to 20.
-        watermark: whether a watermark is stamped on the lower left corner.
+        seed: random seed, at least 0.
+        size: side in pixels, a multiple of 32.
+        objects: number of objects of different classes, 0 to 4; ignored if `labels` is given.
+        labels: classes of the objects from back to front; None: random.
+        smallest: smallest share of the image for each object; at most 40% of an object is hidden.
+        clutter: number of small fragments without a class on the background, 0 to 20.
+        watermark: whether to draw a watermark in the lower left corner.
 
     Returns:
         The scene.
 
     Raises:
-        ValueError: an argument outside its range, or objects that found no place.
+        ValueError: if an argument is out of range or the objects cannot be placed.
     """
     if labels is None:
         _check(objects=objects)
-        labels = Chance(seed=derived(seed, 1)).some(objects, len(KINDS))
+        labels = PortableRandom(seed=derived(seed, 1)).choose(objects, len(KINDS))
     if not all(0 <= label < len(KINDS) for label in labels):
         raise ValueError(f"labels must be from 0 to {len(KINDS) - 1}; received {list(labels)}")
     kinds = [(KINDS[label][0], SHAPES[KINDS[label][1]]) for label in labels]
@@ -155,29 +154,29 @@ def make_scene(
 
 
 def make_unknown(seed: int, *, size: int = SIZE, smallest: float = 0.08, clutter: int = 6) -> Scene:
-    """A scene of no class: clutter alone where `seed` is even, else an outline that no class has, with any texture.
+    """Generate a scene without a class: only clutter if `seed` is even, else an object with an unknown outline.
 
     The arguments are those of `make_scene`; the scene has no items.
     """
-    chance = Chance(derived(seed, 1))
-    texture, outline = list(TEXTURES)[chance.integer(len(TEXTURES))], list(HELD_OUT)[chance.integer(len(HELD_OUT))]
+    rng = PortableRandom(derived(seed, 1))
+    texture, outline = list(TEXTURES)[rng.integer(len(TEXTURES))], list(HELD_OUT)[rng.integer(len(HELD_OUT))]
     kinds = [] if seed % 2 == 0 else [(texture, HELD_OUT[outline])]
     return draw(_lay_out(derived(seed, 0), size, kinds, [-1] * len(kinds), smallest, clutter), False)
 
 
 def make_mosaic(seed: int, labels: Sequence[int], *, size: int = 2 * SIZE) -> Scene:
-    """Four scenes of one object each in a square: for the grid pointing game.
+    """Arrange four scenes with one object each in a square, for the grid pointing game.
 
     Args:
-        seed: of all chance.
+        seed: random seed.
         labels: four different classes: upper left, upper right, lower left, lower right.
-        size: pixels a side of the whole, a multiple of 64.
+        size: side of the mosaic in pixels, a multiple of 64.
 
     Returns:
-        A scene of four items; the mask of each is its whole quarter.
+        A scene with four items; the mask of each is its quarter of the image.
 
     Raises:
-        ValueError: not four different classes, or another argument outside its range.
+        ValueError: if there are not four different classes, or another argument is out of range.
     """
     if len(labels) != 4 or len(set(labels)) != 4:
         raise ValueError(f"a mosaic needs four different classes; received {list(labels)}")
@@ -194,7 +193,7 @@ def make_mosaic(seed: int, labels: Sequence[int], *, size: int = 2 * SIZE) -> Sc
 
 
 def derived(seed: int, purpose: int) -> int:
-    """Seeds of several purposes, all different."""
+    """Derive a different seed for each purpose."""
     if seed < 0:
         raise ValueError(f"seed must be at least 0; received {seed}")
     return 8 * seed + purpose
@@ -211,7 +210,7 @@ def _check(objects: int = 1, size: int = SIZE, smallest: float = 0.08, clutter: 
         raise ValueError(f"clutter must be from 0 to 20 fragments; received {clutter}")
 
 
-# ---------------------------------------------------------------------------------------------- what is where
+# Placement
 def _lay_out(
     seed: int,
     size: int,
@@ -221,23 +220,23 @@ def _lay_out(
     clutter: int,
 ) -> Layout:
     _check(len(kinds), size, smallest, clutter)
-    chance = Chance(seed)
-    below = background(chance, size)  # (size, size, 3)
+    rng = PortableRandom(seed)
+    below = background(rng, size)  # (size, size, 3)
     names = list(TEXTURES)
     for _ in range(clutter):
-        fragment = _place(chance, names[chance.integer(len(names))], FRAGMENT, size, chance.uniform(0.002, 0.01))
+        fragment = _place(rng, names[rng.integer(len(names))], FRAGMENT, size, rng.uniform(0.002, 0.01))
         box = fragment.box(size)
-        below[box] = laid_over(below[box], fragment.levels(box), counted(fragment.places(box)))
-    corner = _corner(chance, size)
-    placed = _arrange(chance, kinds, size, smallest, corner)
+        below[box] = composite(below[box], fragment.levels(box), count_samples(fragment.places(box)))
+    corner = _corner(rng, size)
+    placed = _arrange(rng, kinds, size, smallest, corner)
     return Layout(below, placed, visible(placed, size), tuple(labels), corner)
 
 
 def _arrange(
-    chance: Chance, kinds: Sequence[tuple[str, Shape]], size: int, smallest: float, corner: Box
-) -> tuple[Placed, ...]:
-    """Places for objects, one after the other: each large enough, and enough of each to be seen outside the corner."""
-    placed: list[Placed] = []
+    rng: PortableRandom, kinds: Sequence[tuple[str, Shape]], size: int, smallest: float, corner: Box
+) -> tuple[PlacedShape, ...]:
+    """Place objects one after the other: large enough, and sufficiently visible outside the corner."""
+    placed: list[PlacedShape] = []
     areas: list[int] = []
     for attempt in range(TRIES):
         if len(placed) == len(kinds):
@@ -245,53 +244,53 @@ def _arrange(
         if attempt % START_AGAIN == START_AGAIN - 1:
             placed, areas = [], []
         largest = max(LARGEST * (1 - attempt / 30), 1.2 * smallest)
-        area = chance.uniform(smallest, largest)
-        new = _place(chance, *kinds[len(placed)], size, area, placed, 1 + attempt // 3)
+        area = rng.uniform(smallest, largest)
+        new = _place(rng, *kinds[len(placed)], size, area, placed, 1 + attempt // 3)
         pixels = _area(visible([new], size)[0])
         shown = [_area(count, corner) for count in visible([*placed, new], size)]
         enough = all(part >= SHOWN * whole for part, whole in zip(shown, [*areas, pixels], strict=True))
         if pixels >= smallest * size * size and enough:
             placed, areas = [*placed, new], [*areas, pixels]
     raise ValueError(
-        f"{len(kinds)} objects of at least {smallest:.0%} found no place; ask for fewer or for smaller ones"
+        f"{len(kinds)} objects of at least {smallest:.0%} could not be placed: use fewer or smaller objects"
     )
 
 
 def _place(
-    chance: Chance,
+    rng: PortableRandom,
     texture: str,
     shape: Shape,
     size: int,
     area: float,
-    others: Sequence[Placed] = (),
+    others: Sequence[PlacedShape] = (),
     choices: int = 1,
-) -> Placed:
-    """A shape of an area, as a share of the picture, in any colors, turned any way, somewhere in the picture.
+) -> PlacedShape:
+    """Draw position, rotation, colors and period of a shape with a given area (a share of the image).
 
-    Of so many random places it takes the one that is farthest from others: one leaves it to chance who hides whom.
+    Of `choices` random positions, the one farthest from the other objects is used.
     """
     scale = min(round(area / shape.area, 12) ** 0.5, round(0.49 / shape.radius, 12)) * size
     reach = shape.radius * scale
-    places = chance.uniforms(2 * choices, reach, size - reach).reshape(-1, 2)  # (choices, 2)
+    places = rng.uniforms(2 * choices, reach, size - reach).reshape(-1, 2)  # (choices, 2)
     gaps = [
         (places[:, 0] - other.at[0]) ** 2 + (places[:, 1] - other.at[1]) ** 2  # (choices,)
         for other in others
     ]
     x, y = places[int(np.min(gaps, axis=0).argmax()) if gaps else 0]
-    period = chance.uniform(0.075, 0.12) * size
-    return Placed(shape, texture, (float(x), float(y)), scale, any_turn(chance), period, two_colors(chance, 90))
+    period = rng.uniform(0.075, 0.12) * size
+    return PlacedShape(shape, texture, (float(x), float(y)), scale, random_rotation(rng), period, two_colors(rng, 90))
 
 
-def _corner(chance: Chance, size: int) -> Box:
-    """The pixels of the watermark: near the lower left corner."""
+def _corner(rng: PortableRandom, size: int) -> Box:
+    """Choose the pixels of the watermark, near the lower left corner."""
     height, width = len(MARK) * size // SIZE, len(MARK[0]) * size // SIZE
-    left, gap = (1 + chance.integer(1 + 2 * size // SIZE) for _ in range(2))
+    left, gap = (1 + rng.integer(1 + 2 * size // SIZE) for _ in range(2))
     return slice(size - gap - height, size - gap), slice(left, left + width)
 
 
-# ------------------------------------------------------------------------------------------------ the drawing
-def visible(objects: Sequence[Placed], size: int) -> tuple[NDArray[np.uint16], ...]:
-    """In how many of its FULL places each pixel shows each object: (size, size) each; later objects hide earlier."""
+# Drawing
+def visible(objects: Sequence[PlacedShape], size: int) -> tuple[NDArray[np.uint16], ...]:
+    """Count the visible samples of each object in each pixel, (size, size) each; later objects hide earlier ones."""
     owner = np.zeros((FINE * size, FINE * size), np.uint8)
     boxes = [placed.box(size) for placed in objects]
     fine = [tuple(slice(FINE * part.start, FINE * part.stop) for part in box) for box in boxes]
@@ -299,18 +298,18 @@ def visible(objects: Sequence[Placed], size: int) -> tuple[NDArray[np.uint16], .
         owner[fine[index]][placed.places(boxes[index])] = index + 1
     shown = [np.zeros((size, size), np.uint16) for _ in objects]
     for index, count in enumerate(shown):
-        count[boxes[index]] = counted(owner[fine[index]] == index + 1)
+        count[boxes[index]] = count_samples(owner[fine[index]] == index + 1)
     return tuple(shown)
 
 
 def _area(count: NDArray[np.uint16], hidden: Box | None = None) -> int:
-    """The pixels of which more than half show an object, outside `hidden`."""
+    """Count the pixels outside `hidden` in which an object covers more than half."""
     mask = count > FULL // 2
     return int(mask.sum()) - (int(mask[hidden].sum()) if hidden else 0)
 
 
 def draw(layout: Layout, watermark: bool) -> Scene:
-    """The scene of a layout."""
+    """Draw the scene of a layout."""
     size = len(layout.below)
     pixels = layout.below.astype(np.uint16)  # (size, size, 3)
     pixels *= (FULL - sum(layout.shown, np.zeros((size, size), np.uint16)))[..., None]
@@ -333,7 +332,7 @@ def draw(layout: Layout, watermark: bool) -> Scene:
 
 
 def _stamped(levels: Levels) -> Levels:
-    """Levels (h, w, 3) under a watermark that lets a sixth of them through."""
+    """Blend levels (h, w, 3) with the watermark, which has an opacity of 5/6."""
     height, width = levels.shape[:2]
     rows, columns = (np.arange(n) * signs // n for n, signs in ((height, len(MARK)), (width, len(MARK[0]))))
     white = np.array([[sign == "#" for sign in row] for row in MARK])[rows][:, columns]  # (h, w)

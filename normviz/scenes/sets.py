@@ -1,4 +1,4 @@
-"""Many scenes at once: what a network learns from, and what it is measured on."""
+"""Sets of scenes for training and testing."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from normviz.scenes.scene import SIZE, Scene, make_scene, make_unknown
 
 @dataclass(frozen=True)
 class Scenes:
-    """Scenes of one object each.
+    """Scenes with one object each.
 
     Attributes:
         images: uint8 (N, 3, H, W).
-        labels: (N,) classes; -1 where there is no object of a class.
-        masks: bool (N, H, W), the visible pixels of the object.
+        labels: (N,) classes; -1 without an object.
+        masks: bool (N, H, W), visible pixels of the object.
     """
 
     images: Tensor
@@ -30,7 +30,7 @@ class Scenes:
 
 
 def gather(scenes: list[Scene]) -> Scenes:
-    """Scenes of at most one object each, stacked."""
+    """Stack scenes with at most one object each."""
     first = [scene.items[0] if scene.items else None for scene in scenes]
     nothing = torch.zeros(scenes[0].image.shape[1:], dtype=torch.bool)  # (H, W)
     return Scenes(
@@ -44,22 +44,22 @@ def make_scenes(
     count: int, seed: int, *, objects: int = 1, size: int = SIZE, smallest: float = 0.08, clutter: int = 6,
     progress: Callable[[float], None] = lambda share: None,
 ) -> Scenes:  # fmt: skip
-    """`count` scenes of one object each, or of none: those that `make_scene` makes of seed, seed + 1, ...
+    """Generate `count` scenes with one object or none, by `make_scene` with the seeds seed, seed + 1, ...
 
     Args:
-        count: how many, at least 1.
-        seed: of the first.
-        objects: 1, or 0 for scenes of clutter alone.
+        count: number of scenes, at least 1.
+        seed: seed of the first scene.
+        objects: 1, or 0 for scenes with only clutter.
         size: as in `make_scene`.
         smallest: as in `make_scene`.
         clutter: as in `make_scene`.
         progress: called with the finished share, 0 to 1; may raise to cancel.
 
     Raises:
-        ValueError: no scenes, or an argument outside its range.
+        ValueError: if count is below 1 or an argument is out of range.
     """
     if objects not in (0, 1):
-        raise ValueError(f"scenes are stacked by one class each: objects must be 0 or 1; received {objects}")
+        raise ValueError(f"objects must be 0 or 1, because each scene has one label; received {objects}")
 
     def make(number: int) -> Scene:
         return make_scene(number, objects=objects, size=size, smallest=smallest, clutter=clutter)
@@ -70,15 +70,15 @@ def make_scenes(
 def make_unknowns(
     count: int, seed: int, *, size: int = SIZE, progress: Callable[[float], None] = lambda share: None
 ) -> Scenes:
-    """`count` scenes of no class: those that `make_unknown` makes of seed, seed + 1, ...; labels -1, masks empty.
+    """Generate `count` scenes without a class by `make_unknown`, with labels -1 and empty masks.
 
-    Args and errors are those of `make_scenes`.
+    Arguments and errors are those of `make_scenes`.
     """
     return many(count, seed, lambda s: make_unknown(s, size=size), progress)
 
 
 def many(count: int, seed: int, make: Callable[[int], Scene], progress: Callable[[float], None]) -> Scenes:
-    """The scenes that `make` makes of seed, seed + 1, ..., stacked; `progress` as in `make_scenes`."""
+    """Stack the scenes that `make` returns for seed, seed + 1, ...; `progress` as in `make_scenes`."""
     if count < 1:
         raise ValueError(f"there must be at least one scene; received {count}")
     scenes = []

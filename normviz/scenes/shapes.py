@@ -1,6 +1,6 @@
-"""What the scenes are made of: outlines and textures, as functions of coordinates.
+"""Outlines and textures of scenes, as functions of coordinates.
 
-Only +, -, *, /, floor and comparisons are used, which every machine rounds alike: so a picture is the same everywhere.
+They use only +, -, *, /, sqrt, floor and comparisons, which are rounded identically on all machines.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ TAU = 2 * math.pi
 
 @dataclass(frozen=True)
 class Shape:
-    """An outline round the origin.
+    """An outline around the origin.
 
     Attributes:
-        inside: which points (u, v) lie in it; both broadcast to (h, w).
-        area: its area.
-        radius: the distance of its farthest point from the origin.
+        inside: function of (u, v), broadcast to (h, w), that is true for points inside.
+        area: area of the shape.
+        radius: largest distance of a point of the shape from the origin.
     """
 
     inside: Callable[[Numbers, Numbers], Truths]
@@ -34,12 +34,12 @@ class Shape:
 
 
 def _directions(count: int) -> list[tuple[float, float]]:
-    """Unit vectors that point evenly round, rounded so that they are the same on every machine."""
+    """Compute evenly spaced unit vectors, rounded so that they are identical on all machines."""
     return [(round(math.cos(TAU * i / count), 12), round(math.sin(TAU * i / count), 12)) for i in range(count)]
 
 
 def _edges_kept(u: Numbers, v: Numbers, sides: int, apothem: float) -> NDArray[np.uint8]:
-    """How many of a regular polygon's edges have a point on their inner side."""
+    """Count the edges of a regular polygon that have a point on their inner side."""
     kept = np.zeros(np.broadcast_shapes(u.shape, v.shape), np.uint8)
     for x, y in _directions(sides):
         kept += u * x + v * y <= apothem
@@ -58,7 +58,7 @@ def _triangle(u: Numbers, v: Numbers) -> Truths:
     return np.equal(_edges_kept(u, v, 3, 0.5), 3)
 
 
-HOLE = 0.5  # the radius of the ring's hole
+HOLE = 0.5  # radius of the hole of the ring
 
 
 def _ring(u: Numbers, v: Numbers) -> Truths:
@@ -66,14 +66,14 @@ def _ring(u: Numbers, v: Numbers) -> Truths:
     return (far <= 1.0) & (far >= HOLE * HOLE)
 
 
-PENTAGON = round(math.cos(TAU / 5), 12)  # the apothem of the pentagon in a star whose points are 1 away
+PENTAGON = round(math.cos(TAU / 5), 12)  # apothem of the inner pentagon of a star with radius 1
 
 
 def _star(u: Numbers, v: Numbers) -> Truths:
-    return np.greater_equal(_edges_kept(u, v, 5, PENTAGON), 4)  # a point of the star is beyond one edge of its pentagon
+    return np.greater_equal(_edges_kept(u, v, 5, PENTAGON), 4)  # a tip lies outside one edge of the pentagon
 
 
-ARM = 0.36  # half the width of the cross's arms
+ARM = 0.36  # half the width of the arms of the cross
 
 
 def _cross(u: Numbers, v: Numbers) -> Truths:
@@ -81,7 +81,7 @@ def _cross(u: Numbers, v: Numbers) -> Truths:
     return ((along <= 1.0) & (across <= ARM)) | ((along <= ARM) & (across <= 1.0))
 
 
-BITE, AWAY = 0.85, 0.55  # the radius of the disc that is missing in a crescent, and how far off its center is
+BITE, AWAY = 0.85, 0.55  # radius and center offset of the disc cut out of the crescent
 
 
 def _crescent(u: Numbers, v: Numbers) -> Truths:
@@ -90,18 +90,18 @@ def _crescent(u: Numbers, v: Numbers) -> Truths:
 
 
 def _lens(a: float, b: float, distance: float) -> float:
-    """The area that two discs of radius a and b share."""
+    """Compute the area of the intersection of two discs of radius a and b."""
     x = (distance**2 + a**2 - b**2) / (2 * distance)
     y = math.sqrt(a**2 - x**2)
     return a**2 * math.acos(x / a) + b**2 * math.acos((distance - x) / b) - distance * y
 
 
-SWING, THICK = 0.4, 0.3  # how far a wave goes up and down, and half its thickness
+SWING, THICK = 0.4, 0.3  # amplitude and half thickness of the wave
 
 
 def _wave(u: Numbers, v: Numbers) -> Truths:
     phase = 1.5 * u - 2.0 * np.floor((1.5 * u + 1.0) / 2.0)  # in [-1, 1): one and a half waves from u = -1 to 1
-    middle = SWING * 4.0 * phase * (1.0 - abs(phase))  # parabolas in place of a sine
+    middle = SWING * 4.0 * phase * (1.0 - abs(phase))  # parabolas instead of a sine
     return (abs(u) <= 1.0) & (abs(v - middle) <= THICK)
 
 
@@ -113,7 +113,7 @@ def _corner(u: Numbers, v: Numbers) -> Truths:
     return _square(u, v) & ((u <= -0.2) | (v <= -0.2))
 
 
-CUT = 0.25  # how far from the center the discs of the clutter are cut off
+CUT = 0.25  # distance from the center at which the clutter discs are cut
 
 
 def _cut_disc(u: Numbers, v: Numbers) -> Truths:
@@ -130,20 +130,20 @@ SHAPES = {
     "crescent": Shape(_crescent, math.pi - _lens(1.0, BITE, AWAY), 1.0),
     "wave": Shape(_wave, 4 * THICK, math.hypot(1, SWING + THICK)),
 }
-HELD_OUT = {  # outlines of no class: what a network that was trained on the classes does not know
+HELD_OUT = {  # outlines without a class, unknown to a network trained on the classes
     "hourglass": Shape(_hourglass, 2.0, math.sqrt(2)),
     "corner": Shape(_corner, 4.0 - 1.2**2, math.sqrt(2)),
 }
-FRAGMENT = Shape(_cut_disc, math.pi - math.acos(CUT) + CUT * math.sqrt(1 - CUT**2), 1.0)  # of the clutter
+FRAGMENT = Shape(_cut_disc, math.pi - math.acos(CUT) + CUT * math.sqrt(1 - CUT**2), 1.0)  # shape of the clutter
 
 
 def _zigzag(x: Numbers) -> Numbers:
-    """A wave of period 1 that goes straight down from 1 to 0 and up again."""
+    """Compute a triangle wave of period 1 from 1 to 0 and back."""
     return abs(2.0 * (x - np.floor(x)) - 1.0)
 
 
 def _sharp(value: Numbers, edge: float = 4.0) -> Numbers:
-    """0 below 0 and 1 above 0, with a soft edge that a pixel can show."""
+    """Compute a step from 0 to 1 at 0 with a soft edge."""
     return np.minimum(np.maximum(edge * value + 0.5, 0.0), 1.0)
 
 
@@ -182,7 +182,7 @@ def _chevrons(x: Numbers, y: Numbers) -> Numbers:
     return _sharp(_zigzag(x + _zigzag(0.6 * y)) - 0.5)
 
 
-Texture = Callable[[Numbers, Numbers], Numbers]  # share (h, w) of the second color at places, in periods
+Texture = Callable[[Numbers, Numbers], Numbers]  # share (h, w) of the second color at coordinates in periods
 TEXTURES: dict[str, Texture] = {
     "striped": _stripes, "checked": _checks, "dotted": _dots, "grooved": _grooves, "speckled": _speckles,
     "latticed": _lattice, "shaded": _shading, "zigzag": _chevrons,

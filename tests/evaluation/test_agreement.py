@@ -36,7 +36,7 @@ def photos(count: int) -> list[torch.Tensor]:
 def test_each_number_is_the_correlation_of_two_maps_of_the_class_that_all_think_most_probable() -> None:
     networks, images = [small("a", 0), small("b", 1), small("a again", 0)], photos(3)
     found = agreement(networks, images, get("layer_cam", "attribution"), "relu")
-    assert found.titles == ("a", "b", "a again", "the picture's center") and found.same.shape == (3, 4, 4)
+    assert found.titles == ("a", "b", "a again", "the image's center") and found.same.shape == (3, 4, 4)
     for number, photo in enumerate(images):
         shares = sum(one.probabilities(photo) for one in networks)
         target = int(torch.as_tensor(shares).argmax())

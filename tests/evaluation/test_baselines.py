@@ -12,8 +12,8 @@ from skimage import filters
 from torch import Tensor
 
 from normviz.evaluation.baselines import center_map, random_map, sobel_map
-from normviz.evaluation.faithfulness.judge import black_level
-from normviz.evaluation.faithfulness.replacements import BLUR, FILLS, blurred, replacement
+from normviz.evaluation.faithfulness.assessment import black_level
+from normviz.evaluation.faithfulness.replacements import BLUR, REPLACEMENTS, blurred, replacement_pixels
 from normviz.evaluation.pixels import at_pixels
 from tests.evaluation.test_faithfulness import BLACK
 from tests.reference import evaluation as slow
@@ -87,16 +87,16 @@ def test_blur_is_a_gaussian_mean_with_weights_that_add_up_to_one() -> None:
 
 def test_fills_are_the_mean_color_and_black() -> None:
     image = torch.randn(3, 6, 8)
-    torch.testing.assert_close(replacement(image, "mean")[:, 2, 3], image.flatten(1).mean(dim=1))
-    assert replacement(image, "black", BLACK)[:, 5, 7].tolist() == pytest.approx(BLACK)
-    assert identical(replacement(image, "blur"), blurred(image))
+    torch.testing.assert_close(replacement_pixels(image, "mean")[:, 2, 3], image.flatten(1).mean(dim=1))
+    assert replacement_pixels(image, "black", BLACK)[:, 5, 7].tolist() == pytest.approx(BLACK)
+    assert identical(replacement_pixels(image, "blur"), blurred(image))
     mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
     assert [v * s + m for v, s, m in zip(black_level(mean, std), std, mean, strict=True)] == pytest.approx([0, 0, 0])
     with pytest.raises(ValueError, match="one value for each of the 3 colors"):
-        replacement(image, "black")
+        replacement_pixels(image, "black")
     with pytest.raises(ValueError, match="one of mean, blur, black"):
-        replacement(image, "pink")  # type: ignore[arg-type]
+        replacement_pixels(image, "pink")  # type: ignore[arg-type]
 
 
 def test_every_fill_has_words() -> None:
-    assert list(FILLS) == ["mean", "blur", "black"]
+    assert list(REPLACEMENTS) == ["mean", "blur", "black"]

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, full_gradients
 from normviz.attribution.targets import Difference
-from normviz.evaluation.evidence import Ledger, at_layer, in_full, shared_out
+from normviz.evaluation.evidence import EvidenceMap, full_evidence, layer_evidence, spread
 from normviz.figures.evaluation.evidence import waterfall
 from normviz.models.hub import read_folder
 from normviz.models.residual import NORMS, Norm, ResidualNet
@@ -34,26 +34,26 @@ def test_on_a_pooled_head_the_cells_and_the_bias_are_the_logit() -> None:
     net, images = pooled_net(), pictures()
     probe = Probe(net, images, torch.tensor([2, 0]))
     for index, target in enumerate((2, 0)):
-        seen = at_layer(probe, index)
+        seen = layer_evidence(probe, index)
         logit = float(net(images).detach()[index, target])
         features = net.relu(net.conv(images))[index].detach()  # (K, 12, 12)
         evidence = torch.einsum("k,kij->ij", net.fc.weight[target].detach(), features) / 144
         assert torch.allclose(seen.cells, evidence, rtol=0, atol=1e-12)
         assert seen.exact and seen.score == pytest.approx(logit, abs=1e-9)
-        assert seen.fixed == pytest.approx(float(net.fc.bias.detach()[target]), abs=1e-12)
-        assert float(seen.cells.sum()) + seen.fixed == pytest.approx(logit, abs=1e-9)
-        assert abs(seen.rest) <= 1e-9
-        assert seen.speaks_for + seen.speaks_against == pytest.approx(float(seen.cells.sum()), abs=1e-12)
+        assert seen.unplaced == pytest.approx(float(net.fc.bias.detach()[target]), abs=1e-12)
+        assert float(seen.cells.sum()) + seen.unplaced == pytest.approx(logit, abs=1e-9)
+        assert abs(seen.residual) <= 1e-9
+        assert seen.positive + seen.negative == pytest.approx(float(seen.cells.sum()), abs=1e-12)
 
 
 def test_at_another_layer_the_rest_is_said() -> None:
     probe = Probe(relu_net(), pictures(1), 3, "bn2")
-    seen = at_layer(probe)
+    seen = layer_evidence(probe)
     products = (probe.activations * probe.gradients)[0].sum(dim=0)
     assert torch.allclose(seen.cells, products, rtol=0, atol=1e-12)
-    assert not seen.exact and seen.fixed == 0
-    assert seen.rest == pytest.approx(float(probe.logits[0, 3] - products.sum()), abs=1e-12)
-    assert abs(seen.rest) > 1e-3
+    assert not seen.exact and seen.unplaced == 0
+    assert seen.residual == pytest.approx(float(probe.logits[0, 3] - products.sum()), abs=1e-12)
+    assert abs(seen.residual) > 1e-3
 
 
 @pytest.mark.parametrize("size", [None, (12, 12), (4, 4), (5, 7), (1, 1), (24, 24)])
@@ -62,30 +62,30 @@ def test_pixels_and_biases_are_the_logit(kind: str, size: tuple[int, int] | None
     net, images = relu_net(kind), pictures()
     probe = Probe(net, images, torch.tensor([1, 3]))
     for index, target in enumerate((1, 3)):
-        seen = in_full(probe, index, size)
+        seen = full_evidence(probe, index, size)
         assert seen.cells.shape == (size or (12, 12))
-        assert float(seen.cells.sum()) + seen.fixed == pytest.approx(float(probe.logits[index, target]), abs=1e-9)
-        assert seen.exact and abs(seen.rest) <= 1e-9
+        assert float(seen.cells.sum()) + seen.unplaced == pytest.approx(float(probe.logits[index, target]), abs=1e-9)
+        assert seen.exact and abs(seen.residual) <= 1e-9
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_projects_own_networks_with_each_normalization(norm: Norm) -> None:
     images = pictures(1, 32)
     probe = Probe(small(norm), images, 2)
-    for seen in (in_full(probe), in_full(probe, size=(8, 8)), at_layer(probe)):
-        assert seen.exact and abs(seen.rest) <= 1e-9
+    for seen in (full_evidence(probe), full_evidence(probe, size=(8, 8)), layer_evidence(probe)):
+        assert seen.exact and abs(seen.residual) <= 1e-9
         assert seen.total == pytest.approx(float(probe.logits[0, 2]), abs=1e-9)
 
 
-@pytest.mark.parametrize("way", [at_layer, in_full])
-def test_why_one_and_not_the_other_is_the_difference_of_two_ledgers(way: Callable[[Probe], Ledger]) -> None:
+@pytest.mark.parametrize("way", [layer_evidence, full_evidence])
+def test_why_one_and_not_the_other_is_the_difference_of_two_ledgers(way: Callable[[Probe], EvidenceMap]) -> None:
     net, images = small("batch"), pictures(1, 32)
     both = way(Probe(net, images, Difference(2, 4)))
     one, other = way(Probe(net, images, 2)), way(Probe(net, images, 4))
     assert torch.allclose(both.cells, one.cells - other.cells, rtol=0, atol=1e-9)
-    assert both.fixed == pytest.approx(one.fixed - other.fixed, abs=1e-9)
+    assert both.unplaced == pytest.approx(one.unplaced - other.unplaced, abs=1e-9)
     assert both.score == pytest.approx(one.score - other.score, abs=1e-9)
-    assert abs(both.rest) <= 1e-9
+    assert abs(both.residual) <= 1e-9
 
 
 def test_a_network_of_tokens_has_entries_without_a_place() -> None:
@@ -102,8 +102,8 @@ def test_a_network_of_tokens_has_entries_without_a_place() -> None:
 
     torch.manual_seed(0)
     probe = Probe(Tokens().double(), pictures(1, 16), 1)
-    seen = in_full(probe)
-    assert abs(seen.rest) <= 1e-9 and seen.fixed != 0
+    seen = full_evidence(probe)
+    assert abs(seen.residual) <= 1e-9 and seen.unplaced != 0
 
 
 def by_hand(part: Tensor, name: str) -> Tensor | None:
@@ -124,30 +124,30 @@ def test_parts_lie_where_they_were_added_whatever_the_layout(family: str, tmp_pa
     together = Probe(model, images, 1)
     for index in range(2):
         probe = Probe(model, images[index : index + 1], 1)
-        found, seen = full_gradients(probe), in_full(probe, size=(8, 8))
-        expected, fixed = shared_out(found.input[0].double().sum(dim=0), (8, 8)), 0.0
+        found, seen = full_gradients(probe), full_evidence(probe, size=(8, 8))
+        expected, fixed = spread(found.input[0].double().sum(dim=0), (8, 8)), 0.0
         for name, part in found.biases:
             maps = by_hand(part, name)
-            expected += 0 if maps is None else shared_out(maps.double().sum(dim=0), (8, 8))
+            expected += 0 if maps is None else spread(maps.double().sum(dim=0), (8, 8))
             fixed += float(part.sum()) - (0.0 if maps is None else float(maps.sum()))
         close = 1e-5 * float(expected.abs().sum())
         assert torch.allclose(seen.cells, expected, rtol=0, atol=close)
-        assert seen.fixed == pytest.approx(fixed, abs=close) and abs(fixed) > 100 * close
-        assert seen.exact and abs(seen.rest) <= close
+        assert seen.unplaced == pytest.approx(fixed, abs=close) and abs(fixed) > 100 * close
+        assert seen.exact and abs(seen.residual) <= close
         assert seen.total == pytest.approx(float(probe.logits[0, 1]), abs=close)
-        batched = in_full(together, index, size=(8, 8))  # the windows of both pictures lie in one batch
+        batched = full_evidence(together, index, size=(8, 8))  # the windows of both pictures lie in one batch
         assert torch.allclose(batched.cells, seen.cells, rtol=0, atol=close)
-        assert batched.fixed == pytest.approx(seen.fixed, abs=close)
+        assert batched.unplaced == pytest.approx(seen.unplaced, abs=close)
 
 
 @pytest.mark.parametrize("size", [(3, 5), (6, 4), (13, 7), (1, 1)])
 def test_sharing_out_keeps_the_sum_and_the_place(size: tuple[int, int]) -> None:
     cells = torch.randn(6, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
-    spread = shared_out(cells, size)
-    assert spread.shape == size and float(spread.sum()) == pytest.approx(float(cells.sum()), abs=1e-12)
+    resized = spread(cells, size)
+    assert resized.shape == size and float(resized.sum()) == pytest.approx(float(cells.sum()), abs=1e-12)
     fine = cells.repeat_interleave(size[0], 0).repeat_interleave(size[1], 1) / (size[0] * size[1])
     blocks = fine.reshape(size[0], 6, size[1], 4).sum(dim=(1, 3))
-    assert torch.allclose(spread, blocks, rtol=0, atol=1e-12)
+    assert torch.allclose(resized, blocks, rtol=0, atol=1e-12)
 
 
 def test_a_function_without_a_rule_leaves_a_rest_and_is_not_called_exact() -> None:
@@ -161,9 +161,9 @@ def test_a_function_without_a_rule_leaves_a_rest_and_is_not_called_exact() -> No
             return self.fc(torch.cos(self.conv(x)).mean(dim=(2, 3)))  # type: ignore[no-any-return]
 
     torch.manual_seed(0)
-    seen = in_full(Probe(Odd().double(), pictures(1), 1))
-    assert not seen.exact and abs(seen.rest) > 1e-3
-    assert seen.total + seen.rest == pytest.approx(seen.score, abs=1e-12)
+    seen = full_evidence(Probe(Odd().double(), pictures(1), 1))
+    assert not seen.exact and abs(seen.residual) > 1e-3
+    assert seen.total + seen.residual == pytest.approx(seen.score, abs=1e-12)
 
 
 def test_each_bar_begins_where_the_one_before_it_ends() -> None:

@@ -11,18 +11,26 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, grad_cam, saliency
 from normviz.evaluation.baselines import center_map, random_map
-from normviz.evaluation.faithfulness.judge import Judged, Settings, black_level, judge, judge_all, rivals, verdict
+from normviz.evaluation.faithfulness.assessment import (
+    Assessment,
+    Settings,
+    assess,
+    assess_all,
+    baseline_maps,
+    black_level,
+    verdict,
+)
 from normviz.evaluation.faithfulness.measures import (
     ConfidenceChange,
     Curve,
+    confidence_change,
     counts,
     deletion,
     insertion,
-    kept_confidence,
+    masked_by_map,
     ranks,
-    seen_through,
 )
-from normviz.evaluation.faithfulness.replacements import blurred, replacement
+from normviz.evaluation.faithfulness.replacements import blurred, replacement_pixels
 from normviz.evaluation.faithfulness.road import NEIGHBORS, Road, impute, road
 from normviz.evaluation.pixels import at_pixels
 from tests.reference import evaluation as slow
@@ -101,7 +109,7 @@ def test_counts_run_from_none_to_all() -> None:
 def test_curves_are_those_of_the_slow_version(probability: bool, seed: int) -> None:
     probe, heatmap = _probe(), _heatmap()
     image = probe.images[1]
-    fill, blur = replacement(image, "mean"), blurred(image)
+    fill, blur = replacement_pixels(image, "mean"), blurred(image)
     common: dict[str, Any] = {"index": 1, "steps": 9, "seed": seed, "chunk": 4}
     gone = deletion(probe, heatmap, fill, probability=probability, **common)
     back = insertion(probe, heatmap, blur, probability=probability, **common)
@@ -119,7 +127,7 @@ def test_curves_are_those_of_the_slow_version(probability: bool, seed: int) -> N
 
 def test_a_coarse_map_is_the_same_as_that_map_at_the_pixels() -> None:
     probe, coarse = _probe(), torch.randn(3, 3, dtype=torch.float64)
-    fill = replacement(probe.images[0], "mean")
+    fill = replacement_pixels(probe.images[0], "mean")
     one, other = (deletion(probe, m, fill, steps=5) for m in (coarse, at_pixels(coarse, (SIZE, SIZE))))
     np.testing.assert_array_equal(one.scores, other.scores)
 
@@ -132,12 +140,12 @@ def test_a_constant_model_gives_flat_curves(probability: bool) -> None:
     bias = net.fc.bias.detach()
     level = float((bias.softmax(dim=0) if probability else bias)[1])
     for curve in (
-        deletion(probe, _heatmap(), replacement(image, "mean"), probability=probability),
+        deletion(probe, _heatmap(), replacement_pixels(image, "mean"), probability=probability),
         insertion(probe, _heatmap(), blurred(image), probability=probability),
     ):
         np.testing.assert_allclose(curve.scores, level, rtol=0, atol=1e-12)
         assert curve.area == pytest.approx(level, abs=1e-12)
-    kept = kept_confidence(probe, _heatmap(), replacement(image, "black", BLACK))
+    kept = confidence_change(probe, _heatmap(), replacement_pixels(image, "black", BLACK))
     assert kept.drop == pytest.approx(0, abs=1e-12)
     assert road(probe, _heatmap()).gap == pytest.approx(0, abs=1e-12)
 
@@ -146,7 +154,7 @@ def test_a_linear_models_curves_have_a_closed_form_and_no_map_beats_the_true_one
     net = Linear()
     probe = Probe(net, pictures(1), 2)
     image = probe.images[0]
-    fill, pixels = replacement(image, "mean"), SIZE * SIZE
+    fill, pixels = replacement_pixels(image, "mean"), SIZE * SIZE
     parts = ((net.fc.weight[2].detach().view(3, SIZE, SIZE)) * (image - fill)).sum(dim=0)  # what each pixel adds
     gone = deletion(probe, parts, fill, steps=pixels, probability=False)
     back = insertion(probe, parts, fill, steps=pixels, probability=False)
@@ -160,7 +168,7 @@ def test_a_linear_models_curves_have_a_closed_form_and_no_map_beats_the_true_one
     for seed in range(5):
         other = deletion(probe, random_map((SIZE, SIZE), seed), fill, steps=pixels, probability=False)
         assert (gone.scores <= other.scores + 1e-12).all() and gone.area < other.area - 0.05
-    for rival in rivals(image, (4, 4)).values():
+    for rival in baseline_maps(image, (4, 4)).values():
         assert gone.area < deletion(probe, rival, fill, steps=pixels, probability=False).area
         assert back.area > insertion(probe, rival, fill, steps=pixels, probability=False).area
     worst = deletion(probe, -parts, fill, steps=pixels, probability=False)
@@ -169,7 +177,7 @@ def test_a_linear_models_curves_have_a_closed_form_and_no_map_beats_the_true_one
 
 def test_the_chunk_changes_nothing_and_progress_runs_to_the_end() -> None:
     probe, shares = _probe(), list[float]()
-    fill = replacement(probe.images[0], "mean")
+    fill = replacement_pixels(probe.images[0], "mean")
     curves = [
         deletion(probe, _heatmap(), fill, steps=10, chunk=chunk, progress=shares.append if chunk == 3 else None)
         for chunk in (1, 3, 64)
@@ -188,11 +196,11 @@ def test_it_can_be_given_up() -> None:
         raise _Stop
 
     probe = _probe()
-    fill = replacement(probe.images[0], "mean")
+    fill = replacement_pixels(probe.images[0], "mean")
     for run in (
         lambda: deletion(probe, _heatmap(), fill, progress=stop),
         lambda: road(probe, _heatmap(), progress=stop),
-        lambda: judge(probe, _heatmap(), BLACK, progress=stop),
+        lambda: assess(probe, _heatmap(), BLACK, progress=stop),
     ):
         with pytest.raises(_Stop):
             run()
@@ -200,7 +208,7 @@ def test_it_can_be_given_up() -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     probe = _probe()
-    with pytest.raises(ValueError, match=r"must have the image's shape \(3, 12, 12\); received \(3, 5, 5\)"):
+    with pytest.raises(ValueError, match=r"must have the shape of the image, \(3, 12, 12\); received \(3, 5, 5\)"):
         deletion(probe, _heatmap(), torch.zeros(3, 5, 5))
     with pytest.raises(ValueError, match="chunk must be at least 1"):
         deletion(probe, _heatmap(), torch.zeros(3, SIZE, SIZE), chunk=0)
@@ -219,26 +227,28 @@ def test_the_score_between_two_pictures_lies_on_the_line() -> None:
 
 
 def test_the_photo_seen_through_its_map() -> None:
-    image, dark = pictures(1)[0], replacement(pictures(1)[0], "black", BLACK)
+    image, dark = pictures(1)[0], replacement_pixels(pictures(1)[0], "black", BLACK)
     for heatmap in (_heatmap(), -_heatmap().abs(), torch.zeros(SIZE, SIZE, dtype=torch.float64)):
-        expected = slow.seen_through(image.numpy(), heatmap.numpy(), dark.numpy())
-        np.testing.assert_allclose(seen_through(image, heatmap, dark).numpy(), expected, rtol=0, atol=1e-12)
+        expected = slow.masked_by_map(image.numpy(), heatmap.numpy(), dark.numpy())
+        np.testing.assert_allclose(masked_by_map(image, heatmap, dark).numpy(), expected, rtol=0, atol=1e-12)
 
 
 def test_black_makes_it_the_product_of_photo_and_map() -> None:
     mean, std = torch.tensor([0.5, 0.4, 0.3])[:, None, None], torch.tensor([0.2, 0.3, 0.25])[:, None, None]
     photo, light = torch.rand(3, 5, 5), torch.rand(5, 5)
-    dark = replacement((photo - mean) / std, "black", black_level(mean.flatten().tolist(), std.flatten().tolist()))
-    seen = seen_through((photo - mean) / std, light, dark) * std + mean
+    dark = replacement_pixels(
+        (photo - mean) / std, "black", black_level(mean.flatten().tolist(), std.flatten().tolist())
+    )
+    seen = masked_by_map((photo - mean) / std, light, dark) * std + mean
     torch.testing.assert_close(seen, photo * light / light.max())
 
 
 def test_a_bright_map_keeps_everything_and_an_empty_one_nothing() -> None:
     probe = _probe()
-    dark = replacement(probe.images[0], "black", BLACK)
-    full = kept_confidence(probe, torch.ones(3, 3), dark)
+    dark = replacement_pixels(probe.images[0], "black", BLACK)
+    full = confidence_change(probe, torch.ones(3, 3), dark)
     assert full.before == pytest.approx(full.after) == pytest.approx(float(probe.logits[0].softmax(dim=0)[2]))
-    empty = kept_confidence(probe, torch.zeros(3, 3), dark)
+    empty = confidence_change(probe, torch.zeros(3, 3), dark)
     assert empty.after == pytest.approx(float(probe.score_at(dark[None], 0, True)))
 
 
@@ -285,7 +295,7 @@ def test_noise_follows_from_its_seed_and_touches_removed_pixels_only() -> None:
     assert not one[:, ~hole].any()
     assert float(one[:, hole].std()) == pytest.approx(0.1, rel=0.1)
     assert not image.any() and identical(impute(image, torch.zeros_like(hole)), image)
-    with pytest.raises(ValueError, match="at least one pixel that is left"):
+    with pytest.raises(ValueError, match="at least one pixel must remain"):
         impute(image, torch.ones_like(hole))
 
 
@@ -309,23 +319,23 @@ def test_road_removes_the_most_and_the_least_relevant_pixels() -> None:
 
 def test_maps_are_judged_one_by_one_and_together_alike() -> None:
     probe, shares = Probe(relu_net(), pictures(), 1, "conv2"), list[float]()
-    how = Settings(fill="black", steps=4, seed=2, chunk=5)
-    maps = {"Grad-CAM": grad_cam(probe)[1], "Saliency": saliency(probe)[1]} | rivals(probe.images[1], (6, 6), 2)
-    found = judge_all(probe, maps, BLACK, how, index=1, progress=shares.append)
+    how = Settings(replacement="black", steps=4, seed=2, chunk=5)
+    maps = {"Grad-CAM": grad_cam(probe)[1], "Saliency": saliency(probe)[1]} | baseline_maps(probe.images[1], (6, 6), 2)
+    found = assess_all(probe, maps, BLACK, how, index=1, progress=shares.append)
     assert list(found) == ["Grad-CAM", "Saliency", "random", "center", "edges"]
     assert shares == sorted(shares) and shares[-1] == pytest.approx(1)
-    alone = judge(probe, maps["Saliency"], BLACK, how, index=1)
+    alone = assess(probe, maps["Saliency"], BLACK, how, index=1)
     np.testing.assert_array_equal(alone.insertion.scores, found["Saliency"].insertion.scores)
     np.testing.assert_array_equal(alone.road.most, found["Saliency"].road.most)
-    dark = replacement(probe.images[1], "black", BLACK)
+    dark = replacement_pixels(probe.images[1], "black", BLACK)
     expected = deletion(probe, maps["center"], dark, index=1, steps=4, seed=2)
     np.testing.assert_allclose(found["center"].deletion.scores, expected.scores, rtol=0, atol=1e-12)
 
 
-def _judged(removed: float, put_back: float) -> Judged:
+def _judged(removed: float, put_back: float) -> Assessment:
     x = np.array([0.0, 1.0])
     flat = np.zeros(1)
-    return Judged(
+    return Assessment(
         Curve(x, np.full(2, removed)),
         Curve(x, np.full(2, put_back)),
         ConfidenceChange(1.0, 1.0),
@@ -340,17 +350,17 @@ def test_the_verdict_names_who_is_beaten_and_who_is_not() -> None:
     assert best.text == (
         "Removing what the map marks lowers the probability faster than with a random map, the image's center and "
         "the edges (Sobel). Putting it back raises the probability faster than with a random map, the image's center "
-        "and the edges (Sobel). On this photo the map says more than all three."
+        "and the edges (Sobel). On this photo the map is better than all three."
     )
     center = verdict(_judged(0.4, 0.55), beside, "logit")
     assert not center.good
     assert "about as fast as with the image's center" in center.text and "lowers the logit" in center.text
-    assert "slower than with the image's center" in center.text and "object at a side" in center.text
+    assert "slower than with the image's center" in center.text and "object near an edge" in center.text
     assert "no evidence" in verdict(_judged(0.6, 0.3), beside).text
-    assert "no better guide than the edges" in verdict(_judged(0.2, 0.9), beside | {"edges": _judged(0.1, 0.9)}).text
+    assert "not better than the edges" in verdict(_judged(0.2, 0.9), beside | {"edges": _judged(0.1, 0.9)}).text
     mixed = verdict(_judged(0.2, 0.9), beside | {"center": _judged(0.4, 0.95), "edges": _judged(0.1, 0.5)})
     assert not mixed.good
     assert mixed.text.endswith(
         "The two curves disagree about the image's center and the edges (Sobel), so this photo does not show that the "
-        "map says more."
+        "map is better."
     )

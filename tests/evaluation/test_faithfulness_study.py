@@ -18,11 +18,11 @@ from normviz.attribution import Probe, grad_cam
 from normviz.commands import faithfulness
 from normviz.commands.common import Parser
 from normviz.evaluation.baselines import center_map
-from normviz.evaluation.faithfulness.judge import Judged, Settings, black_level
+from normviz.evaluation.faithfulness.assessment import Assessment, Settings, black_level
 from normviz.evaluation.faithfulness.measures import ConfidenceChange, Curve, deletion
-from normviz.evaluation.faithfulness.replacements import replacement
+from normviz.evaluation.faithfulness.replacements import replacement_pixels
 from normviz.evaluation.faithfulness.road import Road
-from normviz.evaluation.faithfulness.study import BASELINES, MEASURES, Row, markdown, study
+from normviz.evaluation.faithfulness.study import MEASURES, STUDY_BASELINES, Row, markdown, study
 from normviz.figures.evaluation import faithfulness as figures
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
 from normviz.html import faithfulness as tables
@@ -66,13 +66,13 @@ def test_a_study_holds_what_the_measures_say_of_each_photo(classifier: Classifie
         HOW,
         progress=lambda number, name: seen.append((number, name)),
     )
-    assert [row.name for row in rows] == [*BASELINES, "grad_cam", "refusing"]
+    assert [row.name for row in rows] == [*STUDY_BASELINES, "grad_cam", "refusing"]
     by_name = {row.name: row for row in rows}
     assert by_name["refusing"].refused == "this method refuses every photo" and not by_name["refusing"].values
     assert seen[0] == (0, "random") and seen[-1] == (1, "grad_cam") and (1, "refusing") not in seen
     for number, photo in enumerate(_photos()):
         probe = Probe(classifier.model, classifier.prepare(photo))
-        fill = replacement(probe.images[0], "mean")
+        fill = replacement_pixels(probe.images[0], "mean")
         for name, heatmap in (("grad_cam", grad_cam(probe)[0]), ("center", center_map((SMALL, SMALL)))):
             area = deletion(probe, heatmap, fill, steps=3).area
             assert by_name[name].values["deletion"][number] == pytest.approx(area, abs=1e-6)
@@ -85,7 +85,7 @@ def test_the_table_has_means_with_intervals_and_sorts_methods_by_insertion() -> 
     def row(name: str, title: str, level: float) -> Row:
         return Row(name, title, {measure: np.array([level, level]) for measure in MEASURES})
 
-    rows = [row(name, title, 0.1) for name, title in BASELINES.items()]
+    rows = [row(name, title, 0.1) for name, title in STUDY_BASELINES.items()]
     rows += [row("a", "Low", 0.2), row("b", "High", 0.7), Row("c", "None", {}, "cannot be run")]
     lines = markdown(rows).splitlines()
     assert lines[0].startswith("| Map | Deletion area ↓ | Insertion area ↑ |")
@@ -173,7 +173,7 @@ def test_the_command_prints_areas_beside_the_baselines(folder: Path, capsys: pyt
     assert list(lines)[-4:] == ["LayerCAM", "a random map", "the image's center", "the edges (Sobel)"]
     classifier = load_classifier()
     probe = Probe(classifier.model, classifier.prepare(decode(load_sample("chelsea"))), classifier.index("cat"))
-    dark = replacement(probe.images[0], "black", black_level(classifier.mean, classifier.std))
+    dark = replacement_pixels(probe.images[0], "black", black_level(classifier.mean, classifier.std))
     expected = deletion(probe, center_map((SIZE, SIZE)), dark, steps=4, seed=3).area
     assert float(lines["the image's center"][0]) == pytest.approx(expected, abs=6e-4)
     assert "removed pixels become black" in out and "Removing what the map marks lowers the probability" in out
@@ -191,10 +191,10 @@ def test_the_command_refuses_what_it_does_not_know(folder: Path, capsys: pytest.
 # --- figures ------------------------------------------------------------------------------------------------------
 
 
-def _judged(level: float, rose: bool = False) -> Judged:
+def _judged(level: float, rose: bool = False) -> Assessment:
     x, y = np.linspace(0, 1, 5), np.linspace(level, 0.1, 5)
     shares = np.array([0.25, 0.5, 0.75])
-    return Judged(
+    return Assessment(
         Curve(x, y), Curve(x, y), ConfidenceChange(0.4, 0.6 if rose else 0.3), Road(shares, shares * level, shares)
     )
 

@@ -141,7 +141,7 @@ def test_what_is_refused() -> None:
         (lambda: pointing(heatmap, mask[:6]), "both (..., H, W); received torch.float64 of shape (12, 16)"),
         (lambda: energy_inside(heatmap, mask.float()), "torch.float32 of shape (12, 16)"),
         (lambda: best_iou(heatmap[0], mask[0]), "received torch.float64 of shape (16,)"),
-        (lambda: pointing(heatmap, mask & False), "nothing of the object is visible"),
+        (lambda: pointing(heatmap, mask & False), "no object is visible"),
         (lambda: pointing(heatmap, mask, -1.0), "at least 0 pixels; received -1.0"),
         (lambda: grid_pointing(heatmap, 4), "from 0 to 3; received 4"),
         (lambda: grid_pointing(heatmap, 0, 5), "5 x 5 cells; received shape (12, 16)"),

@@ -29,7 +29,7 @@ from normviz.evaluation.localization.benchmark import (
 )
 from normviz.evaluation.localization.measures import energy_inside, grid_pointing, pointing
 from normviz.evaluation.localization.questions import KINDS, MOSAIC, Kind, Questions, make_questions
-from normviz.evaluation.localization.report import Report, in_words, markdown, read, write
+from normviz.evaluation.localization.report import Report, markdown, read, summary, write
 from normviz.images import resize_map
 from normviz.models import catalog
 from normviz.models.catalog import load_classifier
@@ -172,7 +172,7 @@ def test_what_a_method_refuses_is_a_result_and_a_network_of_photos_is_refused(as
     ]
     assert "ReLU" in results[0].refused and not results[0].rows
     assert not results[1].refused and results[1].rows
-    with pytest.raises(ValueError, match="other classes than those of the scenes"):
+    with pytest.raises(ValueError, match="was not trained on the scenes"):
         jobs([], [replace(classifier, classes=("cat", "dog"))], asked)
 
 
@@ -206,19 +206,19 @@ def test_a_report_survives_its_file(tmp_path: Path) -> None:
     assert read(path) == made()
     assert len(path.read_text().splitlines()) < 30 and sorted(tmp_path.iterdir()) == [path]
     path.write_text("[1, 2]")
-    with pytest.raises(ValueError, match="is no report of the localization benchmark"):
+    with pytest.raises(ValueError, match="is not a report of the localization benchmark"):
         read(path)
 
 
-def test_the_ranking_in_words() -> None:
-    said = in_words(made(), "one", "pointing", TITLES)
+def test_the_ranking_summary() -> None:
+    said = summary(made(), "one", "pointing", TITLES)
     assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74%, Saliency 45%."
     assert said[1] == (
         "A spot at the center of the picture reaches 50%. Clearly better on every network: no method. "
         "Clearly better on none: Saliency."
     )
-    assert "best with batch norm (70%) and worst with no normalization (49%)" in said[2]
-    assert in_words(made(), "grid", "grid", TITLES) == ["Nothing was measured on these scenes."]
+    assert "highest with batch norm (70%) and lowest with no normalization (49%)" in said[2]
+    assert summary(made(), "grid", "grid", TITLES) == ["There are no results for these scenes."]
 
 
 def test_the_table_in_markdown() -> None:

@@ -117,9 +117,9 @@ def test_what_is_refused() -> None:
     wrongs: list[tuple[Callable[[], Tensor], str]] = [
         (lambda: fill(image, mask, "erase"), "mean, blur, inpaint; received 'erase'"),  # type: ignore[arg-type]
         (lambda: fill(image.float(), mask, "mean"), "uint8 (3, H, W); received torch.float32"),
-        (lambda: fill(image, mask[1:], "mean"), "bool (24, 30), as large as the picture"),
+        (lambda: fill(image, mask[1:], "mean"), "bool (24, 30), the size of the image"),
         (lambda: fill(image, mask.float(), "mean"), "received torch.float32"),
-        (lambda: fill(image, torch.ones_like(mask), "mean"), "the whole picture"),
+        (lambda: fill(image, torch.ones_like(mask), "mean"), "the whole image"),
         (lambda: strongest(torch.zeros(4, 4), 0.1), "no evidence"),
         (lambda: strongest(torch.ones(4, 4), 0.0), "received 0.0"),
         (lambda: strongest(torch.ones(1, 4, 4), 0.5), "received shape (1, 4, 4)"),

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from normviz.attribution import Probe, grad_cam, guided_backprop, saliency, score_cam
 from normviz.evaluation.baselines import sobel_map
 from normviz.evaluation.pixels import at_pixels
-from normviz.evaluation.sanity_check import FEWEST, alike, groups, randomized, sanity_check, spearman
+from normviz.evaluation.sanity_check import FEWEST, groups, randomized, sanity_check, similarity, spearman
 from normviz.models.residual import ResidualNet
 from tests.support.comparison import identical
 from tests.support.nets import pictures, relu_net
@@ -191,10 +191,10 @@ def test_similarity_is_that_of_scaled_maps_at_the_pixels() -> None:
     big, small = (at_pixels(heatmap, SIZE).numpy() for heatmap in (one, other))
     compare: Any = metrics.structural_similarity
     expected = compare(big / abs(big).max(), small / abs(small).max(), win_size=7, data_range=2.0)
-    assert alike(one, other, SIZE)[0] == pytest.approx(float(expected), abs=1e-12)
-    assert alike(one, 4 * other, SIZE) == pytest.approx(alike(one, other, SIZE))  # the unit says nothing
-    assert alike(one, one, SIZE) == (1, 1, 1)
-    turned = alike(one, -one, SIZE)
+    assert similarity(one, other, SIZE)[0] == pytest.approx(float(expected), abs=1e-12)
+    assert similarity(one, 4 * other, SIZE) == pytest.approx(similarity(one, other, SIZE))  # the unit says nothing
+    assert similarity(one, one, SIZE) == (1, 1, 1)
+    turned = similarity(one, -one, SIZE)
     assert turned[1] == pytest.approx(-1) and turned[2] == pytest.approx(1)
-    assert alike(one, torch.zeros(4, 4, dtype=torch.float64), SIZE)[1:] == (0, 0)
-    assert alike(one, torch.full((4, 4), math.nan, dtype=torch.float64), SIZE) == (0, 0, 0)
+    assert similarity(one, torch.zeros(4, 4, dtype=torch.float64), SIZE)[1:] == (0, 0)
+    assert similarity(one, torch.full((4, 4), math.nan, dtype=torch.float64), SIZE) == (0, 0, 0)

@@ -10,7 +10,7 @@ import torch
 from normviz.attribution import Probe, layer_cam
 from normviz.evaluation.pixels import at_pixels
 from normviz.experiments.labs import clever_hans
-from normviz.experiments.labs.clever_hans import hans_facts
+from normviz.experiments.labs.clever_hans import clever_hans_facts
 from normviz.experiments.labs.training import probabilities
 from normviz.models.residual import ResidualNet
 from normviz.scenes import CLASSES, HANS
@@ -58,7 +58,7 @@ def test_the_page_counts_the_pictures_that_were_asked_about(monkeypatch: pytest.
     monkeypatch.setattr(clever_hans, "MAPS", 5)
     model = page.network().model
     assert isinstance(model, ResidualNet)
-    told = hans_facts(model, 10)
+    told = clever_hans_facts(model, 10)
     assert asked == [told.pictures, told.pictures, told.other_pictures, told.other_pictures] == [10, 10, 14, 14]
     assert told.maps == len(maps) == 5
     said = page.counted(told)
@@ -79,7 +79,7 @@ def test_the_share_on_the_mark_is_that_of_the_map() -> None:
     [
         ("zzz.zzz", "this photo has 48 x 48", ""),
         ("nonsense!", "painted region is run lengths", ""),
-        ("0.1s0", "region is the whole picture", "0.1s0"),
+        ("0.1s0", "region covers the whole image", "0.1s0"),
     ],
 )
 def test_a_bad_region_is_a_sentence_above_the_picture_to_paint_on(region: str, sentence: str, shown: str) -> None:

@@ -146,5 +146,5 @@ def test_the_bias_learns_only_behind_the_activation() -> None:
 
 
 def test_gradnorm_brings_the_tasks_together() -> None:
-    begins = "loss of task 1 over that of task 2"
-    assert abs(_fact("grad_norm", begins) - 1) < 0.25 < 10 < _fact("grad_norm", "the same with equal weights")
+    balanced, equal = (_fact("grad_norm", f"relative loss of task 1 / task 2 with {how}") for how in ("Grad", "equal"))
+    assert abs(balanced - 1) < 0.25 < 10 < equal

@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from normviz.attribution import Probe, grad_cam
 from normviz.attribution.compare import make_map
-from normviz.experiments.drawbacks import DrawbackResult, Setting, drawbacks, gradients
-from normviz.experiments.drawbacks.drawback import alike, lit, seen, stages
+from normviz.experiments.drawbacks import DrawbackInput, DrawbackResult, drawbacks, gradients
+from normviz.experiments.drawbacks.drawback import highlighted_share, last_layer_per_size, similarity, to_pictures
 from normviz.experiments.drawbacks.gradients import (
     evidence_inside,
     fall_without,
@@ -45,14 +45,14 @@ class Deep(nn.Module):
 
 
 @pytest.fixture
-def setting(monkeypatch: pytest.MonkeyPatch) -> Setting:
+def setting(monkeypatch: pytest.MonkeyPatch) -> DrawbackInput:
     """A photo of noise before a small network that fits a pooled head."""
     monkeypatch.setenv("NORMVIZ_DEVICE", "cpu")
     torch.manual_seed(0)
     model = Deep().eval().requires_grad_(False)
     classifier = Classifier("deep", "a small network", model, ("ant", "bee", "cat", "dog"), 0.9, size=16)
     image = torch.randint(0, 256, (3, 20, 24), generator=torch.Generator().manual_seed(1), dtype=torch.uint8)
-    return Setting(classifier, image, int(model(classifier.prepare(image)).argmax()), "second")
+    return DrawbackInput(classifier, image, int(model(classifier.prepare(image)).argmax()), "second")
 
 
 def measured(limit: DrawbackResult, holds: str) -> float:
@@ -65,11 +65,11 @@ def measured(limit: DrawbackResult, holds: str) -> float:
 
 
 @pytest.mark.parametrize("name", drawbacks())
-def test_every_drawback_is_measured(name: str, setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_drawback_is_measured(name: str, setting: DrawbackInput, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gradients, "models", tuple)  # on the photo, whether scenes are installed or not
     shares: list[float] = []
     found = drawbacks()[name].run(setting, shares.append)
-    assert found.look.endswith(".") and found.facts and found.tiles
+    assert found.explanation.endswith(".") and found.facts and found.tiles
     for row in found.tiles:
         for tile in row:
             drawn = tile.values is not None or tile.photo is not None
@@ -80,10 +80,10 @@ def test_every_drawback_is_measured(name: str, setting: Setting, monkeypatch: py
     assert shares == sorted(shares) and all(0 <= share <= 1 for share in shares)
 
 
-def test_stages_are_the_last_layers_of_each_size_up_to_the_chosen_one(setting: Setting) -> None:
-    assert stages(setting) == [("first", (6, 16, 16)), ("second", (8, 8, 8))]
-    early = Setting(setting.classifier, setting.image, 0, "first.0")
-    assert stages(early) == [("first.0", (6, 16, 16))]
+def test_stages_are_the_last_layers_of_each_size_up_to_the_chosen_one(setting: DrawbackInput) -> None:
+    assert last_layer_per_size(setting) == [("first", (6, 16, 16)), ("second", (8, 8, 8))]
+    early = DrawbackInput(setting.classifier, setting.image, 0, "first.0")
+    assert last_layer_per_size(early) == [("first.0", (6, 16, 16))]
 
 
 # Taylor
@@ -162,10 +162,10 @@ def test_what_is_lost_without_a_channel_equals_a_loop() -> None:
     assert shares == [1.0] and falls.abs().max() > 1e-3
 
 
-def test_before_a_linear_tail_weight_times_sum_ranks_as_the_loss(setting: Setting) -> None:
+def test_before_a_linear_tail_weight_times_sum_ranks_as_the_loss(setting: DrawbackInput) -> None:
     found = low_activation(setting, lambda share: None)
     assert measured(found, "rank correlation of weight × ΣA") == pytest.approx(1, abs=1e-6)
-    assert measured(found, "rank correlation of weight and loss") < 1
+    assert measured(found, "rank correlation of weight and logit drop") < 1
 
 
 def test_the_gradient_is_even_only_where_the_mean_is_taken() -> None:
@@ -179,11 +179,11 @@ def test_the_gradient_is_even_only_where_the_mean_is_taken() -> None:
     assert 0.1 < early < 1
 
 
-def test_cam_is_refused_before_the_last_layer(setting: Setting) -> None:
+def test_cam_is_refused_before_the_last_layer(setting: DrawbackInput) -> None:
     found = drawbacks()["cam_refused"].run(setting, lambda share: None)
     row = {tile.title: tile.refused for tile in found.tiles[0]}
     assert "no linear layer here maps the 6 channels" in row["CAM, first"] and not row["CAM, second"]
-    assert measured(found, "CAM is refused") == 1
+    assert measured(found, "CAM is not defined") == 1
 
 
 def test_two_copies_lie_where_their_masks_say() -> None:
@@ -210,7 +210,7 @@ def test_evidence_is_counted_inside_the_masks() -> None:
     np.testing.assert_array_equal(evidence_inside(None, masks), [0.0, 0.0])
 
 
-def test_the_objects_of_a_scene_are_those_of_one_class(setting: Setting, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_objects_of_a_scene_are_those_of_one_class(setting: DrawbackInput, monkeypatch: pytest.MonkeyPatch) -> None:
     from normviz.scenes import CLASSES
 
     model = Deep(len(CLASSES)).eval()
@@ -225,15 +225,15 @@ def test_the_objects_of_a_scene_are_those_of_one_class(setting: Setting, monkeyp
 def test_what_counts_as_lit() -> None:
     values = np.zeros((4, 4))
     values[1, 2], values[0, 0] = 2.0, 1.01
-    assert lit(values, (4, 4)) == 2 / 16
-    assert lit(np.zeros((2, 2)), (4, 4)) == 0
+    assert highlighted_share(values, (4, 4)) == 2 / 16
+    assert highlighted_share(np.zeros((2, 2)), (4, 4)) == 0
 
 
 def test_alike_is_both_correlations() -> None:
     probe = Probe(relu_net(), pictures(1), 2, "bn2")
     one, other = make_map(get("layer_cam", "attribution"), probe), make_map(get("saliency", "attribution"), probe)
-    assert alike(one, one, (12, 12)) == pytest.approx((1.0, 1.0), abs=1e-12)
-    assert -1 <= alike(one, other, (12, 12))[0] < 1
+    assert similarity(one, one, (12, 12)) == pytest.approx((1.0, 1.0), abs=1e-12)
+    assert -1 <= similarity(one, other, (12, 12))[0] < 1
 
 
 # Score-CAM
@@ -247,20 +247,18 @@ def test_masked_pictures_are_the_image_between_nothing_and_all_of_it() -> None:
         torch.testing.assert_close(picture, expected)
 
 
-def test_score_cams_conventions_are_compared(setting: Setting) -> None:
+def test_score_cams_conventions_are_compared(setting: DrawbackInput) -> None:
     found = drawbacks()["score_cam_cost"].run(setting, lambda share: None)
     assert found.tiles[0][0].title == "Grad-CAM" and len(found.tiles[0]) == 4
     (bars,) = found.pictures
     assert isinstance(bars, BarChart)
     activations = setting.probe().activations[0]
-    assert measured(found, "masked pictures") == int(
-        (activations.amax(dim=(1, 2)) > activations.amin(dim=(1, 2))).sum()
-    )
+    assert measured(found, "masked images") == int((activations.amax(dim=(1, 2)) > activations.amin(dim=(1, 2))).sum())
     assert found.tiles[0][0].values is not None
     np.testing.assert_allclose(found.tiles[0][0].values, grad_cam(setting.probe())[0].numpy(), rtol=1e-5)
 
 
-def test_an_input_is_shown_as_the_picture_it_came_from(setting: Setting) -> None:
+def test_an_input_is_shown_as_the_picture_it_came_from(setting: DrawbackInput) -> None:
     small = torch.randint(0, 256, (3, 16, 16), dtype=torch.uint8)
-    (picture,) = seen(setting.classifier, setting.classifier.prepare(small))
+    (picture,) = to_pictures(setting.classifier, setting.classifier.prepare(small))
     assert np.abs(picture.astype(int) - small.permute(1, 2, 0).numpy()).max() <= 1

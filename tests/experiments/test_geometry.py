@@ -166,7 +166,7 @@ def test_nothing_given_is_written_or_tracked() -> None:
     ("points", "point", "sentence"),
     [
         (torch.ones(4, 2), 0, r"three features, \(N, 3\); received shape \(4, 2\)"),
-        (torch.ones(4, 3), 4, "one of 0 to 3; received 4"),
+        (torch.ones(4, 3), 4, "from 0 to 3; received 4"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused_in_words(points: Tensor, point: int, sentence: str) -> None:

@@ -167,7 +167,7 @@ def test_searches_at_once_do_not_disturb_each_other(classifier: Classifier) -> N
 
 def test_what_cannot_be_exchanged_is_refused_in_words(classifier: Classifier) -> None:
     content, style = _content(), _style()
-    with pytest.raises(ValueError, match=r"the size a multiple of 16; received \(1, 3, 32, 32\) and \(1, 3, 16, 16\)"):
+    with pytest.raises(ValueError, match=r"a size divisible by 16; received \(1, 3, 32, 32\) and \(1, 3, 16, 16\)"):
         exchange(classifier, content, style[..., :16, :16], "stem")
     with pytest.raises(ValueError, match="the layer must be one of pixels, stem, stage1, stage2; received 'stage9'"):
         exchange(classifier, content, style, "stage9")

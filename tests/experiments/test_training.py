@@ -13,7 +13,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from normviz.experiments.labs import training
-from normviz.experiments.labs.clever_hans import hans_facts
+from normviz.experiments.labs.clever_hans import clever_hans_facts
 from normviz.experiments.labs.training import (
     STRANGERS,
     TESTS,
@@ -157,7 +157,7 @@ def test_varied_scenes_keep_their_pixels() -> None:
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"steps": 0}, "at least one step"),
+        ({"steps": 0}, "at least 1 step"),
         ({"batch": 1}, "batches of at least 2 scenes"),
         ({"rate": 0.0}, "must be above 0; received 0"),
         ({"rate": math.nan}, "must be above 0; received nan"),
@@ -213,7 +213,7 @@ def test_the_shipped_networks_recognize_what_their_cards_say(norm: Norm) -> None
 
 def test_clever_hans_looks_for_the_mark() -> None:
     model, _ = read_weights(_file("clever_hans"))
-    facts = hans_facts(model, 100)
+    facts = clever_hans_facts(model, 100)
     assert facts.with_mark > 0.9 and facts.without_mark < 0.5  # painting the mark out fells the class
     assert facts.fooled > 0.5 and facts.not_fooled < 0.05  # and painting it on others makes them the class
     assert facts.others > 0.85
@@ -233,9 +233,9 @@ def test_the_shipped_network_can_be_asked_by_its_name() -> None:
 # ----------------------------------------------------------------------------------------- the script
 @pytest.mark.parametrize("hans", [False, True])
 def test_the_script(hans: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for name, few in (("SCENES", 16), ("HANS_SCENES", 16), ("NOTHING", 4), ("TESTED", 60)):
+    for name, few in (("SCENES", 16), ("CLEVER_HANS_SCENES", 16), ("NOTHING", 4), ("TESTED", 60)):
         monkeypatch.setattr(train_scenes, name, few)
-    monkeypatch.setattr(train_scenes, "hans_facts", lambda model: hans_facts(model, 8))
+    monkeypatch.setattr(train_scenes, "clever_hans_facts", lambda model: clever_hans_facts(model, 8))
     monkeypatch.setattr(torch, "set_num_threads", lambda count: None)
     train_scenes.main(["--steps", "2", "--out", str(tmp_path), *(["--hans"] if hans else ["--norm", "layer"])])
     path = tmp_path / ("clever_hans.safetensors" if hans else "scenes_layer.safetensors")

@@ -78,7 +78,7 @@ def test_a_cell_is_explained_and_stands_in_the_link() -> None:
 
 
 def test_what_a_method_refuses_is_said_in_its_cell() -> None:
-    test = open_page("invariance", shape="N, C", method="Batch norm, training", change="Each case alone")
+    test = open_page("invariance", shape="N, C", method="Batch norm, training", change="Each sample alone")
     fine(test)
     assert "more than one value per channel" in bodies(test, "The method refuses that")[0]
 

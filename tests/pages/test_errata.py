@@ -39,12 +39,16 @@ def table(text: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize(
     ("title", "row", "numbers"),
     [
-        ("Spatial batch norm: the deviation without its mean", "standard deviation after", ["0.315", "1"]),
-        ("Sequences of different length: padding counted as data", "mean that is taken away", ["1.47", "3.02"]),
+        (
+            "Spatial batch norm: a standard deviation without its mean",
+            "standard deviation of the output",
+            ["0.315", "1"],
+        ),
+        ("Sequences of different lengths: padding counted as data", "mean that is subtracted", ["1.47", "3.02"]),
         ("Inference example weighing: the square of a mean", "variance at α = 0", ["0", "4"]),
         ("Power iteration: a shear", "σ after 2000 steps", ["1.0005", "10.099"]),
         ("Power iteration: a matrix whose square is 0", "σ after 2 steps", ["0", "1"]),
-        ("Batch norm and exploding gradients", "in theory, π/(π − 1)", ["–", "1.467"]),
+        ("Batch norm and exploding gradients", "theory, π/(π − 1)", ["–", "1.467"]),
     ],
 )
 def test_a_link_opens_an_erratum_with_its_known_numbers(title: str, row: str, numbers: list[str]) -> None:

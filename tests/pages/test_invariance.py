@@ -103,7 +103,7 @@ def test_every_method_has_its_row_with_each_switch() -> None:
     labels = [row.label for row in rows("nchw")]
     assert len(set(labels)) == len(labels)
     assert {"Batch norm, training", "Batch norm, inference"} <= set(labels)
-    assert {"Layer norm, per position", "Layer norm, whole case"} <= set(labels)
+    assert {"Layer norm, per position", "Layer norm, whole sample"} <= set(labels)
     assert {row.method.name for row in rows("nc") if row.on_weights} == {
         "weight_norm", "spectral_norm", "weight_standardization", "scaled_weight_standardization",
     }  # fmt: skip
@@ -116,13 +116,13 @@ def test_reasons_name_what_shares_a_statistic() -> None:
         return measure(Row(get(name, "normalization"), layout, tuple(settings.items())), named[column]).why
 
     assert why("layer_norm", "row_times", "nc") == (
-        "One row of W is multiplied by 2.5: one feature of Wx becomes 2.5 times as large, the others stay. "
-        "Features share a statistic, and some of them grew while others stayed: the factor does not cancel."
+        "One row of W is multiplied by 2.5: one feature of Wx becomes 2.5 times as large, the others do not change. "
+        "Features share a statistic, but only some of them are multiplied: the factor does not cancel."
     )
-    assert "cases and positions" in why("batch_norm", "data_plus")
-    assert "stored before" in why("batch_norm", "data_times", training=False)
+    assert "samples and positions" in why("batch_norm", "data_plus")
+    assert "stored values" in why("batch_norm", "data_times", training=False)
     assert "subtracts no mean" in why("rms_norm", "data_plus")
-    assert "places in the batch" in why("ghost_batch_norm", "permute")
+    assert "batch order" in why("ghost_batch_norm", "permute")
 
 
 @pytest.mark.parametrize("delta", [1.0, 0.0, -2.0, math.inf, math.nan])
@@ -135,5 +135,5 @@ def test_a_change_that_changes_nothing_is_refused(delta: float) -> None:
 
 
 def test_without_positions_nothing_can_be_moved() -> None:
-    with pytest.raises(ValueError, match="no positions to move"):
+    with pytest.raises(ValueError, match="no positions to shift"):
         measure(Row(get("layer_norm", "normalization"), "nc"), COLUMNS[-1])

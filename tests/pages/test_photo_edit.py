@@ -102,7 +102,7 @@ def test_nothing_painted_is_a_hint_and_a_bad_region_a_sentence_beside_the_photo(
     assert "this photo has 32 x 48" in " ".join(errors(test)) and canvas(test) == ""
     assert "Not yet changed" in words(test) and "After: Grad-CAM of cat" in words(test)
     test = open_page("photo_edit", area="what I paint", paint="0.16o")
-    assert "the region is the whole picture" in " ".join(errors(test)).lower()
+    assert "the region covers the whole image" in " ".join(errors(test)).lower()
     assert canvas(test) == "0.16o"  # what was painted stays, so that a part of it can be erased
     assert "Not yet changed" in words(test) and "After: Grad-CAM of cat" in words(test)
 

@@ -1,4 +1,4 @@
-"""Slow float64 versions of the measures of faithfulness, written from the papers, one pixel at a time."""
+"""Slow float64 reference of the faithfulness measures, one pixel at a time, from the papers."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
-Score = Callable[[Array], float]  # of a picture (C, H, W)
+Score = Callable[[Array], float]  # score of an image (C, H, W)
 
 
 def order(heatmap: Array, shuffled: list[int]) -> list[int]:
-    """The pixels' numbers from the most to the least relevant; equal ones as they stand in `shuffled`."""
+    """Order the pixel indices from most to least relevant; ties keep the order of `shuffled`."""
     values = heatmap.ravel()
-    return sorted(shuffled, key=lambda pixel: -values[pixel])  # sorted() keeps the order of equal ones
+    return sorted(shuffled, key=lambda pixel: -values[pixel])  # sorted() is stable
 
 
 def deletion(
     score: Score, image: Array, heatmap: Array, fill: Array, shuffled: list[int], at: list[int]
 ) -> list[float]:
-    """Petsiuk et al. 2018: remove the most relevant pixels one by one; the score after each number in `at`."""
+    """Petsiuk et al. 2018: remove the most relevant pixels one by one; score after each count in `at`."""
     return _walk(score, image, fill, order(heatmap, shuffled), at)
 
 
@@ -45,12 +45,12 @@ def _walk(score: Score, start: Array, goal: Array, pixels: list[int], at: list[i
 
 
 def trapezoid(x: list[float], y: list[float]) -> float:
-    """The area under straight lines from point to point."""
+    """Compute the area by the trapezoidal rule."""
     return sum((x[i + 1] - x[i]) * (y[i] + y[i + 1]) / 2 for i in range(len(x) - 1))
 
 
-def seen_through(image: Array, heatmap: Array, dark: Array) -> Array:
-    """Chattopadhay et al. 2018: the photo times its map, which is cut at 0 and divided by its maximum."""
+def masked_by_map(image: Array, heatmap: Array, dark: Array) -> Array:
+    """Chattopadhay et al. 2018: the photo times its map, clipped at 0 and divided by its maximum."""
     top = max(float(heatmap.max()), 0.0)
     picture = dark.copy()
     for color, row, column in np.ndindex(*image.shape):
@@ -84,7 +84,7 @@ def impute(image: Array, hole: NDArray[np.bool_]) -> Array:
 
 
 def enlarged(heatmap: Array, size: tuple[int, int]) -> Array:
-    """Bilinear, the corners of the cells at the corners of the picture (`align_corners=False`)."""
+    """Enlarge bilinearly, as with `align_corners=False`."""
     rows, columns = heatmap.shape
     result = np.zeros(size)
 
@@ -102,15 +102,15 @@ def enlarged(heatmap: Array, size: tuple[int, int]) -> Array:
     return result
 
 
-def blurred(image: Array, deviation: float) -> Array:
-    """A Gaussian mean over all pixels, with weights that add up to 1."""
+def blurred(image: Array, std: float) -> Array:
+    """Compute the Gaussian mean over all pixels, with weights that add up to 1."""
     colors, height, width = image.shape
     result = np.zeros_like(image)
     for row in range(height):
         for column in range(width):
             weight = np.array(
                 [
-                    [math.exp(-((row - i) ** 2 + (column - j) ** 2) / (2 * deviation**2)) for j in range(width)]
+                    [math.exp(-((row - i) ** 2 + (column - j) ** 2) / (2 * std**2)) for j in range(width)]
                     for i in range(height)
                 ]
             )

@@ -1,4 +1,4 @@
-"""Measures of localization as loops over pixels, from the papers."""
+"""Slow reference of the localization measures as loops over pixels, from the papers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Mask = NDArray[np.bool_]
 
 
 def pointing(heatmap: Map, mask: Mask, tolerance: float = 0.0) -> float:
-    """Zhang et al. 2018: the maximum hits if an object pixel is within the tolerance; ties are hit by their share."""
+    """Zhang et al. 2018: the maximum hits if an object pixel is within the tolerance; ties count by their share."""
     height, width = heatmap.shape
     highest = max(heatmap[i, j] for i in range(height) for j in range(width))
     if highest <= 0:
@@ -35,7 +35,7 @@ def energy_inside(heatmap: Map, mask: Mask) -> float:
 
 
 def best_iou(heatmap: Map, mask: Mask) -> tuple[float, float]:
-    """Every positive value tried as a threshold, the highest first."""
+    """Try every positive value as a threshold, the highest first."""
     best, threshold = 0.0, 0.0
     for t in sorted({float(v) for v in heatmap.flatten() if v > 0}, reverse=True):
         region = {(i, j) for (i, j), v in np.ndenumerate(heatmap) if v >= t}

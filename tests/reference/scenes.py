@@ -1,4 +1,4 @@
-"""Scenes drawn slowly, place by place, from the descriptions of outlines and textures."""
+"""Slow reference of the scenes, sample by sample, from the descriptions of outlines and textures."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from normviz.scenes.drawing import Placed
+from normviz.scenes.drawing import PlacedShape
 from normviz.scenes.scene import Layout
 from normviz.scenes.shapes import HELD_OUT, SHAPES, TEXTURES
 
@@ -16,7 +16,7 @@ Point = tuple[float, float]
 
 
 def _round(radius: float, count: int, first: float = 0.0) -> list[Point]:
-    """Points evenly round a circle."""
+    """Evenly spaced points on a circle."""
     angles = [first + 2 * math.pi * i / count for i in range(count)]
     return [(radius * math.cos(angle), radius * math.sin(angle)) for angle in angles]
 
@@ -97,18 +97,18 @@ def texture(name: str, x: float, y: float) -> float:
     raise AssertionError(f"no slow texture {name!r} among those of {list(TEXTURES)}")
 
 
-def _own(placed: Placed, x: float, y: float, unit: float) -> Point:
+def _own(placed: PlacedShape, x: float, y: float, unit: float) -> Point:
     """A place of the picture in an object's own frame: moved to it, then turned back."""
     angle = math.atan2(placed.turn[1], placed.turn[0])
     right, down = (x - placed.at[0]) / unit, (y - placed.at[1]) / unit
     return right * math.cos(angle) + down * math.sin(angle), down * math.cos(angle) - right * math.sin(angle)
 
 
-def _name(placed: Placed) -> str:
+def _name(placed: PlacedShape) -> str:
     return next(name for name, shape in {**SHAPES, **HELD_OUT}.items() if shape is placed.shape)
 
 
-def owners(objects: Sequence[Placed], x: int, y: int) -> list[int]:
+def owners(objects: Sequence[PlacedShape], x: int, y: int) -> list[int]:
     """Which object each of a pixel's 4 x 4 places shows: the last that covers it, -1 for none."""
     found = []
     for i in range(4):

@@ -1,1 +1,1 @@
-"""Faithfulness: does the score drop when the pixels that a map marks are removed?"""
+"""Faithfulness: whether the score changes when the pixels that a map marks are removed or restored."""

@@ -1,7 +1,7 @@
-"""Is a map true? The network is asked again about the photo with what the map marks taken away, or put back.
+"""Faithfulness measures: deletion and insertion curves, average drop and increase in confidence.
 
-A map that marks what the network used makes the score fall fast when the marked pixels go (deletion), rise fast when
-they come back (insertion), and stay when they alone are left (drop and increase in confidence).
+If a map marks the pixels that the network used, the score falls fast when they are removed (deletion), rises fast when
+they are restored (insertion), and does not drop when only they remain visible (drop and increase in confidence).
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from torch import Tensor
 from normviz.attribution.engine.probe import Probe
 from normviz.evaluation.pixels import at_pixels
 
-STEPS = 50  # pictures along a curve, beside the first one
-CHUNK = 32  # pictures in one forward pass
+STEPS = 50  # images along a curve, without the first one
+CHUNK = 32  # images in one forward pass
 Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The score of the target while pixels change.
+    """Score of the target while pixels are removed or restored.
 
     Attributes:
-        shares: (P,) share of the pixels that were removed or put back, rising from 0 to 1.
-        scores: (P,) the target's probability or logit.
+        shares: (P,) share of pixels removed or restored, increasing from 0 to 1.
+        scores: (P,) probability or logit of the target.
     """
 
     shares: NDArray[np.float64]
@@ -36,41 +36,41 @@ class Curve:
 
     @property
     def area(self) -> float:
-        """The area under the curve by the trapezoid rule, in units of the score."""
+        """Area under the curve by the trapezoidal rule, in units of the score."""
         return float(np.trapezoid(self.scores, self.shares))
 
     def at(self, share: float) -> float:
-        """The score at a share of the pixels, between two pictures on the line that joins them."""
+        """Interpolate the score at a share of the pixels linearly."""
         return float(np.interp(share, self.shares, self.scores))
 
 
 @dataclass(frozen=True)
 class ConfidenceChange:
-    """The target's probability for a photo, and for the photo seen through its map."""
+    """Probability of the target for a photo, and for the photo masked by its map."""
 
     before: float
     after: float
 
     @property
     def drop(self) -> float:
-        """The share of the probability that is lost, 0 where it rose."""
+        """Relative drop of the probability; 0 if it rises."""
         return max(0.0, self.before - self.after) / self.before if self.before > 0 else 0.0
 
     @property
     def increased(self) -> bool:
-        """Whether the probability is higher with the map's pixels alone."""
+        """Whether the probability is higher for the masked photo."""
         return self.after > self.before
 
 
 def ranks(heatmap: Tensor, seed: int = 0) -> Tensor:
-    """The place of each pixel when they are ordered by the map, the most relevant first.
+    """Rank the pixels by the map, the most relevant first.
 
-    Pixels with the same value follow each other in random order, drawn from the seed on the CPU. Maps after a ReLU
-    hold many zeros; left in reading order, these would be removed from the top down.
+    Pixels with equal values are ordered randomly, drawn from the seed on the CPU. Maps after a ReLU contain many zeros,
+    which would otherwise be removed from top to bottom.
 
     Args:
-        heatmap: (H, W), one number for each pixel.
-        seed: of the order of equal pixels.
+        heatmap: (H, W), one value per pixel.
+        seed: seed of the order of equal pixels.
 
     Returns:
         (H, W), int64, 0 for the most relevant pixel, on the CPU.
@@ -84,7 +84,7 @@ def ranks(heatmap: Tensor, seed: int = 0) -> Tensor:
 
 
 def counts(pixels: int, steps: int) -> Tensor:
-    """How many pixels are changed in each picture of a curve: (P,), int64, from none to all, evenly spaced."""
+    """Compute the number of changed pixels in each image of a curve: (P,), int64, evenly spaced from 0 to all."""
     if steps < 1:
         raise ValueError(f"a curve needs at least 1 step; received {steps}")
     return torch.linspace(0, pixels, min(steps, pixels) + 1, dtype=torch.float64).round().long()  # (P,)
@@ -102,24 +102,24 @@ def deletion(
     chunk: int = CHUNK,
     progress: Progress | None = None,
 ) -> Curve:
-    """The score while the photo's pixels are replaced, those that the map marks most first. Low is good.
+    """Compute the score while pixels are replaced, the most relevant first. A low area is good.
 
     Args:
         probe: network, images and target.
-        heatmap: the map of one image: raw, (h, w) or (C, H, W); its colors are added up, it is enlarged bilinearly.
-        fill: (C, H, W), what stands where pixels are removed (see `normviz.evaluation.faithfulness.replacements`).
-        index: which of the probe's images.
-        steps: pictures along the curve, evenly spaced, beside the untouched one.
-        probability: whether the score is the softmax probability; otherwise the target's scalar itself, a logit.
-        seed: of the order of pixels with the same value.
-        chunk: pictures in one forward pass; changes speed and memory only.
+        heatmap: raw map of one image, (h, w) or (C, H, W); colors are summed and it is enlarged bilinearly.
+        fill: (C, H, W) replacement values for removed pixels (see `normviz.evaluation.faithfulness.replacements`).
+        index: index of the image in the probe.
+        steps: images along the curve, evenly spaced, without the original image.
+        probability: whether the score is the softmax probability instead of the logit.
+        seed: seed of the order of pixels with equal values.
+        chunk: images in one forward pass; affects only speed and memory.
         progress: called with the finished share, 0 to 1, after each chunk; may raise to cancel.
 
     Returns:
         The curve over the share of removed pixels.
 
     Raises:
-        ValueError: a map or a fill that does not fit the image, or steps or chunk below 1.
+        ValueError: if map or fill do not fit the image, or if steps or chunk are below 1.
 
     Source:
         Petsiuk, Das & Saenko 2018 (1806.07421), the deletion metric.
@@ -140,21 +140,21 @@ def insertion(
     chunk: int = CHUNK,
     progress: Progress | None = None,
 ) -> Curve:
-    """The score while the photo's pixels are put back, those that the map marks most first. High is good.
+    """Compute the score while pixels are restored, the most relevant first. A high area is good.
 
     Args:
         probe: network, images and target.
         heatmap: the map of one image, as in `deletion`.
-        start: (C, H, W), the picture that pixels are put into; the paper starts from the blurred photo.
-        index: which of the probe's images.
-        steps: pictures along the curve, beside the start.
+        start: (C, H, W) initial image; the paper uses the blurred photo.
+        index: index of the image in the probe.
+        steps: images along the curve, without the initial image.
         probability: whether the score is the probability, as in `deletion`.
-        seed: of the order of pixels with the same value.
-        chunk: pictures in one forward pass.
+        seed: seed of the order of pixels with equal values.
+        chunk: images in one forward pass.
         progress: called with the finished share after each chunk; may raise to cancel.
 
     Returns:
-        The curve over the share of pixels that were put back.
+        The curve over the share of restored pixels.
 
     Raises:
         ValueError: as in `deletion`.
@@ -187,12 +187,12 @@ def _curve(
     probe: Probe, heatmap: Tensor, before: Tensor, after: Tensor, index: int, steps: int, probability: bool,
     seed: int, chunk: int, progress: Progress | None,
 ) -> Curve:  # fmt: skip
-    """The scores on the way from one picture to another."""
+    """Compute the scores while the pixels of one image are replaced by those of another."""
     image = probe.images[index]  # (C, H, W)
     for picture in (before, after):
         if picture.shape != image.shape:
             raise ValueError(
-                f"what replaces the pixels must have the image's shape {tuple(image.shape)}; "
+                f"the replacement image must have the shape of the image, {tuple(image.shape)}; "
                 f"received {tuple(picture.shape)}"
             )
     before, after = before.to(image), after.to(image)
@@ -207,40 +207,39 @@ def _curve(
 def in_chunks(
     ask: Callable[[Tensor], Tensor], items: Tensor, chunk: int, progress: Progress | None
 ) -> NDArray[np.float64]:
-    """The answers (P,) to items (P, ...), some at a time.
+    """Evaluate items (P, ...) in chunks and return their scores (P,).
 
     Args:
         ask: maps items (b, ...) to scores (b,).
-        items: what is asked about.
-        chunk: how many at a time, at least 1.
+        items: (P, ...) items.
+        chunk: items per call, at least 1.
         progress: called with the finished share after each chunk.
 
     Raises:
-        ValueError: chunk below 1.
+        ValueError: if chunk is below 1.
     """
     if chunk < 1:
         raise ValueError(f"chunk must be at least 1; received {chunk}")
-    answers, done = [], 0
+    parts, done = [], 0
     for part in torch.split(items, chunk):
-        answers.append(ask(part).double().cpu())  # (b,)
+        parts.append(ask(part).double().cpu())  # (b,)
         done += len(part)
         if progress:
             progress(done / len(items))
-    scores: NDArray[np.float64] = torch.cat(answers).numpy()  # (P,)
+    scores: NDArray[np.float64] = torch.cat(parts).numpy()  # (P,)
     return scores
 
 
-def seen_through(image: Tensor, heatmap: Tensor, dark: Tensor) -> Tensor:
-    """The photo lit by its map: dark + L (image - dark), L = relu(map) / max(relu(map)) at the pixels.
+def masked_by_map(image: Tensor, heatmap: Tensor, dark: Tensor) -> Tensor:
+    """Mask a photo by its map: dark + L (image - dark), L = relu(map) / max(relu(map)) at the pixels.
 
-    With black as the dark, this is the product of photo and map in colors. Evidence against the class counts as
-    none. The least value is not moved to 0: that would call some pixel irrelevant in any case. An empty map leaves
-    the dark alone.
+    If `dark` is black, this is the product of photo and map. Negative evidence counts as 0. The minimum of the map is
+    not shifted to 0, because that would always make some pixel irrelevant. An empty map returns `dark`.
 
     Args:
         image: (C, H, W).
-        heatmap: the map, raw, as in `deletion`.
-        dark: (C, H, W), what is seen where the map is 0.
+        heatmap: raw map, as in `deletion`.
+        dark: (C, H, W) image shown where the map is 0.
 
     Returns:
         (C, H, W).
@@ -250,22 +249,22 @@ def seen_through(image: Tensor, heatmap: Tensor, dark: Tensor) -> Tensor:
     return torch.lerp(dark.to(image), image, light.expand_as(image))  # (C, H, W)
 
 
-def kept_confidence(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int = 0) -> ConfidenceChange:
-    """The target's probability of the photo, and of the photo seen through its map.
+def confidence_change(probe: Probe, heatmap: Tensor, dark: Tensor, *, index: int = 0) -> ConfidenceChange:
+    """Compute the probability of the target for the photo and for the photo masked by its map.
 
-    Over several photos the mean of `drop` is the average drop (low is good), the share of `increased` is the increase
-    in confidence (high is good). A map that is bright everywhere loses nothing: read both beside the curves.
+    Over several photos, the mean of `drop` is the average drop (low is good) and the share of `increased` is the
+    increase in confidence (high is good). A uniform map has no drop, so use both together with the curves.
 
     Args:
         probe: network, images and target.
         heatmap: the map of one image, as in `deletion`.
-        dark: (C, H, W), what is seen where the map is 0; black in the paper, whose image is multiplied by the map.
-        index: which of the probe's images.
+        dark: (C, H, W) image shown where the map is 0; black in the paper, which multiplies image and map.
+        index: index of the image in the probe.
 
     Source:
         Chattopadhay et al. 2018 (1710.11063), average drop and increase in confidence.
     """
     image = probe.images[index]  # (C, H, W)
-    pair = torch.stack([image, seen_through(image, heatmap, dark)])  # (2, C, H, W)
+    pair = torch.stack([image, masked_by_map(image, heatmap, dark)])  # (2, C, H, W)
     before, after = probe.score_at(pair, index, True).double().tolist()
     return ConfidenceChange(before, after)

@@ -1,4 +1,4 @@
-"""What stands where pixels are taken away: a mean color, a blurred photo, or black."""
+"""Replacement values for removed pixels: the mean color, the blurred photo, or black."""
 
 from __future__ import annotations
 
@@ -9,33 +9,37 @@ from torch import Tensor
 
 from normviz.attribution.engine.blur import gaussian_blur
 
-Fill = Literal["mean", "blur", "black"]
-FILLS: dict[Fill, str] = {"mean": "the photo's mean color", "blur": "the photo, blurred", "black": "black"}
+Replacement = Literal["mean", "blur", "black"]
+REPLACEMENTS: dict[Replacement, str] = {
+    "mean": "the photo's mean color",
+    "blur": "the photo, blurred",
+    "black": "black",
+}
 BLUR = 1 / 16  # standard deviation of the blur, as a share of the longer side
 
 
-def replacement(image: Tensor, fill: Fill, black: Sequence[float] | None = None) -> Tensor:
-    """The picture that replaces the pixels of another one.
+def replacement_pixels(image: Tensor, kind: Replacement, black: Sequence[float] | None = None) -> Tensor:
+    """Compute an image with the replacement values for removed pixels.
 
     Args:
         image: (C, H, W), floating point, as the network expects it.
-        fill: "mean": the mean of each color of this image. "blur": the image blurred (see `blurred`).
-            "black": black, whose value in each color must be given, as the network's input is standardized.
-        black: C values, -mean / std of the network's input.
+        kind: "mean": the mean of each color of the image; "blur": the blurred image (see `blurred`); "black": the
+            values in `black`.
+        black: C values of black in the standardized input, -mean / std; required for "black".
 
     Returns:
         (C, H, W).
 
     Raises:
-        ValueError: an unknown fill, another shape, or black that is not known.
+        ValueError: if the kind is unknown, the shape does not fit, or black is missing.
     """
-    if fill not in get_args(Fill):
-        raise ValueError(f"removed pixels are replaced by one of {', '.join(get_args(Fill))}; received {fill!r}")
+    if kind not in get_args(Replacement):
+        raise ValueError(f"the replacement must be one of {', '.join(get_args(Replacement))}; received {kind!r}")
     if image.ndim != 3 or image.numel() == 0 or not image.is_floating_point():
         raise ValueError(f"an image must be floating point (C, H, W); received {image.dtype} {tuple(image.shape)}")
-    if fill == "blur":
+    if kind == "blur":
         return blurred(image)
-    if fill == "mean":
+    if kind == "mean":
         return image.mean(dim=(1, 2), keepdim=True).expand_as(image)  # (C, H, W)
     if black is None or len(black) != len(image):
         raise ValueError(
@@ -46,7 +50,7 @@ def replacement(image: Tensor, fill: Fill, black: Sequence[float] | None = None)
 
 
 def blurred(image: Tensor, share: float = BLUR) -> Tensor:
-    """An image (C, H, W) blurred by a Gaussian; near the border the weights of what lies inside add up to 1.
+    """Blur an image (C, H, W) with a Gaussian; near the border, the weights of the pixels inside add up to 1.
 
     Args:
         image: floating point.

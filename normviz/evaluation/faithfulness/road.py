@@ -1,4 +1,4 @@
-"""ROAD: pixels are removed so that the hole itself tells nothing: each becomes a mean of its neighbors, plus noise."""
+"""ROAD: faithfulness with noisy linear imputation, so that the shape of the removed region gives no information."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from normviz.attribution.engine.probe import Probe
 from normviz.evaluation.faithfulness.measures import CHUNK, Progress, in_chunks, ranks
 from normviz.evaluation.pixels import at_pixels
 
-SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # of the pixels
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)  # shares of removed pixels
 NOISE = 0.01  # standard deviation of the noise on imputed pixels, in units of the network's input
 NEIGHBORS = {
     (row, column): 1 / 6 if 0 in (row, column) else 1 / 12
@@ -26,10 +26,10 @@ NEIGHBORS = {
 
 @dataclass(frozen=True)
 class Road:
-    """The target's score with pixels imputed.
+    """Score of the target with imputed pixels.
 
     Attributes:
-        shares: (P,) share of the pixels that are removed.
+        shares: (P,) shares of removed pixels.
         most: (P,) scores with the most relevant pixels removed first; low is good.
         least: (P,) scores with the least relevant pixels removed first; high is good.
     """
@@ -40,7 +40,7 @@ class Road:
 
     @property
     def gap(self) -> float:
-        """How much higher the score stays when the least relevant pixels go: the mean of least - most."""
+        """Mean of least - most: how much higher the score is if the least relevant pixels are removed."""
         return float((self.least - self.most).mean())
 
 
@@ -56,29 +56,29 @@ def road(
     chunk: int = CHUNK,
     progress: Progress | None = None,
 ) -> Road:
-    """The target's score while pixels are imputed, the most relevant first and the least relevant first.
+    """Compute the score while pixels are imputed, most relevant first and least relevant first.
 
-    The paper reports the accuracy over a data set; here it is the score of one photo.
+    The paper reports the accuracy on a data set; this function returns the score of one photo.
 
     Args:
         probe: network, images and target.
-        heatmap: the map of one image: raw, (h, w) or (C, H, W).
-        index: which of the probe's images.
-        shares: of the pixels that are removed, above 0 and below 1.
-        probability: whether the score is the softmax probability; otherwise the target's scalar itself.
-        noise: standard deviation of what is added to imputed pixels, in units of the network's input.
-        seed: of the noise and of the order of pixels with the same value.
-        chunk: pictures in one forward pass.
+        heatmap: raw map of one image, (h, w) or (C, H, W).
+        index: index of the image in the probe.
+        shares: shares of removed pixels, above 0 and below 1.
+        probability: whether the score is the softmax probability instead of the logit.
+        noise: standard deviation of the noise on imputed pixels, in units of the network input.
+        seed: seed of the noise and of the order of pixels with equal values.
+        chunk: images in one forward pass.
         progress: called with the finished share after each chunk; may raise to cancel.
 
     Raises:
-        ValueError: shares that leave no pixel or remove none, or a map that does not fit.
+        ValueError: if a share leaves or removes no pixel, or if the map does not fit.
 
     Source:
         Rong et al. 2022 (2202.00449), section on noisy linear imputation.
     """
     if not shares or not all(0 < share < 1 for share in shares):
-        raise ValueError(f"ROAD removes shares of the pixels above 0 and below 1; received {list(shares)}")
+        raise ValueError(f"the shares of removed pixels must be above 0 and below 1; received {list(shares)}")
     image = probe.images[index]  # (C, H, W)
     places = ranks(at_pixels(heatmap, (image.shape[1], image.shape[2])), seed)  # (H, W)
     several = [round(share * places.numel()) for share in shares]
@@ -97,33 +97,33 @@ def road(
 
 
 def impute(image: Tensor, hole: Tensor, noise: float = NOISE, seed: int = 0) -> Tensor:
-    """An image whose removed pixels are the weighted mean of their eight neighbors, plus noise.
+    """Replace removed pixels by the weighted mean of their eight neighbors, plus noise.
 
-    All removed pixels are found at once: a sparse symmetric system with one unknown for each. Straight neighbors
-    weigh 1/6, diagonal ones 1/12; at the border the weights of those inside are scaled to add up to 1. It is solved in
-    float64 by SuperLU (scipy).
+    All removed pixels are the unknowns of one sparse symmetric system, solved in float64 with SuperLU (scipy).
+    Horizontal and vertical neighbors have the weight 1/6 and diagonal ones 1/12; at the border, the weights of the
+    neighbors inside are scaled to add up to 1.
 
     Args:
         image: (C, H, W).
-        hole: bool (H, W), the removed pixels; at least one pixel must be left.
+        hole: bool (H, W), the removed pixels; at least one pixel must remain.
         noise: standard deviation of the noise, drawn on the CPU for every pixel and added to the removed ones.
-        seed: of the noise.
+        seed: seed of the noise.
 
     Returns:
-        (C, H, W); what was not removed is untouched.
+        (C, H, W); the other pixels do not change.
 
     Raises:
-        ValueError: no pixel is left.
+        ValueError: if no pixel remains.
 
     Source:
         Rong et al. 2022 (2202.00449), section on noisy linear imputation.
     """
-    from scipy.sparse import csc_array  # imported where it is used, as the rest needs no scipy
+    from scipy.sparse import csc_array
     from scipy.sparse.linalg import splu
 
     gone = hole.detach().cpu().numpy().astype(bool)  # (H, W)
     if gone.all():
-        raise ValueError("imputation needs at least one pixel that is left; received an image without any")
+        raise ValueError("at least one pixel must remain for imputation; received a hole that covers the whole image")
     if not gone.any():
         return image
     pixels = image.detach().double().cpu().numpy().copy()  # (C, H, W)

@@ -1,4 +1,4 @@
-"""Several methods over several photos: how faithful each is on average, and how sure that is."""
+"""Study of several methods over several photos: mean of each faithfulness measure and its confidence interval."""
 
 from __future__ import annotations
 
@@ -12,29 +12,36 @@ from torch import Tensor
 from normviz.attribution.engine.probe import Probe
 from normviz.evaluation.baselines import random_map
 from normviz.evaluation.bootstrap import Estimate, mean_and_interval
-from normviz.evaluation.faithfulness.judge import RIVALS, Judged, Settings, black_level, judge, rivals
+from normviz.evaluation.faithfulness.assessment import (
+    BASELINES,
+    Assessment,
+    Settings,
+    assess,
+    baseline_maps,
+    black_level,
+)
 from normviz.models.catalog import Classifier
 from normviz.registry import Attribution
 
-MEASURES: dict[str, tuple[str, Callable[[Judged], float]]] = {
+MEASURES: dict[str, tuple[str, Callable[[Assessment], float]]] = {
     "deletion": ("Deletion area ↓", lambda one: one.deletion.area),
     "insertion": ("Insertion area ↑", lambda one: one.insertion.area),
-    "drop": ("Average drop ↓", lambda one: one.kept.drop),
-    "increase": ("Increase in confidence ↑", lambda one: float(one.kept.increased)),
+    "drop": ("Average drop ↓", lambda one: one.confidence.drop),
+    "increase": ("Increase in confidence ↑", lambda one: float(one.confidence.increased)),
     "road": ("ROAD gap ↑", lambda one: one.road.gap),
 }
-BASELINES = RIVALS | {"random": "random, cells of the layer", "pixels": "random, single pixels"}
+STUDY_BASELINES = BASELINES | {"random": "random, cells of the layer", "pixels": "random, single pixels"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """What was measured of one method.
+    """Measurements of one method.
 
     Attributes:
-        name: of the method, or of a baseline.
-        title: for people.
-        values: per measure one number a photo, (P,).
-        refused: why it could not be run, or nothing.
+        name: name of the method or baseline.
+        title: title in the table.
+        values: (P,) values per measure, one per photo.
+        refused: error message if the method could not be run, else "".
     """
 
     name: str
@@ -43,7 +50,7 @@ class Row:
     refused: str = ""
 
     def estimate(self, measure: str) -> Estimate:
-        """The mean over the photos and its 95 % interval."""
+        """Compute the mean over the photos and its 95% interval."""
         return mean_and_interval(self.values[measure])
 
 
@@ -56,39 +63,39 @@ def study(
     layer: str | None = None,
     progress: Callable[[int, str], object] | None = None,
 ) -> tuple[Row, ...]:
-    """Judge each method on each photo, for the class that the network says, beside the baselines.
+    """Assess each method and the baselines on each photo, for the predicted class.
 
-    A method runs with its default knobs. One that refuses a photo (CAM, where the network's head is another) is left
-    out from there on, and its row says why.
+    Methods run with their default knobs. A method that raises ValueError (for example CAM on a network without a
+    suitable head) is skipped for the remaining photos, and its row holds the message.
 
     Args:
         classifier: the network.
         photos: uint8 (3, H, W) each.
-        methods: registered attributions.
-        settings: how maps are judged.
-        layer: of the methods that read one; None: the last with more than one cell.
-        progress: called with the number of the photo and the method's name before each is judged; may raise to cancel.
+        methods: registered attribution methods.
+        settings: settings of the assessment.
+        layer: layer of the methods that need one; None: the last layer with more than one cell.
+        progress: called with photo index and method name before each assessment; may raise to cancel.
 
     Returns:
-        The baselines first, then the methods in their order.
+        The baselines, then the methods in their order.
 
     Raises:
-        ValueError: no photos.
+        ValueError: if there are no photos.
     """
     how = settings or Settings()
     black = black_level(classifier.mean, classifier.std)
-    found: dict[str, list[Judged]] = {}
+    found: dict[str, list[Assessment]] = {}
     refused: dict[str, str] = {}
     for number, photo in enumerate(photos):
         probe = Probe(classifier.model, classifier.prepare(photo), None, layer)
         image = probe.images[0]  # (C, H, W)
         size = (image.shape[1], image.shape[2])
         cells = (probe.activations.shape[2], probe.activations.shape[3])
-        maps = rivals(image, cells, how.seed + number) | {"pixels": random_map(size, how.seed + number)}
+        maps = baseline_maps(image, cells, how.seed + number) | {"pixels": random_map(size, how.seed + number)}
         for name, heatmap in maps.items():
             if progress:
                 progress(number, name)
-            found.setdefault(name, []).append(judge(probe, heatmap, black, how))
+            found.setdefault(name, []).append(assess(probe, heatmap, black, how))
         for method in methods:
             if method.name in refused:
                 continue
@@ -96,32 +103,32 @@ def study(
                 progress(number, method.name)
             try:
                 heatmap = method.function(probe)[0]  # (h, w) or (C, H, W)
-                found.setdefault(method.name, []).append(judge(probe, heatmap, black, how))
+                found.setdefault(method.name, []).append(assess(probe, heatmap, black, how))
             except ValueError as error:
                 refused[method.name] = str(error)
     if not found:
         raise ValueError("a study needs at least one photo; received none")
-    titles = BASELINES | {method.name: method.title for method in methods}
+    titles = STUDY_BASELINES | {method.name: method.title for method in methods}
     return tuple(
         Row(name, titles[name], {} if name in refused else _values(found[name]), refused.get(name, ""))
         for name in titles
     )
 
 
-def _values(several: Sequence[Judged]) -> dict[str, NDArray[np.float64]]:
-    """Per measure one number a photo."""
+def _values(several: Sequence[Assessment]) -> dict[str, NDArray[np.float64]]:
+    """Collect the values of each measure, one per photo."""
     return {name: np.array([read(one) for one in several]) for name, (_, read) in MEASURES.items()}
 
 
 def markdown(rows: Sequence[Row]) -> str:
-    """A table: the mean over the photos and its 95 % interval, baselines first, methods by their insertion area."""
-    count = len(BASELINES)
+    """Format means and 95% intervals as a Markdown table; methods are sorted by insertion area."""
+    count = len(STUDY_BASELINES)
     measured = [row for row in rows[count:] if row.values]
     measured.sort(key=lambda row: -float(row.values["insertion"].mean()))
     lines = [f"| Map | {' | '.join(title for title, _ in MEASURES.values())} |", f"|---|{'---|' * len(MEASURES)}"]
     for row in [*rows[:count], *measured]:
         cells = [_cell(name, row.estimate(name)) for name in MEASURES]
-        lines.append(f"| {f'*{row.title}*' if row.name in BASELINES else row.title} | {' | '.join(cells)} |")
+        lines.append(f"| {f'*{row.title}*' if row.name in STUDY_BASELINES else row.title} | {' | '.join(cells)} |")
     lines += [f"| {row.title} | {row.refused} |{' |' * (len(MEASURES) - 1)}" for row in rows if row.refused]
     return "\n".join(lines)
 

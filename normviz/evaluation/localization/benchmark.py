@@ -1,4 +1,4 @@
-"""The localization benchmark: every method of attribution on every network of scenes, beside maps that know nothing."""
+"""Localization benchmark: all attribution methods on all networks trained on scenes, and baselines."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ MEASURES: dict[Kind, tuple[str, ...]] = {
     "one": ("pointing", "energy", "iou"), "several": ("pointing", "energy", "iou"), "grid": ("grid",),
 }  # fmt: skip
 BASELINES = ("center", "random", "sobel")
-ANY = "any"  # the network of a baseline
-SLOW_SHARE = 5  # methods that ask the network dozens of times for each map get one of so many scenes
-HARDEST = ("occlusion", "rise", "ss_cam", "is_cam")  # hundreds of times: fewer scenes still, and no mosaics
+ANY = "any"  # network name of a baseline
+SLOW_SHARE = 5  # methods with dozens of forward passes per map run on one fifth of the scenes
+HARDEST = ("occlusion", "rise", "ss_cam", "is_cam")  # hundreds of passes: run on fewer scenes and no mosaics
 HARDEST_SHARE = 10
 BATCH = 40 * 64 * 64  # pixels in one forward pass
-CHUNK = 64  # pictures that slow methods take at once: they are small
-RESAMPLES = 2000  # of the scenes, for an interval
-STRIDE = 8  # pixels of a cell of the networks' last layer; a random map is as coarse
+CHUNK = 64  # images per forward pass of slow methods; the images are small
+RESAMPLES = 2000  # bootstrap resamples for an interval
+STRIDE = 8  # pixels per cell of the last layer of the networks, and of a random map
 
 
 @dataclass(frozen=True)
@@ -38,14 +38,14 @@ class Row:
     """One number of the benchmark.
 
     Attributes:
-        network: a classifier's name; "any" for a baseline.
-        method: a method's name, or one of BASELINES.
-        kind: of the scenes.
+        network: name of a classifier; "any" for a baseline.
+        method: name of a method or one of BASELINES.
+        kind: kind of the scenes.
         measure: one of MEASURES.
-        mean: over the scenes.
-        low: the lower end of its 95 % confidence interval.
-        high: the upper end.
-        scenes: how many.
+        mean: mean over the scenes.
+        low: lower end of its 95% confidence interval.
+        high: upper end of its 95% confidence interval.
+        scenes: number of scenes.
     """
 
     network: str
@@ -60,15 +60,15 @@ class Row:
 
 @dataclass(frozen=True)
 class Result:
-    """What one method reached on one network and one kind of scenes.
+    """Results of one method on one network and one kind of scenes.
 
     Attributes:
-        network: a classifier's name; "any" for a baseline.
-        method: a method's name, or one of BASELINES.
-        kind: of the scenes.
-        rows: its numbers; none where the method refused the network.
-        empty: the share of maps without any positive evidence, which score 0.
-        refused: the sentence with which the method refused the network.
+        network: name of a classifier; "any" for a baseline.
+        method: name of a method or one of BASELINES.
+        kind: kind of the scenes.
+        rows: the numbers; empty if the method raised an error.
+        empty: share of maps without positive evidence, which score 0.
+        refused: error message of the method, else "".
     """
 
     network: str
@@ -81,7 +81,7 @@ class Result:
 
 @dataclass(frozen=True)
 class Job:
-    """One result to be computed: a method, or a baseline where there is none, on a network and some questions."""
+    """One result to compute: a method on a network, or a baseline, and the questions."""
 
     questions: Questions
     method: Attribution | None = None
@@ -90,13 +90,13 @@ class Job:
 
     @property
     def key(self) -> tuple[str, str, Kind]:
-        """What tells one job from the next: the network, the method and the kind of scenes."""
+        """Identifier of the job: network, method and kind of scenes."""
         network = self.classifier.name if self.classifier else ANY
         return network, self.method.name if self.method else self.baseline, self.questions.kind
 
     @property
     def weight(self) -> float:
-        """A rough measure of the time that it takes."""
+        """Rough estimate of the relative run time."""
         if self.method is None:
             return 0.0
         passes = 600.0 if self.method.name in HARDEST else 40.0 if self.method.slow else 2.0
@@ -105,12 +105,12 @@ class Job:
 
 @dataclass
 class Probes:
-    """The probes of a network for some questions, kept while methods change: gradient methods share their passes."""
+    """Cache of probes of one network and kind, so that gradient methods share forward and backward passes."""
 
     known: dict[tuple[str, Kind, int], list[Probe]] = field(default_factory=dict)
 
     def get(self, classifier: Classifier, questions: Questions) -> list[Probe]:
-        """The probes, one for each batch; those of another network are dropped."""
+        """Return the probes, one per batch; probes of other networks are evicted."""
         key = (classifier.name, questions.kind, len(questions))
         if any(other[:2] != key[:2] for other in self.known):
             self.known.clear()
@@ -120,7 +120,7 @@ class Probes:
 
 
 def share_of(method: Attribution, kind: Kind) -> int | None:
-    """One of how many scenes a method is asked about; None: it is not asked about this kind."""
+    """Return k if the method runs on every k-th part of the scenes; None if it does not run on this kind."""
     if method.name in HARDEST:
         return None if kind == "grid" else HARDEST_SHARE
     return SLOW_SHARE if method.slow else 1
@@ -129,14 +129,14 @@ def share_of(method: Attribution, kind: Kind) -> int | None:
 def jobs(
     methods: Sequence[Attribution], classifiers: Sequence[Classifier], questions: Mapping[Kind, Questions]
 ) -> list[Job]:
-    """All results to be computed: the baselines first, then network by network; slow methods on fewer of the scenes.
+    """List the results to compute: baselines first, then network by network; slow methods use fewer scenes.
 
     Raises:
-        ValueError: a network that was not trained on scenes.
+        ValueError: if a network was not trained on scenes.
     """
     for classifier in classifiers:
         if tuple(classifier.classes) != CLASSES:
-            raise ValueError(f"{classifier.name} knows other classes than those of the scenes: choose one of scenes...")
+            raise ValueError(f"{classifier.name} was not trained on the scenes: choose a network named scenes...")
     found = [Job(asked, baseline=name) for name in BASELINES for asked in questions.values()]
     for classifier in classifiers:
         for kind, asked in questions.items():
@@ -148,11 +148,11 @@ def jobs(
 
 
 def run(todo: Sequence[Job], progress: Callable[[float], None] = lambda share: None) -> Iterator[Result]:
-    """Compute the results one by one; each is whole when it comes.
+    """Compute the results one by one.
 
     Args:
-        todo: what `jobs` gives, or a part of it.
-        progress: called with the finished share of all, 0 to 1; may raise to cancel.
+        todo: jobs, as returned by `jobs`.
+        progress: called with the finished share, 0 to 1; may raise to cancel.
     """
     total, done, probes = sum(job.weight for job in todo) or 1.0, 0.0, Probes()
     for job in todo:
@@ -166,9 +166,9 @@ def run(todo: Sequence[Job], progress: Callable[[float], None] = lambda share: N
 
 
 def probes_of(classifier: Classifier, questions: Questions) -> list[Probe]:
-    """Probes of all questions at the network's last layer of maps, in batches."""
+    """Create probes of all questions at the last layer with feature maps, in batches."""
     size = questions.images.shape[-1]
-    fitting = replace(classifier, size=size)  # a mosaic is not reduced: its four scenes stay as large as ever
+    fitting = replace(classifier, size=size)  # mosaics are not downscaled, so their scenes keep their size
     prepared = [fitting.prepare(image) for image in questions.images]  # (1, 3, H, W) each
     count = max(1, BATCH // size**2)
     return [
@@ -180,10 +180,10 @@ def probes_of(classifier: Classifier, questions: Questions) -> list[Probe]:
 def maps_of(
     method: Attribution, probes: Sequence[Probe], progress: Callable[[float], None] = lambda share: None
 ) -> Tensor:  # fmt: skip
-    """A method's maps at the pixels of the pictures, on the CPU: (N, H, W).
+    """Compute the maps of a method with one value per pixel, on the CPU: (N, H, W).
 
     Raises:
-        ValueError: what the method refuses.
+        ValueError: if the method rejects the input.
     """
     found: list[Tensor] = []
     for index, probe in enumerate(probes):
@@ -200,10 +200,10 @@ def maps_of(
 
 
 def baseline_maps(name: str, questions: Questions) -> Tensor:
-    """Maps that know nothing of any network: (N, H, W).
+    """Compute baseline maps, which do not depend on a network: (N, H, W).
 
     Raises:
-        ValueError: no baseline of that name.
+        ValueError: if the name is unknown.
     """
     size = questions.images.shape[2], questions.images.shape[3]
     if name == "center":
@@ -217,16 +217,16 @@ def baseline_maps(name: str, questions: Questions) -> Tensor:
 
 
 def scores(maps: Tensor, questions: Questions, single: bool = False) -> dict[str, Tensor]:
-    """The measures of this kind of scenes, each (scenes,); a mosaic's score is the mean over its cells.
+    """Compute the measures of this kind of scenes, (scenes,) each; mosaics are averaged over their cells.
 
     Args:
-        maps: (N, H, W), one for each question.
-        questions: their masks.
-        single: whether each question keeps its own score, (N,), in mosaics too.
+        maps: (N, H, W), one per question.
+        questions: the questions with their masks.
+        single: whether to return one score per question, (N,), for mosaics too.
     """
     masks = questions.masks
     if questions.kind == "grid":
-        inside = energy_inside(maps, masks)  # (N,), the share in the right cell
+        inside = energy_inside(maps, masks)  # (N,), share in the correct cell
         return {"grid": inside if single else inside.view(-1, questions.each).mean(dim=1)}
     return {
         "pointing": pointing(maps, masks), "energy": energy_inside(maps, masks), "iou": best_iou(maps, masks).iou,
@@ -234,7 +234,7 @@ def scores(maps: Tensor, questions: Questions, single: bool = False) -> dict[str
 
 
 def fingerprint(classifier: Classifier) -> str:
-    """What tells the weights of one network from those of another."""
+    """Compute a hash of the weights of a network."""
     digest = hashlib.sha256()
     for name, value in sorted(classifier.model.state_dict().items()):
         digest.update(name.encode())

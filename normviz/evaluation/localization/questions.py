@@ -1,4 +1,4 @@
-"""Scenes with the question that is asked of each: where is the object of this class?"""
+"""Test data of the localization benchmark: scenes, the class to locate in each, and its mask."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from normviz.scenes import CLASSES, SIZE, Scene, make_mosaic, make_scene
 
 Kind = Literal["one", "several", "grid"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-OBJECTS = 3  # in a scene of several
-FIRST = 90_000_000  # seed of the first scene: networks learn from smaller ones
-MOSAIC = 4  # questions of a mosaic, one for each of its cells
+OBJECTS = 3  # objects in a scene of kind "several"
+FIRST = 90_000_000  # seed of the first scene; training uses smaller seeds
+MOSAIC = 4  # questions per mosaic, one for each cell
 
 
 @dataclass(frozen=True)
 class Questions:
-    """Pictures, the class that is looked for in each, and where it is.
+    """Images, the class to locate in each, and its mask.
 
     Attributes:
-        kind: one object a scene, several, or a mosaic of four scenes, each of whose cells is asked about.
-        images: uint8 (N, 3, H, W); a mosaic stands there once for each of its questions.
+        kind: scenes with one object, with several objects, or mosaics of four scenes with a question for each cell.
+        images: uint8 (N, 3, H, W); a mosaic is repeated for each of its questions.
         labels: (N,) indices of `scenes.CLASSES`.
-        masks: bool (N, H, W): the object's visible pixels, or its cell of the mosaic.
+        masks: bool (N, H, W), the visible pixels of the object, or its cell of the mosaic.
     """
 
     kind: Kind
@@ -40,16 +40,16 @@ class Questions:
 
     @property
     def each(self) -> int:
-        """Questions that share a picture; their scores count as one."""
+        """Number of questions per image; their scores are averaged."""
         return MOSAIC if self.kind == "grid" else 1
 
     @property
     def scenes(self) -> int:
-        """How many different pictures there are."""
+        """Number of different images."""
         return len(self) // self.each
 
     def first(self, scenes: int) -> Questions:
-        """The questions of the first so many pictures."""
+        """Return the questions of the first `scenes` images."""
         end = scenes * self.each
         return Questions(self.kind, self.images[:end], self.labels[:end], self.masks[:end])
 
@@ -57,22 +57,22 @@ class Questions:
 def make_questions(
     kind: Kind, scenes: int, seed: int = FIRST, progress: Callable[[float], None] = lambda share: None
 ) -> Questions:
-    """Questions about generated scenes that no network has learned from.
+    """Generate questions about scenes that are not part of any training set.
 
-    In scenes of several objects one of them is asked about, by turns the first, the second, the third: its class
-    occurs once, the others are there to be confused with it.
+    In scenes with several objects, the question is about the first, second or third object in turn. Its class occurs
+    once; the other objects are distractors.
 
     Args:
         kind: "one", "several" or "grid".
-        scenes: how many pictures, at least 1.
-        seed: of the first; more scenes begin with the same ones.
+        scenes: number of images, at least 1.
+        seed: seed of the first scene; a larger number of scenes starts with the same ones.
         progress: called with the finished share, 0 to 1; may raise to cancel.
 
     Raises:
-        ValueError: an unknown kind, or no scenes.
+        ValueError: if the kind is unknown or there are no scenes.
     """
     if kind not in KINDS:
-        raise ValueError(f"the scenes must be one of {', '.join(KINDS)}; received {kind!r}")
+        raise ValueError(f"the kind must be one of {', '.join(KINDS)}; received {kind!r}")
     if scenes < 1:
         raise ValueError(f"there must be at least one scene; received {scenes}")
     found: list[tuple[Scene, int]] = []
@@ -88,7 +88,7 @@ def make_questions(
 
 
 def _ask(kind: Kind, seed: int) -> list[tuple[Scene, int]]:
-    """A scene, with each class that is asked about."""
+    """Generate a scene, paired with each class that is asked about."""
     if kind == "one":
         scene = make_scene(seed)
         return [(scene, scene.label)]

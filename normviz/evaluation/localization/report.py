@@ -1,4 +1,4 @@
-"""The localization benchmark as a file, as tables in Markdown, and in words."""
+"""Report of the localization benchmark: JSON file, Markdown tables, and a summary in sentences."""
 
 from __future__ import annotations
 
@@ -9,10 +9,9 @@ from pathlib import Path
 
 from normviz.evaluation.localization.benchmark import ANY, MEASURES, Result, Row
 from normviz.evaluation.localization.questions import Kind
-from normviz.formatting import percent
 from normviz.paths import ASSETS
 
-NAMED = 8  # methods that a sentence names; of more it gives the number
+NAMED = 8  # largest number of methods that a sentence lists by name
 SHIPPED = ASSETS / "localization.json"
 TITLES = {
     "pointing": "Pointing game", "energy": "Energy inside", "iou": "Best IoU", "grid": "Grid pointing game",
@@ -23,15 +22,15 @@ BASELINE_TITLES = {"center": "Center of the picture", "random": "Random map", "s
 
 @dataclass
 class Report:
-    """Results, and what they are of.
+    """Results of the benchmark and how they were computed.
 
     Attributes:
-        command: the command line that made them.
-        version: of NormViz.
-        scenes: how many of each kind; slow methods were asked about fewer, as their rows say.
-        seed: of the first scene.
-        networks: a fingerprint of the weights by the network's name, in the order of the columns.
-        results: in the order in which they were computed.
+        command: command line of the run.
+        version: version of NormViz.
+        scenes: number of scenes of each kind; slow methods used fewer (see their rows).
+        seed: seed of the first scene.
+        networks: fingerprint of the weights by network name, in column order.
+        results: results in the order of computation.
     """
 
     command: str
@@ -42,29 +41,29 @@ class Report:
     results: list[Result] = field(default_factory=list)
 
     def row(self, method: str, network: str, kind: Kind, measure: str) -> Row | None:
-        """One number; that of a baseline is the same for all networks. None where it was not measured."""
+        """Return one number, or None if it was not measured; baselines are the same for all networks."""
         for result in self.results:
             if (result.method, result.kind) == (method, kind) and result.network in (network, ANY):
                 return next((row for row in result.rows if row.measure == measure), None)
         return None
 
     def refused(self, method: str, network: str, kind: Kind) -> str:
-        """Why a method has no number on a network; "" where it has, or was not asked."""
+        """Return the error message of a method on a network; "" if there is none."""
         found = (r.refused for r in self.results if (r.method, r.network, r.kind) == (method, network, kind))
         return next(found, "")
 
     def columns(self, kind: Kind) -> list[str]:
-        """The networks that have results for these scenes."""
+        """List the networks with results for these scenes."""
         there = {result.network for result in self.results if result.kind == kind}
         return [name for name in self.networks if name in there]
 
     @property
     def methods(self) -> tuple[str, ...]:
-        """The names of the methods, without the baselines."""
+        """Names of the methods, without baselines."""
         return tuple(dict.fromkeys(result.method for result in self.results if result.network != ANY))
 
     def ranked(self, kind: Kind, measure: str, networks: Sequence[str] | None = None) -> list[str]:
-        """The methods that have a number, the best first by the mean over the networks."""
+        """List the measured methods by their mean over the networks, the best first."""
         means = {}
         for method in self.methods:
             rows = [self.row(method, network, kind, measure) for network in networks or self.networks]
@@ -75,7 +74,7 @@ class Report:
 
 
 def write(report: Report, path: Path) -> None:
-    """Write a report as JSON, one line for each result; the file is replaced whole."""
+    """Write a report as JSON, one line per result; the file is replaced atomically."""
     head = {name: getattr(report, name) for name in ("command", "version", "scenes", "seed", "networks")}
     lines = [json.dumps(_packed(result), ensure_ascii=False) for result in report.results]
     text = json.dumps(head, indent=1)[:-2] + ',\n "results": [\n  ' + ",\n  ".join(lines) + "\n ]\n}\n"
@@ -85,17 +84,17 @@ def write(report: Report, path: Path) -> None:
 
 
 def read(path: Path) -> Report:
-    """The report in a file.
+    """Read a report from a file.
 
     Raises:
-        ValueError: the file is no report.
+        ValueError: if the file is not a report.
     """
     try:
         found = json.loads(path.read_text("utf-8"))
         results = [_unpacked(*line) for line in found.pop("results")]
         return Report(**found, results=results)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{path} is no report of the localization benchmark: {error}") from None
+        raise ValueError(f"{path} is not a report of the localization benchmark: {error}") from None
 
 
 def _packed(result: Result) -> list[object]:
@@ -110,21 +109,21 @@ def _unpacked(
 
 
 def beats(row: Row, other: Row) -> bool:
-    """Whether a row is clearly better than another: its whole interval lies above the other's."""
+    """Whether the whole interval of a row lies above the interval of another."""
     return row.low > other.high
 
 
 def markdown(report: Report, titles: dict[str, str]) -> str:
-    """Tables of all measures, methods down and networks across; bold is better than the center of the picture.
+    """Format tables of all measures, with methods as rows and networks as columns.
 
     Args:
         report: the results.
-        titles: what methods and networks are called, by their names.
+        titles: titles of methods and networks, by name.
     """
     parts = [
         f"`{report.command}` (NormViz {report.version}): {report.scenes} scenes of each kind, a quarter as many "
-        "mosaics. In percent, with the 95% interval of a bootstrap over the scenes; **bold** where the whole interval "
-        "lies above that of the center of the picture.\n"
+        "mosaics. In percent, with the 95% bootstrap interval over the scenes; **bold** if the whole interval lies "
+        "above the interval of the center of the picture.\n"
     ]
     kinds = [kind for kind in MEASURES if any(result.kind == kind for result in report.results)]
     for kind in kinds:
@@ -156,12 +155,12 @@ def _cell(row: Row, center: Row | None) -> str:
     return f"{shown} ({100 * row.low:.0f}–{100 * row.high:.0f})"
 
 
-def in_words(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -> list[str]:
-    """The ranking in plain sentences: the best methods, who beats the center of the picture, which network is best."""
+def summary(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -> list[str]:
+    """Summarize the ranking: the best methods, those better than the center of the picture, and the best network."""
     networks = report.columns(kind)
     ranked = report.ranked(kind, measure)
     if not ranked:
-        return ["Nothing was measured on these scenes."]
+        return ["There are no results for these scenes."]
     rows = {(m, n): report.row(m, n, kind, measure) for m in ranked for n in networks}
 
     def mean(chosen: list[Row | None]) -> float:
@@ -177,22 +176,21 @@ def in_words(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -
     over = (
         f"the mean over {len(networks)} networks" if len(networks) > 1 else f"on {titles.get(networks[0], networks[0])}"
     )
-    best = [f"{titles.get(m, m)} {percent(mean([rows[m, n] for n in networks]), counted=True)}" for m in ranked[:3]]
-    said = [f"Best, {over}: {', '.join(best)}."]
+    best = [f"{titles.get(m, m)} {100 * mean([rows[m, n] for n in networks]):.0f}%" for m in ranked[:3]]
+    sentences = [f"Best, {over}: {', '.join(best)}."]
     center = report.row("center", ANY, kind, measure)
     if center is not None:
         won = {m: sum(row is not None and beats(row, center) for row in (rows[m, n] for n in networks)) for m in ranked}
         better = [m for m in ranked if won[m] == len(networks)]
         never = [m for m in ranked if not won[m]]
-        text = f"A spot at the center of the picture reaches {percent(center.mean, counted=True)}. Clearly better"
+        text = f"A spot at the center of the picture reaches {100 * center.mean:.0f}%. Clearly better"
         if len(networks) > 1:
-            said.append(f"{text} on every network: {few(better)}. Clearly better on none: {few(never)}.")
+            sentences.append(f"{text} on every network: {few(better)}. Clearly better on none: {few(never)}.")
         else:
-            said.append(f"{text}: {few(better)}.")
+            sentences.append(f"{text}: {few(better)}.")
     common = [m for m in ranked if all(rows[m, n] is not None for n in networks)]
     if len(networks) > 1 and common:
         order = sorted(networks, key=lambda n: -mean([rows[m, n] for m in common]))
-        means = {n: percent(mean([rows[m, n] for m in common]), counted=True) for n in (order[0], order[-1])}
-        ends = [f"{titles.get(n, n)} ({share})" for n, share in means.items()]
-        said.append(f"Over all methods maps are best with {ends[0]} and worst with {ends[1]}.")
-    return said
+        ends = [f"{titles.get(n, n)} ({100 * mean([rows[m, n] for m in common]):.0f}%)" for n in (order[0], order[-1])]
+        sentences.append(f"Averaged over all methods, the scores are highest with {ends[0]} and lowest with {ends[1]}.")
+    return sentences

@@ -1,8 +1,8 @@
-"""Demonstrations: seeded runs of the methods that act on weights, in training or on a block of a network."""
+"""Demonstrations: seeded runs of the methods that act on weights, on training, or on a block of a network."""
 
 from collections.abc import Mapping
 
-# Importing a module records its demonstrations.
+# Importing a module registers its demonstrations.
 from normviz.experiments.demonstrations import blocks, recurrence, stacks, training, weights
 from normviz.experiments.demonstrations.demonstration import EXPERIMENTS, Demonstration, Experiment, demonstrates
 
@@ -13,5 +13,5 @@ __all__ = [
 
 
 def experiments() -> Mapping[str, Experiment]:
-    """Every demonstration, by the name of its method."""
+    """All demonstrations, by the name of the method."""
     return EXPERIMENTS

@@ -1,4 +1,4 @@
-"""Blocks of a network live: attention, steps on a sphere, conditions, the place of a norm, and none at all."""
+"""Demonstrations of network blocks: QKNorm, nGPT, adaLN-Zero, norm placement, and normalizer-free blocks."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ from normviz.normalization import (
 )
 from normviz.registry import Knob, Range
 
-STEPS = Knob("depth", int, 24, "how many blocks are stacked.", Range(4, 48, "L"))
-OPEN = Knob("opened", float, 0.5, "how far training has moved W from 0.", Range(0.0, 1.0, "t"))
-KEYS = Knob("keys", int, 16, "how many keys each query can look at.", Range(4, 64, "L", log=True))
-SAME = "On the same colors."
-FACTOR = Knob("factor", float, 4.0, "by how much queries and keys have grown, in the maps.", Range(1.0, 8.0, "c"))
+STEPS = Knob("depth", int, 24, "number of stacked blocks.", Range(4, 48, "L"))
+OPEN = Knob("opened", float, 0.5, "how far training has moved W from 0, as a share.", Range(0.0, 1.0, "t"))
+KEYS = Knob("keys", int, 16, "number of keys for each query.", Range(4, 64, "L", log=True))
+SAME = "On the same color scale."
+FACTOR = Knob("factor", float, 4.0, "factor that multiplies queries and keys in the matrices.", Range(1.0, 8.0, "c"))
 
 
 def _entropy(weights: Tensor) -> float:
-    """The entropy of attention weights (L, S) in bits, averaged over the queries."""
+    """Compute the entropy of attention weights (L, S) in bits, averaged over the queries."""
     return float(-torch.special.xlogy(weights, weights).sum(-1).mean() / math.log(2))
 
 
@@ -57,28 +57,28 @@ def _qk_norm(generator: Generator, keys: int, factor: float) -> Demonstration:
     start = math.log2(keys**2 - keys)
     cosines = F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).mT  # (16, keys)
     return Demonstration(
-        "When queries and keys grow, plain attention ends at one key; with unit lengths it stays as it is.",
+        "When queries and keys grow, plain attention concentrates on one key; with QKNorm it does not change.",
         (
             Curves(
-                "How widely attention spreads", "queries and keys multiplied by", "entropy in bits",
+                "Entropy of the attention", "queries and keys multiplied by", "entropy in bits",
                 (
                     Curve("with QKNorm", places, array([_entropy(normed(size)) for size in sizes])),
                     Curve("plain", places, array([_entropy(plain(size)) for size in sizes]), "compared"),
-                    Curve("all keys alike", places, array([most] * 4), "expected"),
+                    Curve("uniform attention", places, array([most] * 4), "expected"),
                 ),
-                "0 bits: each query looks at one key only. The most is log₂ of the number of keys.",
+                "0 bits: each query attends to a single key. The maximum is log₂ of the number of keys.",
                 log_x=True, zero=True,
             ),
             Matrix(f"Plain attention, × {factor:g}", array(plain(factor)), ("query", "key"), "before"),
             Matrix(f"With QKNorm, × {factor:g}", array(normed(factor)), ("query", "key"), "after", SAME),
         ),
         (
-            Fact("entropy with QKNorm, × 8 less × 1, in bits", _entropy(normed(8)) - _entropy(normed(1)), 0),
-            Fact("entropy of plain attention, × 1, in bits", _entropy(plain(1))),
-            Fact("entropy of plain attention, × 8, in bits", _entropy(plain(8)), 0, 0.35),
-            Fact("largest score of plain attention at this growth", largest(factor**2 * q @ k.mT / math.sqrt(32))),
-            Fact("largest score with QKNorm; it cannot pass g", largest(start * cosines)),
-            Fact("g at the start, log₂(L² − L)", start),
+            Fact("entropy with QKNorm at × 8 minus at × 1, in bits", _entropy(normed(8)) - _entropy(normed(1)), 0),
+            Fact("entropy of plain attention at × 1, in bits", _entropy(plain(1))),
+            Fact("entropy of plain attention at × 8, in bits", _entropy(plain(8)), 0, 0.35),
+            Fact("largest score of plain attention at this factor", largest(factor**2 * q @ k.mT / math.sqrt(32))),
+            Fact("largest score with QKNorm, at most g", largest(start * cosines)),
+            Fact("initial g, log₂(L² − L)", start),
         ),
     )  # fmt: skip
 
@@ -92,12 +92,12 @@ def _ngpt_step(generator: Generator, alpha: float, depth: int) -> Demonstration:
         weight = normal(generator, width, width)  # (128, 128)
         unit = unit_rows(weight)  # (128, 128)
 
-        def answer(x: Tensor, unit: Tensor = unit) -> Tensor:
+        def layer(x: Tensor, unit: Tensor = unit) -> Tensor:
             return F.linear(x, unit)  # (32, 128)
 
-        after = ngpt_step(h, answer, alpha)  # (32, 128)
+        after = ngpt_step(h, layer, alpha)  # (32, 128)
         angles.append(float(torch.rad2deg(F.cosine_similarity(h, after).clamp(-1, 1).acos()).mean()))
-        plain = plain + alpha * F.normalize(answer(plain), dim=-1)  # (32, 128)
+        plain = plain + alpha * F.normalize(layer(plain), dim=-1)  # (32, 128)
         h = after
         sizes.append(float(h.norm(dim=1).mean()))
         sums.append(float(plain.norm(dim=1).mean()))
@@ -105,7 +105,7 @@ def _ngpt_step(generator: Generator, alpha: float, depth: int) -> Demonstration:
     theory = math.degrees(math.atan2(alpha, 1 - alpha))
     places = steps(depth + 1)
     return Demonstration(
-        "Every layer turns the tokens on the unit sphere, by an angle that alpha sets.",
+        "Every layer rotates the tokens on the unit sphere by an angle that depends on alpha.",
         (
             Curves(
                 "Angle of each step", "block", "degrees",
@@ -113,15 +113,15 @@ def _ngpt_step(generator: Generator, alpha: float, depth: int) -> Demonstration:
                     Curve("measured", places[1:], array(angles)),
                     Curve("expected", places[1:], array([theory] * depth), "expected"),
                 ),
-                "The layers are drawn at random, so each answers at a right angle to what it reads.", zero=True,
+                "The layers are random, so their outputs are nearly orthogonal to their inputs.", zero=True,
             ),
             Curves(
                 "Length of the tokens", "block", "length",
                 (Curve("nGPT", places, array(sizes)), Curve("plain sum", places, array(sums), "compared")),
-                "The plain sum adds the same answers without going back to length 1.",
+                "The plain sum adds outputs of the same layers without normalizing back to length 1.",
             ),
             Curves(
-                "What is left of the start", "block", "cosine with the first tokens",
+                "Similarity to the first tokens", "block", "cosine with the first tokens",
                 (Curve("nGPT", places, array(kept)),),
             ),
         ),
@@ -129,8 +129,8 @@ def _ngpt_step(generator: Generator, alpha: float, depth: int) -> Demonstration:
             Fact("mean angle of a step, in degrees", sum(angles) / depth, theory, 0.05 * theory + 0.01),
             Fact("length of the tokens at the end", sizes[-1], 1),
             Fact("length of the plain sum at the end", sums[-1], math.sqrt(1 + depth * alpha**2), 0.2 * sums[-1]),
-            Fact("largest length of a row of a weight before it is brought back", float(weight.norm(dim=1).max())),
-            Fact("the same after", float(unit.norm(dim=1).max()), 1),
+            Fact("largest length of a weight row before normalization", float(weight.norm(dim=1).max())),
+            Fact("largest length of a weight row after normalization", float(unit.norm(dim=1).max()), 1),
         ),
     )  # fmt: skip
 
@@ -153,22 +153,22 @@ def _ada_layer_norm_zero(generator: Generator, eps: float, opened: float) -> Dem
     at_start = ada_layer_norm_zero(x, conditions[0], torch.zeros_like(weight), zeros, lambda z: z @ inner.T, eps)
     slope = grads((at_start * normal(generator, 1, 8, features)).sum(), zeros)[0]  # (48,)
     return Demonstration(
-        "At the start the block hands on its input untouched; then each condition opens it in its own way.",
+        "At initialization the block returns its input unchanged; after training, the output depends on the condition.",
         (
             Matrix("Input", array(x[0]), ("token", "feature"), "before"),
             Matrix("Output under condition 1", array(one[0]), ("token", "feature"), "after", SAME),
             Matrix("Output under condition 2", array(other[0]), ("token", "feature"), "after"),
             Curves(
-                "How far the output is from the input", "how far W has moved from 0", "share of the input's size",
+                "Change of the output relative to the input", "how far W has moved from 0", "share of the input's norm",
                 tuple(Curve(f"condition {i + 1}", array(shares), array(path)) for i, path in enumerate(moved)),
             ),
         ),
         (
-            Fact("change of the input at the start, W = 0", largest(block(conditions[0], 0.0) - x), 0, 0.0),
-            Fact("change now, condition 1, as a share", rms(one - x) / rms(x)),
-            Fact("difference between the conditions now, as a share", rms(one - other) / rms(x)),
-            Fact("gradient at the start of what makes the gate", float(slope[2 * features :].norm())),
-            Fact("gradient at the start of what makes shift and scale", float(slope[: 2 * features].norm()), 0, 0.0),
+            Fact("change of the input at initialization, W = 0", largest(block(conditions[0], 0.0) - x), 0, 0.0),
+            Fact("relative change now, condition 1", rms(one - x) / rms(x)),
+            Fact("relative difference between the conditions now", rms(one - other) / rms(x)),
+            Fact("gradient of the gate at initialization", float(slope[2 * features :].norm())),
+            Fact("gradient of shift and scale at initialization", float(slope[: 2 * features].norm()), 0, 0.0),
         ),
     )  # fmt: skip
 
@@ -188,29 +188,30 @@ def _norm_placement(generator: Generator, before: bool, eps: float) -> Demonstra
     slope = grads((norm_placement(x, weight, leaf, before, eps) * aim).mean(), leaf)[0]  # (12,)
     far = bias + 100 * normal(generator, 12).float()  # (12,)
     raw = F.linear(x, weight, bias if not before else None)  # (512, 12)
-    raw = raw if before else F.relu(raw)  # (512, 12), what is normalized
+    raw = raw if before else F.relu(raw)  # (512, 12), the input of the norm
     spread = raw.var(0, correction=0)  # (12,)
     normalized = norm_placement(x, weight, bias, False, eps)  # (512, 12)
     theory = float((spread / (spread + eps)).mean().sqrt())
     after = (
-        Fact("size of the outputs, root mean square", rms(normalized), theory, 1e-4),
+        Fact("root mean square of the outputs", rms(normalized), theory, 1e-4),
         Fact("mean of the outputs, worst unit", largest(normalized.mean(0)), 0, 1e-5),
     )
     first = (Fact("share of outputs that are 0", float((outs[chosen] == 0).float().mean()), 0.5, 0.03),)
     return Demonstration(
-        "In front of the ReLU, batch norm makes the bias useless. Behind it, the bias counts.",
+        "Before the ReLU, batch norm cancels the bias. After the ReLU, the bias has an effect.",
         (
             Curves(
-                "What enters the next layer", "value", "share of values (%)",
+                "Input of the next layer", "value", "percent of values",
                 (Curve(chosen, middles, shares[chosen]), Curve(other, middles, shares[other], "compared")), step=True,
             ),
             BarChart(
                 "Gradient of the bias", "unit", "gradient", tuple(str(unit + 1) for unit in range(12)),
-                {chosen: array(slope)}, caption=f"{chosen}: {'rounding only' if before else 'it learns'}.",
+                {chosen: array(slope)},
+                caption=f"{chosen}: {'rounding errors only' if before else 'the bias is trained'}.",
             ),
         ),
         (
-            Fact("change of the output when the bias moves by 100, root mean square",
+            Fact("root mean square change of the output when random numbers × 100 are added to the bias",
                  rms(norm_placement(x, weight, far, before, eps) - outs[chosen]), 0 if before else None, 1e-4),
             Fact("largest gradient of a bias", largest(slope), 0 if before else None, 1e-5),
             *(first if before else after),
@@ -229,7 +230,7 @@ def _normalizer_free_block(generator: Generator, alpha: float, beta: float, dept
         def branch(x: Tensor, weight: Tensor = weight) -> Tensor:
             return F.linear(F.relu(x), weight)  # (256, 128)
 
-        divisor = beta * math.sqrt(1 + block * alpha**2)  # the deviation expected here, times the knob
+        divisor = beta * math.sqrt(1 + block * alpha**2)  # the expected standard deviation times the knob
         h = normalizer_free_block(h, branch, alpha, divisor)  # (256, 128)
         plain = plain + branch(plain)  # (256, 128)
         sizes.append(float(h.var(0).mean()))
@@ -238,26 +239,27 @@ def _normalizer_free_block(generator: Generator, alpha: float, beta: float, dept
     places = steps(depth + 1)
     per_block, per_sum = (math.log(values[-1] / values[0]) / depth for values in (sizes, sums))
     return Demonstration(
-        "Without any norm the variance grows by a known amount, so it can be divided away.",
+        "Without a norm, the variance grows by a known amount, so the input can be divided by the expected value.",
         (
             Curves(
-                "Variance behind each block", "block", "variance",
+                "Variance after each block", "block", "variance",
                 (Curve("measured", places, array(sizes)), Curve("expected", places, array(theory), "expected")),
                 "With β = 1 each block adds α².", zero=True,
             ),
             Curves(
-                "Beside a plain residual net", "block", "variance",
+                "Comparison with a plain residual network", "block", "variance",
                 (
                     Curve("normalizer-free", places, array(sizes)),
                     Curve("h + f(h)", places, array(sums), "compared"),
                     Curve("doubles", places, array([2.0**block for block in range(depth + 1)]), "expected"),
                 ),
-                "Added without α and β, each block doubles the variance.", log_y=True,
+                "Without α and β, each block doubles the variance.", log_y=True,
             ),
         ),
         (
-            Fact("variance behind the last block", sizes[-1], theory[-1], 0.25 * theory[-1]),
-            Fact("factor per block", math.exp(per_block), theory[-1] ** (1 / depth), 0.05 * theory[-1] ** (1 / depth)),
-            Fact("factor per block of the plain sum", math.exp(per_sum), 2, 0.15),
+            Fact("variance after the last block", sizes[-1], theory[-1], 0.25 * theory[-1]),
+            Fact("growth factor per block", math.exp(per_block), theory[-1] ** (1 / depth),
+                 0.05 * theory[-1] ** (1 / depth)),
+            Fact("growth factor per block of the plain sum", math.exp(per_sum), 2, 0.15),
         ),
     )  # fmt: skip

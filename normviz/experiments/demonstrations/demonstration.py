@@ -1,4 +1,4 @@
-"""What a demonstration is: a small seeded run of a method, its pictures as numbers, and its facts beside the theory."""
+"""Registry of demonstrations: small seeded runs of methods that return charts and facts."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from normviz.registry import Knob, Normalization, Value, get
 
 @dataclass(frozen=True)
 class Demonstration:
-    """One run: a sentence that says what is seen, the pictures in reading order, and the facts."""
+    """Result of one run: a one-sentence summary, the charts in order, and the facts."""
 
     title: str
     pictures: tuple[Picture, ...]
@@ -24,12 +24,12 @@ class Demonstration:
 
 @dataclass(frozen=True)
 class Experiment:
-    """How a method is demonstrated: a function of a seeded generator and of the method's knobs and its own.
+    """The demonstration of a method: a function of a seeded generator and of all knobs.
 
     Attributes:
-        name: the method's.
+        name: name of the method.
         run: the function.
-        own: knobs of the demonstration that the method does not have (how deep a stack is, say).
+        own: additional knobs of the demonstration, for example the depth of a stack.
     """
 
     name: str
@@ -38,19 +38,19 @@ class Experiment:
 
     @property
     def method(self) -> Normalization:
-        """The registered method, with the demonstration's own knobs behind its own."""
+        """The registered method, with the additional knobs appended to its own."""
         registered = get(self.name, "normalization")
         return replace(registered, knobs=(*registered.knobs, *self.own))
 
     def demonstrate(self, settings: Mapping[str, Value] | None = None, seed: int = 0) -> Demonstration:
-        """Run it; the same settings and the same seed give the same numbers.
+        """Run the demonstration; the same settings and seed give the same numbers.
 
         Args:
-            settings: values of the knobs; the others have their defaults.
-            seed: of everything that is drawn at random.
+            settings: values of knobs; missing knobs have their defaults.
+            seed: seed of all random numbers.
 
         Raises:
-            ValueError: a knob that is not there, a value outside its range, or what the method refuses.
+            ValueError: if a knob is unknown, a value is out of range, or the method rejects the input.
         """
         return self.run(torch.Generator().manual_seed(seed), **self.method.settings(settings))
 
@@ -59,7 +59,7 @@ EXPERIMENTS: dict[str, Experiment] = {}
 
 
 def demonstrates(name: str, *own: Knob) -> Callable[[Callable[..., Demonstration]], Callable[..., Demonstration]]:
-    """Record a function as the demonstration of the method of this name, and return it untouched."""
+    """Register the decorated function as the demonstration of the named method."""
 
     def record(run: Callable[..., Demonstration]) -> Callable[..., Demonstration]:
         EXPERIMENTS[name] = Experiment(name, run, own)
@@ -69,26 +69,26 @@ def demonstrates(name: str, *own: Knob) -> Callable[[Callable[..., Demonstration
 
 
 def normal(generator: torch.Generator, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-    """Standard normal numbers of this shape."""
+    """Draw standard normal numbers of this shape."""
     return torch.randn(*shape, generator=generator, dtype=dtype)  # shape
 
 
 def steps(number: int, start: int = 0) -> Numbers:
-    """The places start, start + 1, ... of so many values."""
+    """Return the x coordinates start, start + 1, ... of `number` values."""
     return np.arange(start, start + number, dtype=np.float64)
 
 
 def largest(values: Tensor) -> float:
-    """The largest absolute value."""
+    """Compute the largest absolute value."""
     return float(values.detach().abs().max())
 
 
 def rms(values: Tensor) -> float:
-    """The root of the mean square of all values."""
+    """Compute the root mean square of all values."""
     return float(values.detach().square().mean().sqrt())
 
 
 def grads(loss: Tensor, inputs: Tensor | list[Tensor]) -> tuple[Tensor, ...]:
-    """The gradients of a scalar, without a trace on the tensors themselves."""
+    """Compute the gradients of a scalar without writing to `.grad`."""
     slopes: tuple[Tensor, ...] = torch.autograd.grad(loss, inputs)
     return slopes

@@ -1,4 +1,4 @@
-"""What maps of attribution cannot do: drawbacks that the literature names, each measured on the photo at hand."""
+"""Registry of drawbacks of attribution maps, their results, and helpers to compare and show maps."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
-class Setting:
-    """What a drawback is shown on.
+class DrawbackInput:
+    """Network, photo, class and layer on which a drawback is measured.
 
     Attributes:
         classifier: the network.
         image: the photo, uint8 (3, H, W).
-        target: the index of the class that is explained.
-        layer: the dotted name of the layer.
+        target: index of the explained class.
+        layer: dotted name of the layer.
     """
 
     classifier: Classifier
@@ -46,21 +46,21 @@ class Setting:
         return self.classifier.classes[self.target]
 
     def probe(self, target: int | None = None, layer: str | None = None) -> Probe:
-        """A probe of this photo, of this class and layer if nothing else is asked for."""
+        """Create a probe of the photo, by default for this class and layer."""
         return Probe(self.classifier.model, self.images, self.target if target is None else target, layer or self.layer)
 
 
 @dataclass(frozen=True)
 class Tile:
-    """A small picture of a limit: a map over a photo, a photo alone, or the sentence that stands in its place.
+    """A small image on the page: a map over a photo, a photo alone, or an error message.
 
     Attributes:
-        title: a short line above it.
-        values: the map (h, w), signed where the method is; None draws the photo alone.
-        unit: what the map is counted in.
-        caption: a short line below it.
-        refused: why there is no map.
-        photo: the photo under it, uint8 (H, W, 3); None: the one that the limit is shown on.
+        title: line above the image.
+        values: the map (h, w), signed if the method is; None draws the photo alone.
+        unit: unit of the map.
+        caption: line below the image.
+        refused: error message if there is no map.
+        photo: the photo under the map, uint8 (H, W, 3); None: the photo of the drawback.
     """
 
     title: str
@@ -73,18 +73,18 @@ class Tile:
 
 @dataclass(frozen=True)
 class DrawbackResult:
-    """One drawback, as it was found.
+    """Measured result of a drawback.
 
     Attributes:
-        look: what to look at, in one or two sentences.
-        tiles: rows of small pictures.
-        pictures: curves and bars.
-        facts: what was measured, beside what theory says.
-        photo: the photo it was shown on, uint8 (H, W, 3); None: the setting's.
-        note: how it was computed, where that is worth saying.
+        explanation: what the pictures show, in one to three sentences.
+        tiles: rows of small images.
+        pictures: curves and bar charts.
+        facts: measured numbers, with the theory where there is one.
+        photo: the photo that was used, uint8 (H, W, 3); None: the photo of the input.
+        note: remark on how it was computed.
     """
 
-    look: str
+    explanation: str
     tiles: tuple[tuple[Tile, ...], ...]
     pictures: tuple[Picture, ...]
     facts: tuple[Fact, ...]
@@ -92,34 +92,35 @@ class DrawbackResult:
     note: str = ""
 
 
+Run = Callable[[DrawbackInput, Progress], DrawbackResult]
+
+
 @dataclass(frozen=True)
 class Drawback:
-    """How a drawback is shown: its name in links, a title for people, and the function that measures it."""
+    """A drawback: its name in links, its title on the page, and the function that measures it."""
 
     name: str
     title: str
-    run: Callable[[Setting, Progress], DrawbackResult]
+    run: Run
 
 
 DRAWBACKS: dict[str, Drawback] = {}
 
 
-def shows(
-    title: str,
-) -> Callable[[Callable[[Setting, Progress], DrawbackResult]], Callable[[Setting, Progress], DrawbackResult]]:
-    """Record a function as the measurement of a drawback, under its own name, and return it untouched."""
+def drawback(title: str) -> Callable[[Run], Run]:
+    """Register the decorated function as a drawback, under its own name."""
 
-    def record(run: Callable[[Setting, Progress], DrawbackResult]) -> Callable[[Setting, Progress], DrawbackResult]:
+    def record(run: Run) -> Run:
         DRAWBACKS[run.__name__] = Drawback(run.__name__, title, run)
         return run
 
     return record
 
 
-def stages(setting: Setting) -> list[tuple[str, tuple[int, ...]]]:
-    """The last layer of each size of map up to the setting's layer, the shallowest first, with shapes (K, h, w).
+def last_layer_per_size(setting: DrawbackInput) -> list[tuple[str, tuple[int, ...]]]:
+    """List the last layer of each feature map size up to the chosen layer, with shapes (K, h, w).
 
-    The setting's own layer stands for its size.
+    The first layers come first. The chosen layer represents its own size.
     """
     found = layers(setting.classifier.model, setting.images)
     last: dict[tuple[int, ...], tuple[str, tuple[int, ...]]] = {}
@@ -132,29 +133,29 @@ def stages(setting: Setting) -> list[tuple[str, tuple[int, ...]]]:
     return list(last.values())
 
 
-def tile(found: Map, title: str, caption: str = "") -> Tile:
-    """A map as a tile, or the sentence with which its method refuses."""
+def map_tile(found: Map, title: str, caption: str = "") -> Tile:
+    """Convert a map, or the error message of its method, to a tile."""
     return Tile(title, found.drawn, get(found.method, "attribution").unit, caption, found.refused)
 
 
-def maps_at(setting: Setting, method: str, names: Sequence[str]) -> list[Map]:
-    """The maps of one method at several layers, from one forward and one backward pass."""
+def maps_at_layers(setting: DrawbackInput, method: str, names: Sequence[str]) -> list[Map]:
+    """Compute the maps of one method at several layers in one forward and one backward pass."""
     model, images = setting.classifier.model, setting.images
     return [make_map(get(method, "attribution"), probe) for probe in probes(model, images, setting.target, names)]
 
 
-def alike(first: Map, second: Map, size: tuple[int, int]) -> tuple[float, float]:
-    """Pearson's and Spearman's correlation of two maps at one size; NaN where one is constant or missing."""
+def similarity(first: Map, second: Map, size: tuple[int, int]) -> tuple[float, float]:
+    """Compute the Pearson and Spearman correlation of two maps; NaN if one is constant or missing."""
     pair = [first.drawn, second.drawn]
     return float(correlation(pair, size)[0, 1]), float(correlation(pair, size, "spearman")[0, 1])
 
 
-def lit(values: NDArray[np.floating], size: tuple[int, int]) -> float:
-    """The share of the picture where the map is above half of its maximum, at size (H, W)."""
+def highlighted_share(values: NDArray[np.floating], size: tuple[int, int]) -> float:
+    """Compute the share of the pixels, at size (H, W), where the map is above half of its maximum."""
     enlarged = at_size(values, size)  # (H, W)
     return float((enlarged > enlarged.max() / 2).mean()) if enlarged.max() > 0 else 0.0
 
 
-def seen(classifier: Classifier, images: Tensor) -> list[NDArray[np.uint8]]:
-    """Network inputs (b, 3, h, w) as pictures (h, w, 3) of uint8; what no picture can hold is cut off."""
+def to_pictures(classifier: Classifier, images: Tensor) -> list[NDArray[np.uint8]]:
+    """Convert network inputs (b, 3, h, w) to images (h, w, 3) in uint8; values out of range are clipped."""
     return list(classifier.pixels(images).permute(0, 2, 3, 1).cpu().numpy())

@@ -1,4 +1,4 @@
-"""Drawbacks of maps made from gradients, and of the plain class activation map."""
+"""Drawbacks of gradient-based maps and of CAM."""
 
 from __future__ import annotations
 
@@ -8,66 +8,64 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from normviz.attribution import Probe
-from normviz.attribution.compare import across_classes, at_size, make_map, ranks
+from normviz.attribution.compare import across_classes, at_size, make_map
 from normviz.attribution.engine.probe import probes
 from normviz.experiments.drawbacks.drawback import (
+    DrawbackInput,
     DrawbackResult,
     Progress,
-    Setting,
     Tile,
-    alike,
-    lit,
-    maps_at,
-    shows,
-    stages,
-    tile,
+    drawback,
+    highlighted_share,
+    last_layer_per_size,
+    map_tile,
+    maps_at_layers,
+    similarity,
 )
 from normviz.experiments.results import BarChart, Fact, array
 from normviz.models.catalog import load_classifier, models
 from normviz.registry import get
 from normviz.scenes import CLASSES, make_scene
 
-SCENES = "scenes"  # the network that knows the objects of generated scenes
-SECOND, SEED = 0.8, 2  # size of a photo's second copy; the scene that is drawn
-STRONGEST = 10  # channels that are looked at one by one
-CHUNK = 32  # channels that are taken away at once
+SCENES = "scenes"  # network trained on generated scenes
+SECOND, SEED = 0.8, 2  # relative size of the second copy of a photo; seed of the scene
+STRONGEST = 10  # number of channels shown one by one
+CHUNK = 32  # channels that are set to 0 in one batch
 OBJECTS = ("grad_cam", "grad_cam_pp", "layer_cam", "saliency")
 SAME = ("saliency", "deconvnet", "guided_backprop", "guided_grad_cam", "grad_cam")
 GRAY = 127
-OTHER = (
-    "A generated scene, and the network that knows the objects of such scenes: photo, network and layer play no part."
-)
-COPY = "The photo and, mirrored, a smaller copy of it; the network for generated scenes is not installed."
+OTHER = "This uses a generated scene and the network trained on such scenes, not your photo, network and layer."
+COPY = "This uses the photo and a smaller mirrored copy; the network for generated scenes is not installed."
 
 
-def two_objects(setting: Setting) -> tuple[Setting, Tensor]:
-    """A picture of two objects of one class, and where they lie: bool (2, H, W).
+def two_objects(setting: DrawbackInput) -> tuple[DrawbackInput, Tensor]:
+    """Return an image with two objects of one class, and their masks, bool (2, H, W).
 
-    A generated scene where its network is installed, else the photo beside a smaller copy of itself.
+    This is a generated scene if its network is installed, else the photo next to a smaller copy of itself.
     """
     if any(entry.name == SCENES for entry in models()):
         classifier = load_classifier(SCENES)
         scene = make_scene(SEED, labels=[SEED % len(CLASSES)] * 2)
         target = classifier.index(CLASSES[scene.label])
         layer = Probe(classifier.model, classifier.prepare(scene.image)).layer
-        return Setting(classifier, scene.image, target, layer), torch.stack([item.mask for item in scene.items])
+        return DrawbackInput(classifier, scene.image, target, layer), torch.stack([item.mask for item in scene.items])
     picture, masks = twice(setting.classifier.view(setting.image))
-    return Setting(setting.classifier, picture, setting.target, setting.layer), masks
+    return DrawbackInput(setting.classifier, picture, setting.target, setting.layer), masks
 
 
 def twice(image: Tensor) -> tuple[Tensor, Tensor]:
-    """A picture that holds a photo and, beside it or below it on gray, a mirrored copy of 80 % of its size.
+    """Place a mirrored copy of 80% of the size next to or below a photo, on gray.
 
     Args:
         image: uint8 (3, H, W).
 
     Returns:
-        The picture, uint8 (3, H', W'), and where the two lie, bool (2, H', W').
+        The image, uint8 (3, H', W'), and the masks of the two photos, bool (2, H', W').
     """
     _, height, width = image.shape
     h, w = max(1, round(SECOND * height)), max(1, round(SECOND * width))
     copy = F.interpolate(image[None].float(), size=(h, w), mode="bilinear", antialias=True)[0]  # (3, h, w)
-    below = width > height  # keeps the picture near to a square
+    below = width > height  # keeps the image close to a square
     size = (height + h, width) if below else (height, width + w)
     top, left = (height, (width - w) // 2) if below else ((height - h) // 2, width)
     picture = torch.full((3, *size), GRAY, dtype=torch.uint8)  # (3, H', W')
@@ -78,9 +76,9 @@ def twice(image: Tensor) -> tuple[Tensor, Tensor]:
     return picture, masks
 
 
-@shows("One of several objects lit")
-def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
-    """How the evidence of one class is shared between two objects of that class."""
+@drawback("Only one of several objects highlighted")
+def several_objects(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
+    """Measure how the evidence of a class is divided between two objects of that class."""
     asked, masks = two_objects(setting)
     areas = masks.flatten(1).sum(dim=1).double()  # (2,)
     weaker = int(areas.argmin())
@@ -90,7 +88,7 @@ def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
         parts = evidence_inside(one.drawn, masks)  # (2,)
         share = 100 * parts[weaker] / parts.sum() if parts.sum() > 0 else 0.0
         shares.append(share)
-        tiles.append(tile(one, get(one.method).title, f"{share:.0f}% on the smaller one"))
+        tiles.append(map_tile(one, get(one.method).title, f"{share:.0f}% on the smaller one"))
     by_area = 100 * float(areas[weaker] / areas.sum())
     alone = []
     for kept in (1 - weaker, weaker):
@@ -98,16 +96,16 @@ def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
         alone.append(float(asked.classifier.probabilities(hidden)[asked.target]))
     titles = tuple(get(name).title for name in OBJECTS)
     return DrawbackResult(
-        f"Two objects of the class {asked.name} stand in this picture. Look at how much of the evidence lies on the "
-        "smaller one: a map shows what the network used, not where the objects are. The table says how sure the "
-        "network is when only one of them is left.",
+        f"This image contains two objects of the class {asked.name}. Compare how much of the evidence lies on the "
+        "smaller one: a map shows what the network used, not where the objects are. The table lists the "
+        "probability when only one of them is visible.",
         (tuple(tiles),),
         (
-            BarChart("Share of the evidence on both that lies on the smaller object", "method", "per cent", titles,
+            BarChart("Share of the evidence on both objects that lies on the smaller one", "method", "percent", titles,
                     {"share of the evidence": np.array(shares)}, np.full(len(shares), by_area), line="share of area"),
         ),
         (
-            Fact(f"probability of {asked.name}, both there", float(
+            Fact(f"probability of {asked.name}, both visible", float(
                 asked.classifier.probabilities(asked.image)[asked.target])),
             Fact("with only the larger one (the other painted gray)", alone[0]),
             Fact("with only the smaller one", alone[1]),
@@ -118,48 +116,50 @@ def several_objects(setting: Setting, progress: Progress) -> DrawbackResult:
 
 
 def evidence_inside(values: np.ndarray | None, masks: Tensor) -> np.ndarray:
-    """The sum (n,) of a map's positive part inside each mask (n, H, W), the map brought to their size."""
+    """Sum the positive part of a map, enlarged to (H, W), inside each mask (n, H, W): (n,)."""
     if values is None:
         return np.zeros(len(masks))
     positive = np.clip(at_size(values, (masks.shape[1], masks.shape[2])), 0, None)  # (H, W)
     return (masks.numpy() * positive).sum(axis=(1, 2))  # type: ignore[no-any-return]
 
 
-@shows("Coarse at depth")
-def coarse_at_depth(setting: Setting, progress: Progress) -> DrawbackResult:
-    """The same method over the layers: deep ones are coarse, early ones lose the class."""
-    named = stages(setting)
+@drawback("Coarse in late layers")
+def coarse_at_depth(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
+    """Compare one method across layers: late layers are coarse, early ones are less specific to the class."""
+    named = last_layer_per_size(setting)
     images = setting.images
     size = images.shape[2], images.shape[3]
     rows, areas, facts = [], {}, []
     for name in ("grad_cam", "layer_cam"):
-        found = maps_at(setting, name, [layer for layer, _ in named])
+        found = maps_at_layers(setting, name, [layer for layer, _ in named])
         title = get(name).title
         rows.append(tuple(
-            tile(one, f"{title}, {layer}", f"{shape[1]} × {shape[2]} cells of {size[0] / shape[1]:.3g} px")
+            map_tile(one, f"{title}, {layer}", f"{shape[1]} × {shape[2]} cells of {size[0] / shape[1]:.3g} px")
             for one, (layer, shape) in zip(found, named, strict=True)
         ))  # fmt: skip
-        areas[title] = np.array([100 * lit(one.drawn, size) if one.drawn is not None else 0.0 for one in found])
-        facts.append(
-            Fact(f"{title}: correlation of its first map here with its last", alike(found[0], found[-1], size)[0])
+        areas[title] = np.array(
+            [100 * highlighted_share(one.drawn, size) if one.drawn is not None else 0.0 for one in found]
         )
-    facts.append(Fact(f"pixels along a cell's side at {named[-1][0]}", size[0] / named[-1][1][1]))
+        facts.append(
+            Fact(f"{title}: correlation of the first and the last map", similarity(found[0], found[-1], size)[0])
+        )
+    facts.append(Fact(f"side of a cell in pixels at {named[-1][0]}", size[0] / named[-1][1][1]))
     return DrawbackResult(
-        "From left to right the layers get deeper. Look at the cells: at the last layer one cell covers a whole "
-        "square of pixels, so nothing smaller can be told apart; earlier layers are finer, but Grad-CAM's one weight a "
-        "channel no longer fits all places there, and its map drifts away from the object.",
+        "From left to right the layers get deeper. At the last layer one cell covers a large square of pixels, so "
+        "the map cannot show smaller details. Earlier layers are finer, but there Grad-CAM's single weight per channel "
+        "no longer fits all positions, and its map can move away from the object.",
         tuple(rows),
         (
-            BarChart("How much of the picture is lit (above half of the map's maximum)", "layer", "per cent",
+            BarChart("Share of the image where the map is above half of its maximum", "layer", "percent",
                     tuple(f"{layer} ({shape[1]})" for layer, shape in named), areas),
         ),
         tuple(facts),
     )  # fmt: skip
 
 
-@shows("Large gradient, low activation")
-def low_activation(setting: Setting, progress: Progress) -> DrawbackResult:
-    """Whether the channels that Grad-CAM weighs most are those that matter."""
+@drawback("Large gradient, low activation")
+def low_activation(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
+    """Compare Grad-CAM weights with the effect of removing each channel."""
     probe = setting.probe()
     activations, gradients = probe.activations[0], probe.gradients[0]  # (K, h, w)
     weights = gradients.mean(dim=(1, 2)).double().cpu()  # (K,)
@@ -168,7 +168,7 @@ def low_activation(setting: Setting, progress: Progress) -> DrawbackResult:
     order = weights.argsort(descending=True)[: min(STRONGEST, len(weights))]
     parts = {
         "weight": _shares(weights)[order],
-        "what the logit loses without it": _shares(falls)[order],
+        "logit drop without it": _shares(falls)[order],
     }
     idle = int(order[int(falls[order].argmin())])
     busy = int(falls.argmax())
@@ -177,35 +177,35 @@ def low_activation(setting: Setting, progress: Progress) -> DrawbackResult:
     picked = set(order.tolist()) & set(falls.argsort(descending=True)[: len(order)].tolist())
 
     def channel(k: int, title: str) -> Tile:
-        said = f"weight {float(weights[k]):.3g}, ΣA {float(sums[k]):.3g}, loss {float(falls[k]):.3g}"
-        return Tile(f"{title}: channel {k}", activations[k].cpu().numpy(), "activation", said)
+        caption = f"weight {float(weights[k]):.3g}, ΣA {float(sums[k]):.3g}, drop {float(falls[k]):.3g}"
+        return Tile(f"{title}: channel {k}", activations[k].cpu().numpy(), "activation", caption)
 
     return DrawbackResult(
-        "A gradient says how much a channel would matter if it changed, not how much it does matter. Look at the "
-        f"bars: the {len(order)} channels with the largest weights, and what the logit of {setting.name} really loses "
-        "when each is set to 0.",
+        "A gradient measures the effect of a small change of a channel, not how much the channel contributes. The "
+        f"bars show the {len(order)} channels with the largest weights, and how much the logit of {setting.name} "
+        "drops when each is set to 0.",
         ((
-            tile(make_map(get("grad_cam", "attribution"), probe), "Grad-CAM"),
-            channel(idle, "Heavy, but it adds little"),
-            channel(busy, "The one that matters most"),
+            map_tile(make_map(get("grad_cam", "attribution"), probe), "Grad-CAM"),
+            channel(idle, "Large weight, small effect"),
+            channel(busy, "Largest effect"),
         ),),
         (
-            BarChart("The channels with the largest weights", "channel", "per cent of all that is positive",
+            BarChart("The channels with the largest weights", "channel", "percent of the positive total",
                     tuple(str(k) for k in order.tolist()), {name: array(values) for name, values in parts.items()}),
         ),
         (
-            Fact("rank correlation of weight and loss, all channels", _spearman(weights, falls)),
-            Fact("rank correlation of weight × ΣA and loss", _spearman(weights * sums, falls)),
-            Fact(f"of the {len(order)} heaviest channels, so many are among the {len(order)} that matter most",
+            Fact("rank correlation of weight and logit drop, all channels", _spearman(weights, falls)),
+            Fact("rank correlation of weight × ΣA and logit drop", _spearman(weights * sums, falls)),
+            Fact(f"channels among both the {len(order)} largest weights and the {len(order)} largest drops",
                  float(len(picked))),
-            Fact("per cent of all positive gradient that meets less than a tenth of the largest activation",
+            Fact("percent of the positive gradient where the activation is at most a tenth of the maximum",
                  100 * float(positive[silent].sum() / positive.sum().clamp(min=1e-30))),
         ),
     )  # fmt: skip
 
 
 def fall_without(probe: Probe, progress: Progress) -> Tensor:
-    """By how much the score of the first image falls when each channel of the layer is set to 0: (K,), in logits."""
+    """Compute the drop (K,), in logits, of the first image's score when each channel of the layer is set to 0."""
     activations = probe.activations[:1]  # (1, K, h, w)
     whole = probe.score_from_layer(activations)  # (1,)
     channels = activations.shape[1]
@@ -219,22 +219,24 @@ def fall_without(probe: Probe, progress: Progress) -> Tensor:
 
 
 def _shares(values: Tensor) -> Tensor:
-    """Per cent of the sum of all positive values (K,)."""
+    """Convert values (K,) to percent of the sum of the positive ones."""
     return 100 * values / values.clamp(min=0).sum().clamp(min=1e-30)
 
 
 def _spearman(first: Tensor, second: Tensor) -> float:
-    """The rank correlation of two rows (K,)."""
-    return float(np.corrcoef(ranks(first.numpy()), ranks(second.numpy()))[0, 1])
+    """Compute the rank correlation of two vectors (K,)."""
+    from scipy.stats import spearmanr
+
+    return float(spearmanr(first.numpy(), second.numpy()).statistic)
 
 
-@shows("Blind to the class")
-def every_class_alike(setting: Setting, progress: Progress) -> DrawbackResult:
-    """Maps of the class, of the next most probable one and of the least probable one."""
+@drawback("Not specific to the class")
+def every_class_alike(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
+    """Compare the maps of the class, of the next most probable class and of the least probable class."""
     probabilities = setting.classifier.probabilities(setting.image)  # (classes,)
     ordered = [index for index in probabilities.argsort(descending=True).tolist() if index != setting.target]
     if not ordered:
-        raise ValueError("this needs a network with at least two classes; it has one")
+        raise ValueError("comparing classes needs a network with at least two classes; this one has 1")
     chosen = [setting.target, ordered[0], *([ordered[-1]] if len(ordered) > 1 else [])]
     images = setting.images
     size = images.shape[2], images.shape[3]
@@ -244,37 +246,37 @@ def every_class_alike(setting: Setting, progress: Progress) -> DrawbackResult:
     for number, name in enumerate(SAME):
         found = [make_map(get(name, "attribution"), probe) for probe in columns]
         title = get(name).title
-        rows.append(tuple(tile(one, f"{title}: {said}") for one, said in zip(found, names, strict=True)))
-        both = alike(found[0], found[1], size)
+        rows.append(tuple(map_tile(one, f"{title}: {label}") for one, label in zip(found, names, strict=True)))
+        both = similarity(found[0], found[1], size)
         if all(np.isfinite(both)):
             places.append(title)
             bars.append(both)
-            facts.append(Fact(f"{title}: Pearson's correlation of the first two maps", both[0]))
+            facts.append(Fact(f"{title}: Pearson correlation of the first two maps", both[0]))
         progress((number + 1) / len(SAME))
     numbers = np.array(bars)
     pictures = (
-        BarChart(f"How alike the maps of {names[0]} and {names[1]} are", "method", "correlation", tuple(places),
+        BarChart(f"Similarity of the maps of {names[0]} and {names[1]}", "method", "correlation", tuple(places),
                 {"Pearson": numbers[:, 0], "Spearman (ranks)": numbers[:, 1]}),
     ) if places else ()  # fmt: skip
     return DrawbackResult(
-        "The columns ask for different classes, the last one for the least probable of all. Look at guided "
-        "backpropagation: it draws nearly the same edges whatever is asked, and the correlation says how nearly. A map "
-        "that stays the same cannot explain why one class was chosen and not another.",
+        "Each column explains a different class, the last one the least probable class. Guided backpropagation shows "
+        "similar edges for all of them; the correlation measures how similar. A map that does not depend on the class "
+        "cannot explain why one class was chosen instead of another.",
         tuple(rows), pictures, tuple(facts),
     )  # fmt: skip
 
 
-@shows("Plain CAM refused")
-def cam_refused(setting: Setting, progress: Progress) -> DrawbackResult:
-    """At which layers CAM is defined, and what keeps it from the others."""
-    named = stages(setting)
+@drawback("CAM not defined everywhere")
+def cam_refused(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
+    """List the layers at which CAM is defined, and why it is not defined at the others."""
+    named = last_layer_per_size(setting)
     found = probes(setting.classifier.model, setting.images, setting.target, [name for name, _ in named])
     tiles: dict[str, list[Tile]] = {"cam": [], "grad_cam": []}
     refused, facts = 0, []
     for probe in found:
         for method, row in tiles.items():
             one = make_map(get(method, "attribution"), probe)
-            row.append(tile(one, f"{get(method).title}, {probe.layer}"))
+            row.append(map_tile(one, f"{get(method).title}, {probe.layer}"))
             refused += bool(method == "cam" and one.refused)
             if method == "cam" and one.drawn is not None:
                 bias = float(probe.head.bias[setting.target])
@@ -283,21 +285,21 @@ def cam_refused(setting: Setting, progress: Progress) -> DrawbackResult:
                     Fact(f"{probe.layer}: mean of CAM + bias = logit", float(one.drawn.mean()) + bias, logit, 1e-3)
                 )
         facts.append(
-            Fact(f"{probe.layer}: per cent of the gradient that differs from place to place", 100 * unevenness(probe))
+            Fact(f"{probe.layer}: percent of the gradient that varies across positions", 100 * unevenness(probe))
         )
-    facts.insert(0, Fact(f"layers (of {len(named)}) at which CAM is refused", float(refused)))
+    facts.insert(0, Fact(f"layers (of {len(named)}) at which CAM is not defined", float(refused)))
     return DrawbackResult(
-        "CAM multiplies each channel with one weight of the last linear layer, so it exists only where that layer "
-        "reads the mean of the channel. Look at the sentences in its row: earlier, the network does more to a channel "
-        "than take its mean, and the gradient differs from place to place, so no single weight says it all.",
+        "CAM multiplies each channel by one weight of the last linear layer, so it is defined only where that layer "
+        "reads the mean of the channel. Its row shows the error messages of the other layers: there, the network does "
+        "more than average each channel, and the gradient varies across positions, so one weight is not enough.",
         (tuple(tiles["cam"]), tuple(tiles["grad_cam"])), (), tuple(facts),
     )  # fmt: skip
 
 
 def unevenness(probe: Probe) -> float:
-    """The share of the first image's gradient that is not its mean over the places, from 0 (the same everywhere) to 1.
+    """Compute how much the gradient of the first image varies across positions, from 0 (constant) to 1.
 
-    The root of the sum of squares around each channel's mean, over the root of the sum of squares.
+    This is the norm of the gradient minus its mean per channel, divided by the norm of the gradient.
     """
     gradients = probe.gradients[0].double()  # (K, h, w)
     length = gradients.norm()

@@ -1,4 +1,4 @@
-"""Drawbacks of Score-CAM: what it costs, that its conventions differ, and what the network sees behind a mask."""
+"""Drawbacks of Score-CAM: its cost, its different conventions, and its masked images."""
 
 from __future__ import annotations
 
@@ -11,19 +11,27 @@ from torch import Tensor
 
 from normviz.attribution import Probe
 from normviz.attribution.compare import Map, make_map
-from normviz.experiments.drawbacks.drawback import DrawbackResult, Progress, Setting, Tile, alike, seen, shows, tile
+from normviz.experiments.drawbacks.drawback import (
+    DrawbackInput,
+    DrawbackResult,
+    Progress,
+    Tile,
+    drawback,
+    map_tile,
+    similarity,
+    to_pictures,
+)
 from normviz.experiments.results import BarChart, Curve, Curves, Fact, array
-from normviz.formatting import percent
 from normviz.registry import get
 
 CONVENTIONS = ("logit", "paper", "official")
-LOOKED_AT = 32  # masked pictures that the network is asked about
-SHOWN = 4  # of them
+LOOKED_AT = 32  # masked images that are classified
+SHOWN = 4  # masked images that are shown
 
 
-@shows("Score-CAM's cost and conventions")
-def score_cam_cost(setting: Setting, progress: Progress) -> DrawbackResult:
-    """Grad-CAM and the three conventions of Score-CAM: seconds, forward passes, and how far they agree."""
+@drawback("Cost and conventions of Score-CAM")
+def score_cam_cost(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
+    """Compare Grad-CAM and the three conventions of Score-CAM: time, forward passes, and similarity."""
     start = time.perf_counter()
     probe = setting.probe()
     coarse = make_map(get("grad_cam", "attribution"), probe)
@@ -50,24 +58,24 @@ def score_cam_cost(setting: Setting, progress: Progress) -> DrawbackResult:
         "logit, Grad-CAM": (found["logit"], coarse),
         "paper, plain sum": (found["paper"], summed),
     }
-    numbers = {name: alike(*pair, size) for name, pair in pairs.items()}
+    numbers = {name: similarity(*pair, size) for name, pair in pairs.items()}
     numbers = {name: both for name, both in numbers.items() if all(np.isfinite(both))}
     both = np.array(list(numbers.values())).reshape(-1, 2)
     alive = int((probe.activations[0].amax(dim=(1, 2)) > probe.activations[0].amin(dim=(1, 2))).sum())
-    tiles = [tile(coarse, "Grad-CAM", f"{_seconds(first)}, one forward and one backward pass")]
-    tiles += [tile(one, f"Score-CAM, “{name}”") for name, one in found.items()]
+    tiles = [map_tile(coarse, "Grad-CAM", f"{_seconds(first)}, one forward and one backward pass")]
+    tiles += [map_tile(one, f"Score-CAM, “{name}”") for name, one in found.items()]
     return DrawbackResult(
-        "Score-CAM asks the network once for every channel. Look at the seconds, and at how far its three published "
-        "conventions agree: “paper” puts a softmax over probabilities, which leaves all channels nearly the same "
-        "weight, so that its map is close to the plain sum of all channels.",
+        "Score-CAM needs one forward pass for every channel. Compare the times, and the correlation of its three "
+        "published conventions: “paper” applies a softmax to probabilities, which gives all channels nearly the same "
+        "weight, so its map is close to the sum of all channels.",
         (tuple(tiles),),
-        (BarChart("How alike two maps are", "maps", "correlation", tuple(numbers),
+        (BarChart("Similarity of two maps", "maps", "correlation", tuple(numbers),
                  {"Pearson": both[:, 0], "Spearman (ranks)": both[:, 1]}),) if numbers else (),
         (
-            Fact("Grad-CAM, milliseconds, its network's passes included", 1e3 * first),
+            Fact("Grad-CAM, milliseconds, including its passes", 1e3 * first),
             Fact("Score-CAM (“logit”), milliseconds", 1e3 * seconds),
-            Fact("Score-CAM's time over Grad-CAM's", seconds / first),
-            Fact("masked pictures that Score-CAM asks about", float(alive)),
+            Fact("time of Score-CAM divided by that of Grad-CAM", seconds / first),
+            Fact("masked images that Score-CAM evaluates", float(alive)),
         ),
         note=" ".join(notes),
     )  # fmt: skip
@@ -78,7 +86,7 @@ def _seconds(seconds: float) -> str:
 
 
 def masked(probe: Probe, channels: list[int]) -> Tensor:
-    """The first image seen through some channels, x ⊙ minmax(up(A_k)): (channels, C, H, W)."""
+    """Mask the first image by channels, x ⊙ minmax(up(A_k)): (channels, C, H, W)."""
     image = probe.images[:1]  # (1, C, H, W)
     maps = probe.activations[0, channels][:, None]  # (channels, 1, h, w)
     maps = F.interpolate(maps, size=image.shape[2:], mode="bilinear", align_corners=False)  # (channels, 1, H, W)
@@ -86,14 +94,14 @@ def masked(probe: Probe, channels: list[int]) -> Tensor:
     return image * (maps - low) / torch.where(high > low, high - low, 1)  # (channels, C, H, W)
 
 
-@shows("Score-CAM's masked pictures")
-def score_cam_context(setting: Setting, progress: Progress) -> DrawbackResult:
-    """What the network says of the masked pictures from which Score-CAM takes its weights."""
+@drawback("Masked images of Score-CAM")
+def score_cam_context(setting: DrawbackInput, progress: Progress) -> DrawbackResult:
+    """Classify the masked images that determine the weights of Score-CAM."""
     probe, classifier = setting.probe(), setting.classifier
     activations = probe.activations[0]  # (K, h, w)
     alive = (activations.amax(dim=(1, 2)) > activations.amin(dim=(1, 2))).nonzero()[:, 0]  # (K',)
     if not len(alive):
-        raise ValueError(f"every channel of layer {setting.layer!r} is constant here: choose another layer")
+        raise ValueError(f"every channel of layer {setting.layer!r} is constant for this photo: choose another layer")
     picks = torch.linspace(0, len(alive) - 1, min(LOOKED_AT, len(alive))).round().long()  # all different
     channels = alive[picks.to(alive.device)].tolist()
     parts = []
@@ -109,33 +117,33 @@ def score_cam_context(setting: Setting, progress: Progress) -> DrawbackResult:
     top = int(own.argmax())
     order = logits[:, setting.target].argsort(descending=True)  # (n,)
     shown = order[torch.linspace(0, len(order) - 1, min(SHOWN, len(order))).round().long()].tolist()
-    photos = seen(classifier, masked(probe, [channels[i] for i in shown]))
+    photos = to_pictures(classifier, masked(probe, [channels[i] for i in shown]))
     tiles = tuple(
-        Tile(f"Through channel {channels[i]}", photo=photo,
-             caption=f"{classifier.classes[int(best[i])]}, {percent(float(shares[i].max()))}")
+        Tile(f"Masked by channel {channels[i]}", photo=photo,
+             caption=f"{classifier.classes[int(best[i])]}, {100 * float(shares[i].max()):.0f}%")
         for i, photo in zip(shown, photos, strict=True)
     )  # fmt: skip
     n, places = len(channels), np.arange(1, len(channels) + 1, dtype=np.float64)
     lines = (
         Curve("masked", places, array(logits[order, setting.target])),
         Curve("whole photo", places, np.full(n, float(own[setting.target])), "compared"),
-        Curve("all gray", places, np.full(n, float(gray.score[0])), "compared"),
+        Curve("uniform gray", places, np.full(n, float(gray.score[0])), "compared"),
     )
     facts = [
-        Fact(f"per cent of {n} masked pictures that the network gives to another class than the photo",
+        Fact(f"percent of {n} masked images assigned to another class than the photo",
              100 * float((best != top).float().mean())),
-        Fact("mean probability of what it takes them for", float(shares.amax(dim=1).mean())),
-        Fact(f"probability of {setting.name} in a picture that is all gray",
+        Fact("mean probability of the assigned class", float(shares.amax(dim=1).mean())),
+        Fact(f"probability of {setting.name} for a uniform gray image",
              float(gray.logits[0].float().softmax(dim=0)[setting.target])),
     ]  # fmt: skip
     if classifier.threshold is not None:
         unsure = float((shares.amax(dim=1) < classifier.threshold).float().mean())
-        facts.append(Fact("per cent of them at which it does not know, as measured on photos", 100 * unsure))
+        facts.append(Fact("percent of them below the confidence threshold of the network", 100 * unsure))
     return DrawbackResult(
-        "A weight of Score-CAM is the network's answer to a picture that has gray fog wherever a channel is quiet. "
-        "No such picture was ever in its training. Look at what the network takes them for: the surroundings of the "
-        "object are gone, and so is what they told.",
+        "A weight of Score-CAM is the score of an image that is gray wherever the channel is inactive. The network was "
+        "not trained on images of this kind. Compare the classes that it assigns to them: the mask also removes the "
+        "surroundings of the object and their evidence.",
         (tiles,),
-        (Curves(f"Logit of {setting.name} behind {n} masks", "masks, the best first", "logit", lines),),
+        (Curves(f"Logit of {setting.name} for {n} masked images", "masks, highest logit first", "logit", lines),),
         tuple(facts),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What an erratum is: a formula as it is often printed, the right one, and what both give on the same numbers."""
+"""Errata: a formula that is often printed wrong, the right formula, and the results of both on the same data."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ EPS = 1e-5
 
 
 @dataclass(frozen=True)
-class Fact:
-    """One number that says it all: what it is, as printed (or None) and right, and how many digits of it count."""
+class Comparison:
+    """One number by the printed formula (or None) and by the right one, with its label and significant digits."""
 
-    what: str
+    label: str
     printed: float | None
     right: float
     digits: int = field(default=3, kw_only=True)
@@ -23,27 +23,27 @@ class Fact:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What both formulas give on the same numbers.
+    """Results of both formulas on the same data.
 
     Attributes:
-        data: the numbers that both ran on, in words.
-        quantity: what the values are, in words.
-        printed: (n,) values of the printed formula; None where it gives none, and `refusal` says why.
+        data: short description of the data.
+        quantity: name of the values, for the axis.
+        printed: (n,) values of the printed formula; None if it fails, see `refusal`.
         right: (n,) values of the right formula.
-        facts: numbers that follow from the values, the most telling first.
-        labels: n names of the values, for bars.
-        at: n places of the values, for lines; without labels and places the values are many, for a histogram.
-        axis: what the labels or places are.
-        names: what the two sides are called.
-        growing: whether the values grow by factors and want a logarithmic axis.
-        refusal: why the printed formula gives nothing.
+        facts: comparisons of single numbers, the most important first.
+        labels: n names of the values, for a bar chart.
+        at: n x coordinates of the values, for lines; without `labels` and `at`, a histogram is drawn.
+        axis: title of the x axis.
+        names: names of the two sides in the legend.
+        growing: whether the values need a logarithmic axis.
+        refusal: why the printed formula gives no result.
     """
 
     data: str
     quantity: str
     printed: Tensor | None
     right: Tensor
-    facts: tuple[Fact, ...]
+    facts: tuple[Comparison, ...]
     labels: tuple[str, ...] = ()
     at: tuple[float, ...] = ()
     axis: str = ""
@@ -53,7 +53,7 @@ class Outcome:
 
     @property
     def residual(self) -> float:
-        """The largest difference between a printed and a right value; all of the right one where none is printed."""
+        """Largest absolute difference between both formulas; a missing printed value counts as 0."""
         printed = torch.zeros_like(self.right) if self.printed is None else self.printed  # (n,)
         return float((printed - self.right).abs().max())
 
@@ -65,17 +65,17 @@ Run = Callable[[], Outcome]
 class Erratum:
     r"""A formula that is often printed wrong.
 
-    In the formulas `\wrong{...}` marks the mistake and `\good{...}` what belongs there.
+    In the formulas `\wrong{...}` marks the mistake and `\good{...}` the correction.
 
     Attributes:
-        name: names it in a link.
-        title: a short line.
-        claim: the sentence that is often printed, where the mistake is one of words.
-        printed: the formula that is printed or that the sentence amounts to, in LaTeX.
+        name: identifier used in links.
+        title: short title.
+        claim: the wrong statement, if the mistake is in words.
+        printed: the formula as printed, or the claim as a formula, in LaTeX.
         right: the right formula, in LaTeX.
-        why: what is wrong with it and what it does, in one paragraph.
-        methods: the registered methods that it belongs to.
-        run: computes both on the same seeded numbers.
+        why: what is wrong and what effect it has, in one paragraph.
+        methods: names of the registered methods it concerns.
+        run: computes both on the same seeded data.
     """
 
     name: str
@@ -94,7 +94,7 @@ ERRATA: dict[str, Erratum] = {}
 def erratum(
     name: str, *, title: str, printed: str, right: str, why: str, methods: tuple[str, ...], claim: str = ""
 ) -> Callable[[Run], Run]:
-    """Record a function that runs both formulas as an erratum, and return it untouched."""
+    """Register the decorated function, which runs both formulas, as an erratum."""
 
     def record(run: Run) -> Run:
         ERRATA[name] = Erratum(name, title, claim, printed, right, why, methods, run)
@@ -103,12 +103,12 @@ def erratum(
     return record
 
 
-def normal(*shape: int, seed: int = 0, mean: float = 0.0, std: float = 1.0) -> Tensor:
-    """Normal numbers of that shape, in float64; the same seed gives the same numbers on every machine."""
+def seeded_normal(*shape: int, seed: int = 0, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Draw normal numbers in float64 from a seed."""
     generator = torch.Generator().manual_seed(seed)
     return mean + std * torch.randn(*shape, generator=generator, dtype=torch.float64)  # shape
 
 
 def std(values: Tensor) -> float:
-    """The standard deviation (biased) of all values."""
+    """Compute the biased standard deviation of all values."""
     return float(values.std(correction=0))

@@ -1,7 +1,7 @@
-"""What can be changed without the output noticing: each method, each change, measured on the spot.
+"""Measurement of invariance: which changes of input or weights leave the output of each method unchanged.
 
-`rows` are the methods and `columns` the changes; every cell compares the two outputs, and says why they are alike or
-not. The setting is y = norm(W x), see `invariance_setting`; the reasons are derived in `invariance_reasons`.
+The matrix has one row per method and one column per change. Each cell compares the outputs before and after the change
+and explains the result. `invariance.setting` defines y = norm(W x); `invariance.reasons` derives the explanations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from einops import rearrange
 from numpy.typing import NDArray
 from torch import Tensor
 
-from normviz.experiments.invariance.reasons import SAME, Facts, because, does, facts, relative
+from normviz.experiments.invariance.reasons import SAME, Facts, describe, facts, predict, relative
 from normviz.experiments.invariance.setting import COLUMNS, Column, Row, World, columns, make_world, output, rows
 
 __all__ = ["COLUMNS", "DELTA", "SAME", "Cell", "Column", "Row", "columns", "matrix", "measure", "rows"]
@@ -25,16 +25,16 @@ MOSAIC = {"nc": "n c -> n c", "ntd": "n t d -> (n t) d", "nchw": "n c h w -> (n 
 
 @dataclass(frozen=True)
 class Cell:
-    """What came out of one change.
+    """Result of one change.
 
     Attributes:
-        change: the length of the difference of the outputs over the length of the output before; NaN if refused.
-        unchanged: whether that is below SAME.
-        expected: whether it should be, derived from the facts of the row and what the column changes.
-        before: (rows, columns) the output before: cases below each other, channels side by side.
+        change: relative change of the output, ‖after - before‖ / ‖before‖; NaN if the method refuses.
+        unchanged: whether the relative change is below SAME.
+        expected: whether the theory predicts an unchanged output, from the facts of the row and the column.
+        before: (rows, columns) the output before: samples as rows, channels as columns.
         after: (rows, columns) the output after, in the same order.
-        why: what was done and why the outputs are alike or not, in two or three sentences.
-        refused: what the method says where it does not take the changed input, else "".
+        why: the change and the reason for the result, in two or three sentences.
+        refused: error message if the method rejects the changed input, else "".
     """
 
     change: float
@@ -47,7 +47,7 @@ class Cell:
 
 
 def matrix(layout: str, seed: int = 0, delta: float = DELTA) -> tuple[tuple[Cell, ...], ...]:
-    """Every cell of `rows(layout)` by `columns(layout)`; the arguments are those of `measure`."""
+    """Measure all cells of `rows(layout)` by `columns(layout)`; the arguments are those of `measure`."""
     _check(delta)
     world = make_world(layout, seed)
     known = [(row, facts(row, world)) for row in rows(layout)]
@@ -55,23 +55,23 @@ def matrix(layout: str, seed: int = 0, delta: float = DELTA) -> tuple[tuple[Cell
 
 
 def measure(row: Row, column: Column, seed: int = 0, delta: float = DELTA) -> Cell:
-    """Change one thing and compare the outputs.
+    """Apply one change and compare the outputs.
 
     Args:
         row: the method.
         column: the change, one of `columns` for the row's layout.
-        seed: of data and weights.
-        delta: the size of the change: the factor, or what is added.
+        seed: seed of data and weights.
+        delta: size of the change: the factor or the number that is added.
 
     Returns:
-        The relative change, both outputs, and why.
+        The relative change, both outputs, and the reason.
 
     Raises:
-        ValueError: a delta that changes nothing or is not above 0, or a change that the layout does not allow.
+        ValueError: if delta is 1 or not above 0, or if the layout does not allow the change.
     """
     _check(delta)
     if column not in columns(row.layout):
-        raise ValueError(f"inputs ({', '.join(row.layout.upper())}) have no positions to move: choose another change")
+        raise ValueError(f"inputs ({', '.join(row.layout.upper())}) have no positions to shift: choose another change")
     world = make_world(row.layout, seed)
     return _measure(row, column, world, delta, facts(row, world))
 
@@ -84,11 +84,11 @@ def _measure(row: Row, column: Column, world: World, delta: float, known: Facts)
         before, after = column.change(y, world, delta)
     except ValueError as error:
         whole = _mosaic(y(world.weight, world.x), row.layout)
-        why = f"{does(row, column, delta)} The method refuses that: {error}."
+        why = f"{describe(row, column, delta)} The method refuses this input: {error}."
         return Cell(math.nan, False, False, whole, whole, why, str(error))
     change = relative(before, after)
-    expected, reason = because(row, column, known)
-    why = f"{does(row, column, delta)} {reason}"
+    expected, reason = predict(row, column, known)
+    why = f"{describe(row, column, delta)} {reason}"
     return Cell(change, change < SAME, expected, _mosaic(before, row.layout), _mosaic(after, row.layout), why)
 
 
@@ -98,5 +98,5 @@ def _check(delta: float) -> None:
 
 
 def _mosaic(y: Tensor, layout: str) -> NDArray[np.float32]:
-    """An output as one picture: cases (and tokens) below each other, channels, each with its map, side by side."""
+    """Arrange an output as one image: samples (and tokens) as rows, channels or their feature maps as columns."""
     return np.array(rearrange(y, MOSAIC[layout]).float().numpy())

@@ -1,7 +1,7 @@
-"""The setting of the invariances: y = norm(W x), its rows (methods) and its columns (changes).
+"""Setup of the invariance matrix: y = norm(W x), with methods as rows and changes as columns.
 
-W is a linear layer without bias, on maps a convolution of 2 by 2 without padding, and x is what goes into it. A method
-of weights normalizes W instead: y = norm(W) x. Epsilon is the least one, and all numbers are float64.
+W is a linear layer without bias (for feature maps, a 2 x 2 convolution without padding) and x is its input. Methods on
+weights compute y = norm(W) x instead. Epsilon is as small as possible, and all numbers are float64.
 """
 
 from __future__ import annotations
@@ -20,26 +20,26 @@ from normviz.normalization.apply import apply
 from normviz.registry import Normalization, Value, methods
 
 LEAST = 1e-12  # epsilon
-CASES, CHANNELS = 6, 6  # N of the batch, and rows of W
-INPUTS = {"nc": (8,), "ntd": (5, 8), "nchw": (3, 5, 5)}  # the shape of one case of x
-SMALL: dict[str, Value] = {"num_groups": 2, "batch_size": 3, "size": 3}  # knobs whose defaults do not fit these shapes
-OUTLIER = 4  # times delta is how large another case is, so that it is an extreme one in any feature
-ORDER = (1, 2, 3, 4, 0, 5)  # a cycle of five and one that stays: no split of six into halves survives it
-VARIANTS = {  # how the switches that change who shares a statistic are called in a row
+SAMPLES, CHANNELS = 6, 6  # batch size N, and rows of W
+INPUTS = {"nc": (8,), "ntd": (5, 8), "nchw": (3, 5, 5)}  # shape of one sample of x
+SMALL: dict[str, Value] = {"num_groups": 2, "batch_size": 3, "size": 3}  # replace defaults that do not fit these shapes
+OUTLIER = 4  # scale of the replaced sample in multiples of delta, so that it is extreme in every feature
+ORDER = (1, 2, 3, 4, 0, 5)  # a cycle of five and one fixed sample: it changes every split into two halves
+VARIANTS = {  # labels of the switches that change which values share a statistic
     ("training", True): "training",
     ("training", False): "inference",
     ("per_position", True): "per position",
-    ("per_position", False): "whole case",
+    ("per_position", False): "whole sample",
     ("per_step", True): "per step",
     ("per_step", False): "all steps",
 }
 
-Output = Callable[..., Tensor]  # y for some weights and data
+Output = Callable[..., Tensor]  # computes y from weights and data
 
 
 @dataclass(frozen=True)
 class Row:
-    """A method as it stands in the matrix: the layout of what it normalizes, and its settings."""
+    """A row of the matrix: a method, the layout of its input, and its settings."""
 
     method: Normalization
     layout: str
@@ -47,22 +47,22 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The method's title, short, with the switch that tells the row from its neighbors."""
+        """Short title of the method, with the value of its switch."""
         words = [VARIANTS.get((name, bool(value)), f"{value}") for name, value in self.settings]
         return ", ".join([self.method.title.replace("Normalization", "norm"), *words])
 
     @property
     def on_weights(self) -> bool:
-        """Whether the weights are normalized, not what comes out of them."""
+        """Whether the method normalizes weights instead of activations."""
         return self.method.acts_on == "weights"
 
     @property
     def pattern(self) -> str | None:
-        """Who shares a statistic."""
+        """The einops pattern of values that share a statistic."""
         return self.method.pattern(self.layout, dict(self.settings))
 
     def all_settings(self) -> dict[str, Value]:
-        """Every knob: the row's own, those that fit the small shapes, the least epsilon, and defaults."""
+        """Values of all knobs: those of the row, those for small shapes, the smallest epsilon, and defaults."""
         fit: dict[str, Value] = {knob.name: SMALL[knob.name] for knob in self.method.knobs if knob.name in SMALL}
         fit |= {k.name: max(LEAST, k.range.low) for k in self.method.knobs if k.name == "eps" and k.range}
         return self.method.settings(fit | dict(self.settings))
@@ -70,13 +70,13 @@ class Row:
 
 @dataclass(frozen=True)
 class World:
-    """The seeded numbers of one measurement.
+    """Seeded data of one measurement.
 
     Attributes:
-        x: (6, ...) the data, in their layout.
-        weight: (6, inputs), or (6, inputs, 2, 2) of a convolution.
-        gamma: what is added to a row, the shape of one.
-        other: (1, ...) another case.
+        x: (6, ...) the data, in the given layout.
+        weight: (6, inputs), or (6, inputs, 2, 2) for a convolution.
+        gamma: numbers added to a row of W, with the shape of a row.
+        other: (1, ...) the replacement for a sample.
         running: the stored mean and variance, (6,) each.
     """
 
@@ -89,34 +89,34 @@ class World:
 
 @dataclass(frozen=True)
 class Column:
-    """One change.
+    """A column of the matrix: one change.
 
     Attributes:
-        name: names it.
-        title: what is changed, in plain words.
-        symbol: the same in symbols.
-        on: what is changed: the weights or the data.
-        kind: a factor, a number added, another order of the cases, other company for them, or another place.
-        varies: the axes of W x along which the factor or number differs: n cases, c channels, p positions; j inputs
+        name: identifier of the change.
+        title: short description.
+        symbol: the change as a formula.
+        on: whether the weights or the data change.
+        kind: a factor, an added number, another order of the samples, other samples in the batch, or a shift.
+        varies: axes of W x along which the factor or number differs: n samples, c channels, p positions; j inputs
             along a row of W.
-        does: the change in a clause; {delta} stands for its size, {outlier} for how large another case is.
-        then: what it makes of W x, or how the outputs are compared.
-        change: the outputs to compare, before and after, from y(W, x), the numbers, and the size of the change.
+        change_text: the change as a clause; {delta} is its size, {outlier} the scale of the replaced sample.
+        effect: the effect on W x, or how the outputs are compared.
+        change: computes the outputs before and after from y(W, x), the data, and the size of the change.
     """
 
     name: str
     title: str
     symbol: str
     on: Literal["W", "x"]
-    kind: Literal["factor", "number", "order", "company", "place"]
+    kind: Literal["factor", "number", "order", "batch", "place"]
     varies: str
-    does: str
-    then: str
+    change_text: str
+    effect: str
     change: Callable[[Output, World, float], tuple[Tensor, Tensor]]
 
 
 def rows(layout: str) -> tuple[Row, ...]:
-    """Every method of activations that takes the layout, with each of its switches and forms; then those of weights."""
+    """List the methods that accept the layout, one row per switch or variant; methods on weights come last."""
     found = []
     for method in methods("normalization"):
         if method.acts_on == "weights":
@@ -130,12 +130,12 @@ def rows(layout: str) -> tuple[Row, ...]:
 
 
 def columns(layout: str) -> tuple[Column, ...]:
-    """The changes that the layout allows: without positions nothing can be moved."""
+    """List the changes that the layout allows; a shift needs positions."""
     return tuple(column for column in COLUMNS if column.kind != "place" or layout != "nc")
 
 
 def make_world(layout: str, seed: int) -> World:
-    """The seeded numbers, in float64."""
+    """Draw the seeded data, in float64."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw(*shape: int) -> Tensor:
@@ -143,19 +143,19 @@ def make_world(layout: str, seed: int) -> World:
 
     inputs = INPUTS[layout]
     kernel = (inputs[0], 2, 2) if layout == "nchw" else inputs[-1:]
-    x, weight, gamma, other = draw(CASES, *inputs), draw(CHANNELS, *kernel), draw(*kernel), draw(1, *inputs)
-    start = math.prod(kernel) ** -0.5  # so that W x is about as large as x
+    x, weight, gamma, other = draw(SAMPLES, *inputs), draw(CHANNELS, *kernel), draw(*kernel), draw(1, *inputs)
+    start = math.prod(kernel) ** -0.5  # keeps the scale of x in W x
     return World(x, weight * start, gamma * start, other, (draw(CHANNELS), draw(CHANNELS).exp()))
 
 
 def linear(layout: str, weight: Tensor, x: Tensor, wrap: bool = False) -> Tensor:
-    """W x without bias; where `wrap` is true, maps go on at the opposite edge, so that they can be moved.
+    """Compute W x without bias.
 
     Args:
         layout: "nc", "ntd" or "nchw".
-        weight: (6, inputs), or (6, inputs, 2, 2) for maps.
-        x: the data, in their layout.
-        wrap: for maps, whether the convolution goes on at the opposite edge.
+        weight: (6, inputs), or (6, inputs, 2, 2) for feature maps.
+        x: the data, in the given layout.
+        wrap: for feature maps, whether to use circular padding, so that they can be shifted.
 
     Returns:
         W x, in the same layout.
@@ -166,39 +166,39 @@ def linear(layout: str, weight: Tensor, x: Tensor, wrap: bool = False) -> Tensor
 
 
 def normalized(row: Row, world: World, z: Tensor) -> Tensor:
-    """What a method of activations makes of z = W x: the shape of `z`."""
+    """Normalize the activations z = W x; returns the shape of `z`."""
     settings = row.all_settings()
     return apply(row.method, z, row.layout, running=world.running, sides=sides(z), **settings)  # shape of z
 
 
 def normalized_weight(row: Row, weight: Tensor) -> Tensor:
-    """What a method of weights makes of W: the shape of `weight`."""
+    """Normalize W with a method on weights; returns the shape of `weight`."""
     result = row.method.function(weight, **row.all_settings())
     made: Tensor = result[0] if isinstance(result, tuple) else result
     return made  # shape of weight
 
 
 def sides(z: Tensor) -> Mapping[str, Tensor]:
-    """What some methods need besides: one picture whose style all cases take."""
+    """Additional inputs of some methods: one style for all samples."""
     generator = torch.Generator().manual_seed(1)
     return {"style": torch.randn(1, *z.shape[1:], generator=generator, dtype=z.dtype).expand(z.shape)}
 
 
 def output(row: Row, world: World, weight: Tensor, x: Tensor, wrap: bool = False) -> Tensor:
-    """The output norm(W x), or norm(W) x of a method of weights: (N, 6, ...) or (N, T, 6)."""
+    """Compute norm(W x), or norm(W) x for a method on weights: (N, 6, ...) or (N, T, 6)."""
     if row.on_weights:
         return linear(row.layout, normalized_weight(row, weight), x, wrap)  # (N, 6, ...) or (N, T, 6)
     return normalized(row, world, linear(row.layout, weight, x, wrap))  # (N, 6, ...) or (N, T, 6)
 
 
 def moved(values: Tensor, layout: str, by: int) -> Tensor:
-    """The values moved along every axis of positions; what leaves at one edge enters at the other."""
+    """Shift the values along every position axis, circularly."""
     places = [axis for axis, letter in enumerate(layout) if letter in "thw"]
     return values.roll([by] * len(places), places) if places else values  # shape of values
 
 
 def first(changed: Tensor, rest: Tensor) -> Tensor:
-    """The first row or case of one tensor, the others of another."""
+    """Take the first row or sample of `changed` and the others of `rest`."""
     return torch.cat([changed[:1], rest[1:]])  # shape of rest
 
 
@@ -219,34 +219,34 @@ COLUMNS = (
            lambda y, at, delta: (y(at.weight, at.x), y(at.weight * delta, at.x))),
     Column("weights_plus", "Every row of W + γ", "W + 1γᵀ", "W", "number", "npj",
            "The same numbers are added to every row of W",
-           "for each {place} all {channel}s get the same number, and for the next {place} another one",
+           "at each {place} the same number is added to all {channel}s; it differs from {place} to {place}",
            lambda y, at, delta: (y(at.weight, at.x), y(at.weight + delta * at.gamma, at.x))),
     Column("row_times", "One row of W × δ", "wᵢδ", "W", "factor", "c", "One row of W is multiplied by {delta}",
-           "one {channel} of Wx becomes {delta} times as large, the others stay",
+           "one {channel} of Wx becomes {delta} times as large, the others do not change",
            lambda y, at, delta: (y(at.weight, at.x), y(first(at.weight * delta, at.weight), at.x))),
     Column("row_plus", "One row of W + γ", "wᵢ + γᵀ", "W", "number", "ncpj",
            "Numbers are added to one row of W",
-           "one {channel} of Wx gets a number added that differs from {place} to {place}",
+           "a number that differs from {place} to {place} is added to one {channel} of Wx",
            lambda y, at, delta: (y(at.weight, at.x), y(first(at.weight + delta * at.gamma, at.weight), at.x))),
     Column("data_times", "Data × δ", "xδ", "x", "factor", "", "All data are multiplied by {delta}",
            "every value of Wx becomes {delta} times as large",
            lambda y, at, delta: (y(at.weight, at.x), y(at.weight, at.x * delta))),
     Column("data_plus", "Data + c", "x + c", "x", "number", "c", "{delta} is added to all data",
-           "each {channel} of Wx is shifted by a number of its own, the same for every {place}",
+           "a different number is added to each {channel} of Wx, the same at every {place}",
            lambda y, at, delta: (y(at.weight, at.x), y(at.weight, at.x + delta))),
-    Column("case_times", "One case × δ", "xₙδ", "x", "factor", "n", "One case is multiplied by {delta}",
-           "its values of Wx become {delta} times as large, those of the other cases stay",
+    Column("case_times", "One sample × δ", "xₙδ", "x", "factor", "n", "One sample is multiplied by {delta}",
+           "its values of Wx become {delta} times as large, those of the other samples do not change",
            lambda y, at, delta: (y(at.weight, at.x), y(at.weight, first(at.x * delta, at.x)))),
-    Column("permute", "Batch reordered", "n → π(n)", "x", "order", "n", "The cases stand in another order",
-           "the outputs are put back before they are compared", _permute),
-    Column("neighbor", "Another neighbor", "xₘ → x′ₘ", "x", "company", "n",
-           "The first case is replaced by another one, {outlier} times as large",
-           "the outputs of all other cases are compared",
+    Column("permute", "Batch reordered", "n → π(n)", "x", "order", "n", "The samples of the batch are reordered",
+           "the outputs are put back in order before they are compared", _permute),
+    Column("neighbor", "First sample replaced", "xₘ → x′ₘ", "x", "batch", "n",
+           "The first sample is replaced by another one that is {outlier} times as large",
+           "the outputs of all other samples are compared",
            lambda y, at, delta: (y(at.weight, at.x)[1:], y(at.weight, first(at.other * OUTLIER * delta, at.x))[1:])),
-    Column("alone", "Each case alone", "N = 1", "x", "company", "n", "Each case is computed alone, as a batch of one",
+    Column("alone", "Each sample alone", "N = 1", "x", "batch", "n", "Each sample is computed alone, as a batch of one",
            "the outputs are compared with those in the batch",
            lambda y, at, delta: (y(at.weight, at.x), torch.cat([y(at.weight, one) for one in at.x[:, None]]))),
-    Column("move", "Input moved", "p → p + 1", "x", "place", "p",
-           "The input moves by one position, and what leaves at one edge enters at the other",
-           "the output is moved back before it is compared", _move),
+    Column("move", "Input shifted", "p → p + 1", "x", "place", "p",
+           "The input is shifted by one position, circularly",
+           "the output is shifted back before it is compared", _move),
 )  # fmt: skip

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import plotly.graph_objects as go
 
-from normviz.evaluation.faithfulness.judge import Judged
+from normviz.evaluation.faithfulness.assessment import Assessment
 from normviz.evaluation.faithfulness.measures import Curve
 from normviz.evaluation.faithfulness.road import Road
 from normviz.figures import curves, style
@@ -57,7 +57,7 @@ def road_curves(road: Road, score: str, y_range: tuple[float, float] | None) -> 
     )
 
 
-def road_gaps(results: Mapping[str, Judged]) -> go.Figure:
+def road_gaps(results: Mapping[str, Assessment]) -> go.Figure:
     """Draws the difference between both orders for a map and its baselines."""
     labels = [NAMES[name] for name in results]
     gaps = [round(one.road.gap, 3) for one in results.values()]

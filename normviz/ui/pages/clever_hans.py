@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from normviz.evaluation.pixels import at_pixels
-from normviz.experiments.labs.clever_hans import HansFacts, hans_facts
+from normviz.experiments.labs.clever_hans import CleverHansFacts, clever_hans_facts
 from normviz.experiments.labs.training import accuracy
 from normviz.figures import maps
 from normviz.formatting import percent
@@ -13,7 +13,7 @@ from normviz.html.table import Html, table
 from normviz.models.catalog import Classifier, load_classifier
 from normviz.models.residual import ResidualNet
 from normviz.registry import get
-from normviz.scenes import CLASSES, HANS, Scene, hans_scene, make_hans_scenes
+from normviz.scenes import CLASSES, HANS, Scene, clever_hans_scene, make_clever_hans_scenes
 from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache, jobs
 from normviz.ui.maps import map_request
@@ -33,7 +33,7 @@ def network() -> Classifier:
 def scene(number: int, label: int = HANS, marked: bool = True) -> Scene:
     """Picture `number` of a class, from 1, with or without the watermark."""
     return cache.keep(
-        "hans scene", (number, label, marked), lambda: hans_scene(FIRST + number, label=label, marked=marked)
+        "hans scene", (number, label, marked), lambda: clever_hans_scene(FIRST + number, label=label, marked=marked)
     )
 
 
@@ -86,16 +86,18 @@ def on_mark(result: AttributionMap, mark: torch.Tensor) -> float:
 def tested() -> float:
     """The share of new pictures, made like those that it learned from, that the network recognizes."""
     return cache.keep(
-        "hans tested", COUNT, lambda: jobs.compute(lambda: accuracy(_model(), make_hans_scenes(COUNT, FIRST + 1000)))
+        "hans tested",
+        COUNT,
+        lambda: jobs.compute(lambda: accuracy(_model(), make_clever_hans_scenes(COUNT, FIRST + 1000))),
     )
 
 
-def facts() -> HansFacts:
+def facts() -> CleverHansFacts:
     """How often the network is right, with the watermark and without it."""
-    return cache.keep("hans facts", COUNT, lambda: jobs.compute(lambda: hans_facts(_model(), COUNT)))
+    return cache.keep("hans facts", COUNT, lambda: jobs.compute(lambda: clever_hans_facts(_model(), COUNT)))
 
 
-def facts_table(told: HansFacts) -> Html:
+def facts_table(told: CleverHansFacts) -> Html:
     """Returns the facts as an HTML table."""
     target = CLASSES[HANS]
     rows = [
@@ -110,7 +112,7 @@ def facts_table(told: HansFacts) -> Html:
     return table(("measured", "share"), [(name, percent(share, 1, short=True, counted=True)) for name, share in rows])
 
 
-def counted(told: HansFacts) -> str:
+def counted(told: CleverHansFacts) -> str:
     """Of how many pictures the facts are."""
     return (
         f"Measured on {told.pictures} pictures of a {CLASSES[HANS]} and {told.other_pictures} of the other classes, "

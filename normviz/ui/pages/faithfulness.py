@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from normviz.evaluation.faithfulness.judge import Judged, Settings, black_level, judge, rivals
+from normviz.evaluation.faithfulness.assessment import Assessment, Settings, assess, baseline_maps, black_level
 from normviz.evaluation.faithfulness.measures import changed, ranks
-from normviz.evaluation.faithfulness.replacements import blurred, replacement
+from normviz.evaluation.faithfulness.replacements import blurred, replacement_pixels
 from normviz.evaluation.pixels import at_pixels
 from normviz.figures.evaluation import faithfulness as figures
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
@@ -44,13 +44,13 @@ class Shown:
 def pictures(
     request: MapRequest, result: AttributionMap, how: Settings, wanted: list[tuple[str, float]], put_back: bool
 ) -> tuple[Shown, ...]:
-    """The photo at some shares of the pixels, in the order of the map or of one of its rivals.
+    """The photo at some shares of the pixels, in the order of the map or of one of its baseline_maps.
 
     Args:
         request: the question that the map answers.
         result: the map.
         how: what replaces removed pixels, and the seed.
-        wanted: names (MAP, or one of RIVALS) and shares.
+        wanted: names (MAP, or one of BASELINES) and shares.
         put_back: whether pixels are put back into the blurred photo instead of removed.
     """
 
@@ -61,7 +61,7 @@ def pictures(
         maps = _maps(result, image, how.seed)
         places = {name: ranks(at_pixels(maps[name], size), how.seed) for name in {name for name, _ in wanted}}
         there = blurred(image) if put_back else image
-        goal = image if put_back else replacement(image, how.fill, _black(request.classifier))
+        goal = image if put_back else replacement_pixels(image, how.replacement, _black(request.classifier))
         several = torch.cat(
             [changed(there, goal, places[name], round(share * image[0].numel())) for name, share in wanted]
         )  # (b, C, H, W)
@@ -78,8 +78,8 @@ def pictures(
 
 def measure(
     request: MapRequest, result: AttributionMap, how: Settings, on_stop: Callable[[], None]
-) -> dict[str, Judged]:
-    """All measures of a map and of its rivals, by name; what was measured before is taken from there.
+) -> dict[str, Assessment]:
+    """All measures of a map and of its baseline_maps, by name; what was measured before is taken from there.
 
     Args:
         request: the question that the map answers.
@@ -88,7 +88,7 @@ def measure(
         on_stop: called when the visitor presses Stop.
     """
     network = request.classifier
-    found: dict[str, Judged] = {}
+    found: dict[str, Assessment] = {}
     with jobs.Bar("curves", on_stop) as bar:
         for part, name in enumerate(NAMES):
             watch = bar.watch("Asking the network about changed photos", part, len(NAMES))
@@ -103,7 +103,7 @@ def measure(
 
 def others(
     request: MapRequest, how: Settings, on_stop: Callable[[], None]
-) -> tuple[list[tuple[str, Judged]], list[str]]:
+) -> tuple[list[tuple[str, Assessment]], list[str]]:
     """The measures of the other methods that need no long time, with their usual knobs; and what others refuse.
 
     Args:
@@ -132,20 +132,20 @@ def _judged(
     how: Settings,
     key: tuple[Hashable, ...],
     watch: jobs.Watch,
-) -> Judged:
-    """The measures of a map or of one of its rivals, kept."""
+) -> Assessment:
+    """The measures of a map or of one of its baseline_maps, kept."""
 
-    def work(job: jobs.Job[Judged]) -> Judged:
+    def work(job: jobs.Job[Assessment]) -> Assessment:
         probe = request.probe()
         heatmap = _maps(result, probe.images[0], how.seed)[name]
-        return judge(probe, heatmap, _black(request.classifier), how, progress=job.progress)
+        return assess(probe, heatmap, _black(request.classifier), how, progress=job.progress)
 
     stored = f"judged {request.method.name if name == MAP else name}"
     return jobs.keep(stored, (*key, how), work, watch, request.photos)
 
 
-def panels(found: dict[str, Judged], title: str, score: str, share: int, said: str) -> list[Panel]:
-    """The curves of a map and its rivals.
+def panels(found: dict[str, Assessment], title: str, score: str, share: int, said: str) -> list[Panel]:
+    """The curves of a map and its baseline_maps.
 
     Args:
         found: what was measured, by name.
@@ -164,13 +164,13 @@ def panels(found: dict[str, Judged], title: str, score: str, share: int, said: s
         Panel("road", f"ROAD of {title}: a wide gap is good", figures.road_curves(judged, score, ends),
               alt=f"ROAD gap {judged.gap:.3f}"),
         Panel("gaps", "The gap of ROAD, beside the others", figures.road_gaps(found),
-              alt="The ROAD gap of the map and of its rivals"),
+              alt="The ROAD gap of the map and of its baseline_maps"),
     ]  # fmt: skip
 
 
 def _maps(result: AttributionMap, image: Tensor, seed: int) -> dict[str, Tensor]:
     cells = (result.drawn.shape[0], result.drawn.shape[1])
-    return {MAP: torch.from_numpy(result.raw)} | rivals(image, cells, seed)
+    return {MAP: torch.from_numpy(result.raw)} | baseline_maps(image, cells, seed)
 
 
 def _black(classifier: Classifier) -> tuple[float, ...]:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from normviz.experiments.drawbacks.drawback import Setting
+from normviz.experiments.drawbacks.drawback import DrawbackInput
 from normviz.models.catalog import Classifier, load_classifier, norm_variants
 from normviz.registry import get, methods
 from normviz.ui.inputs import method
@@ -58,12 +58,12 @@ def _alike(classifier: Classifier) -> tuple[Classifier, ...]:
     return tuple(load_classifier(entry.name, classifier.size) for entry in found)
 
 
-def choose_setting(photo: Photo, classifier: Classifier) -> Setting:
+def choose_setting(photo: Photo, classifier: Classifier) -> DrawbackInput:
     """Draw the class and the layer of a drawback."""
     ranked = _ranked(photo, classifier)
     target = url_widgets.select("Class", ranked, ranked[0], "class", help=tooltips.CLASS)
     layer = _layer(map_request.feature_layers(classifier, photo))
-    return Setting(classifier, photo.image, classifier.index(target), layer)
+    return DrawbackInput(classifier, photo.image, classifier.index(target), layer)
 
 
 def _ranked(photo: Photo, classifier: Classifier) -> list[str]:

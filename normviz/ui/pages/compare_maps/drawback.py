@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from normviz.experiments.drawbacks.drawback import Drawback, DrawbackResult, Setting, Tile
+from normviz.experiments.drawbacks.drawback import Drawback, DrawbackInput, DrawbackResult, Tile
 from normviz.experiments.results import BarChart, Curves, Picture
 from normviz.figures import curves, maps, style
 from normviz.html import map_tables
@@ -23,7 +23,7 @@ SHORT = 12  # letters of a unit that stands under a map
 DASHES: dict[str, curves.Dash] = {"measured": "solid", "compared": "dash", "expected": "dot"}
 
 
-def measure(drawback: Drawback, setting: Setting, photo: Photo, on_stop: Callable[[], None]) -> DrawbackResult:
+def measure(drawback: Drawback, setting: DrawbackInput, photo: Photo, on_stop: Callable[[], None]) -> DrawbackResult:
     """Measure a drawback on a photo, with a progress bar.
 
     Args:
@@ -50,7 +50,7 @@ def draw(found: DrawbackResult, pixels: NDArray[np.uint8], opacity: float, color
         opacity: of maps over the photo.
         color_map: of maps that are not signed.
     """
-    page_layout.sentence(found.look, "hint")
+    page_layout.sentence(found.explanation, "hint")
     photo = pixels if found.photo is None else found.photo
     rows = [Row("", "", tuple(_shown(tile, color_map) for tile in line)) for line in found.tiles]
     under = maps.data_uri(figures.small(photo))
