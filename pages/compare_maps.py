@@ -10,8 +10,9 @@ from normviz.figures import maps, style
 from normviz.prints import map_sheet as figures
 from normviz.ui.components.map_sheet import Place, map_sheet
 from normviz.ui.inputs import network
-from normviz.ui.inputs.photo import Photo, pick
+from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import jobs, page_layout, url_widgets
+from normviz.ui.maps.photo import Photo
 from normviz.ui.pages.compare_maps import choice, comparison, details, drawback
 from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 

@@ -42,7 +42,7 @@ def test_every_method_draws_the_cat(title: str) -> None:
     test = open_page("cam", method=title)
     assert not test.exception
     assert not errors(test), words(test)
-    assert "The network says: cat" in words(test)
+    assert "Prediction: cat" in words(test)
 
 
 SHAPES = {"nc": "N, C", "ntd": "N, T, D", "nchw": "N, C, H, W", "ncdhw": "N, C, D, H, W"}
@@ -140,7 +140,7 @@ def test_the_network_says_when_it_does_not_know() -> None:
 def test_a_photo_of_ones_own_is_used_and_a_broken_one_is_said() -> None:
     test = open_page("cam")
     test.file_uploader(key="photo-file").set_value(("cat.png", load_sample("chelsea"), "image/png")).run()
-    assert "The network says: cat" in words(test)
+    assert "Prediction: cat" in words(test)
     test.file_uploader(key="photo-file").set_value(("cat.jpg", load_sample("chelsea")[:5000], "image/jpeg")).run()
     assert "The sample is shown instead" in " ".join(errors(test))
 
