@@ -55,9 +55,7 @@ def test_the_list_begins_with_maps_of_a_layer_and_ends_with_what_takes_long() ->
     assert sorted(listed) == sorted(method.name for method in methods("attribution"))
     kinds = [(get(name, "attribution").slow, get(name, "attribution").level == "input") for name in listed]
     assert kinds == sorted(kinds)
-    assert (
-        method_picker.title("score_cam") == "Score-CAM (takes long)" and method_picker.title("grad_cam") == "Grad-CAM"
-    )
+    assert method_picker.title("score_cam") == "Score-CAM (slow)" and method_picker.title("grad_cam") == "Grad-CAM"
 
 
 @pytest.mark.parametrize("asked", ["ablation_cam", "AblationCAM", "Ablation-CAM"])
@@ -255,7 +253,7 @@ def test_the_ledger_adds_up_on_the_page(link: dict[str, str]) -> None:
     test = open_page("evidence", **link)
     assert not test.exception and not errors(test), words(test)
     assert "nv-good" in words(test) and "together" in words(test)
-    assert any("They add up to the score" in caption.value for caption in test.caption)
+    assert any("They sum to the score" in caption.value for caption in test.caption)
 
 
 def test_a_ledger_with_a_rest_says_so() -> None:

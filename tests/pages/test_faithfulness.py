@@ -21,7 +21,7 @@ def _open(**link: str) -> AppTest:
 
 def test_the_first_screen_shows_the_map_and_what_its_removal_does() -> None:
     said = words(_open())
-    for words_ in ("The map", "10% removed", "30% removed", "50% removed", "This map", "A random map", "cat: 94%"):
+    for words_ in ("The map", "10% hidden", "30% hidden", "50% hidden", "This map", "A random map", "cat: 94%"):
         assert words_ in said
     assert said.count("data:image/") == 8 and "<table" not in said
 

@@ -112,7 +112,7 @@ def test_filters() -> None:
 
 def test_nothing_found_is_said() -> None:
     test = open_page("formula_sheet", find="unicorn")
-    assert "Nothing is found" in words(test)
+    assert "No results" in words(test)
     assert f"0 of {len(METHODS)}" in words(test)
 
 

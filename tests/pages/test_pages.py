@@ -68,9 +68,9 @@ def test_a_knob_that_another_method_has_too_keeps_to_its_own_range() -> None:
 
 def test_padding_is_counted_by_some_and_said() -> None:
     test = open_page("normalize", shape="N, T, D", padding="40")
-    assert "counts the padded zeros" in words(test)
+    assert "includes the padded zeros" in words(test)
     test.selectbox(key="method").select("recurrent_batch_norm").run()
-    assert "counts the padded zeros" not in words(test) and not errors(test)
+    assert "includes the padded zeros" not in words(test) and not errors(test)
 
 
 def test_gamma_and_beta_that_undo_batch_norm_give_the_input_back() -> None:
@@ -134,7 +134,7 @@ def test_one_value_per_channel_in_training_is_said_and_the_page_goes_on() -> Non
 
 def test_the_network_says_when_it_does_not_know() -> None:
     test = open_page("cam", sample="the Hubble deep field")
-    assert "may be none of the 11 classes" in words(test)
+    assert "may be none of its 11 classes" in words(test)
 
 
 def test_a_photo_of_ones_own_is_used_and_a_broken_one_is_said() -> None:
