@@ -8,7 +8,7 @@ from normviz.images import encode_png
 from normviz.ui.components.board import Panel, board
 from normviz.ui.inputs import network
 from normviz.ui.kit import page_layout, url_widgets
-from normviz.ui.pages.class_model import ClassModelRequest, Found, pictures, search
+from normviz.ui.pages.class_model import ClassModelRequest, ClassModelResult, pictures, search
 
 NONE = "no other class"
 STEPS = (10, 25, 50, 100, 200, 400)
@@ -69,7 +69,7 @@ def choose() -> tuple[ClassModelRequest]:
     return (ClassModelRequest(classifier, targets, decay, rate, steps, jitter, blur, starts, seed),)
 
 
-def curve(request: ClassModelRequest, found: Found) -> Panel:
+def curve(request: ClassModelRequest, found: ClassModelResult) -> Panel:
     """The logit over the steps; for a single image also the logit minus the penalty."""
     steps, names = np.arange(len(found.scores)), request.names
     lines = [curves.Line(name, steps, found.scores[:, index]) for index, name in enumerate(names)]
@@ -89,7 +89,7 @@ def show(request: ClassModelRequest) -> None:
     stage, beside = st.columns([4, 3]) if alone else (st.container(), st.container())
     with stage:
         found = search(request)
-        if found.shares is None:
+        if found.probabilities is None:
             page_layout.sentence(f"Stopped after {len(found.scores)} of {request.steps} steps.", "hint")
         st.html(pictures(request, found))
     with beside:

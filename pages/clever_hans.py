@@ -34,14 +34,14 @@ page_layout.header("clever_hans")
 
 def look(number: int, method: str) -> None:
     """Draw one image with its map, and ask what the network uses."""
-    request = clever_hans.question(clever_hans.photo(number), method)
+    request = clever_hans.request_for(clever_hans.photo(number), method)
     shares = request.classifier.probabilities(request.photo.image)
     page_layout.sentence(
-        f"The network predicts {CLASSES[int(shares.argmax())]}, {percent(float(shares.max()))}. "
-        f"It recognizes {percent(clever_hans.tested(), counted=True)} of new, similar pictures. Would you trust it?",
+        f"The network predicts {CLASSES[int(shares.argmax())]}, {percent(float(shares.max()))}. It recognizes "
+        f"{percent(clever_hans.test_accuracy(), counted=True)} of new, similar images. Would you trust it?",
         "hint",
     )
-    seen = clever_hans.answer(request)
+    seen = clever_hans.compute(request)
     rows, columns = seen.drawn.shape
     cells = (rows, columns)
     panels = [
@@ -73,7 +73,7 @@ def suspect(number: int, method: str) -> None:
     for column, offset in zip(st.columns(SHOWN), range(SHOWN), strict=True):
         one = (number + offset) % clever_hans.PICTURES + 1
         with column:
-            source, share = clever_hans.lit(one, method, HANS, True)
+            source, share = clever_hans.overlay(one, method, HANS, True)
             page_layout.figure(source, f"{NAME}: {percent(share)}", f"Image {one} with the map over it", True)
 
 
@@ -111,7 +111,7 @@ def remove(number: int, method: str) -> None:
         page_layout.figure(maps.data_uri(after.pixels), f"{NAME}: {percent(now)}", "The image after painting", True)
     with right:
         page_layout.figure(
-            clever_hans.lit_again(before, after, method), "Its map, on the same scale as before", "The map", True
+            clever_hans.overlay_after(before, after, method), "Its map, on the same scale as before", "The map", True
         )
 
 
@@ -127,7 +127,7 @@ def plant(number: int, method: str) -> None:
         label = others[(number + offset) % len(others)]
         with column:
             for marked in (False, True):
-                source, share = clever_hans.lit(number, method, label, marked)
+                source, share = clever_hans.overlay(number, method, label, marked)
                 words = "with the mark" if marked else CLASSES[label]
                 page_layout.figure(source, f"{words}: {percent(share)}", f"{CLASSES[label]}, {words}", True)
 
@@ -143,7 +143,7 @@ def measure() -> None:
         "good",
     )
     st.html(clever_hans.facts_table(told))
-    st.caption(clever_hans.counted(told))
+    st.caption(clever_hans.sample_sizes(told))
 
 
 def choose() -> tuple[int, str]:

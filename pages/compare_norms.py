@@ -8,7 +8,7 @@ from normviz.registry import Normalization, methods
 from normviz.ui.inputs import source
 from normviz.ui.kit import jobs, page_layout, url_widgets
 from normviz.ui.pages import compare_norms
-from normviz.ui.pages.compare_norms import SORTS, Multiple
+from normviz.ui.pages.compare_norms import SORTS, NormCard
 
 HELP = f"""
 **Each card** is one method with its default settings, applied to the input chosen on the left; its title opens the
@@ -41,11 +41,11 @@ def show(chosen: source.Source, listed: list[Normalization], by: str, exports: D
     if new:
         for place, method in zip(places, listed, strict=True):
             compare_norms.placeholder(place, method)
-    found: list[Multiple] = []
+    found: list[NormCard] = []
     for place, method in zip(places, listed, strict=True):
         if new:
             line.progress(len(found) / len(listed), f"{method.title}: {len(found) + 1} of {len(listed)}")
-        found.append(compare_norms.multiple(method, chosen, ground))
+        found.append(compare_norms.norm_card(method, chosen, ground))
         if new:
             compare_norms.fill(place, found[-1], ground, link)
     st.session_state["compare-seen"] = asked

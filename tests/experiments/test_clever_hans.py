@@ -61,12 +61,12 @@ def test_the_page_counts_the_pictures_that_were_asked_about(monkeypatch: pytest.
     told = clever_hans_facts(model, 10)
     assert asked == [told.pictures, told.pictures, told.other_pictures, told.other_pictures] == [10, 10, 14, 14]
     assert told.maps == len(maps) == 5
-    said = page.counted(told)
+    said = page.sample_sizes(told)
     assert "on 10 pictures of a" in said and "and 14 of the other classes" in said and "LayerCAM on 5." in said
 
 
 def test_the_share_on_the_mark_is_that_of_the_map() -> None:
-    seen = page.answer(page.question(page.photo(1), "grad_cam"))
+    seen = page.compute(page.request_for(page.photo(1), "grad_cam"))
     mark = page.scene(1).watermark
     assert mark is not None
     map_ = at_pixels(torch.from_numpy(seen.raw), (64, 64))

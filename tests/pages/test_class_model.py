@@ -17,7 +17,7 @@ from normviz.images import read_photo
 from normviz.models import catalog
 from normviz.models.catalog import load_classifier
 from normviz.ui.pages import class_model as page
-from normviz.ui.pages.class_model import ClassModelRequest, Found
+from normviz.ui.pages.class_model import ClassModelRequest, ClassModelResult
 from tests.pages.test_pages import errors, open_page, words
 from tests.support.stand_in import write_stand_in
 
@@ -44,7 +44,7 @@ def test_a_search_that_was_stopped_keeps_what_it_has_and_can_go_on() -> None:
     test = open_page(PAGE, steps="10", decay="0.003")
     found = test.latex[-1].value
     wish = ClassModelRequest(load_classifier(), (load_classifier().classes.index("cat"),), 0.01, 10.0, 10)
-    so_far = Found(np.zeros((1, 4, 4, 3), np.uint8), *(np.full((4, 1), 1.5, np.float32) for _ in range(2)))
+    so_far = ClassModelResult(np.zeros((1, 4, 4, 3), np.uint8), *(np.full((4, 1), 1.5, np.float32) for _ in range(2)))
     test.session_state["search stopped"] = ("search", wish.key)
     test.session_state["search so far"] = (("search", wish.key), so_far, 0.3)
     test.select_slider(key="decay").set_value(0.01).run()
@@ -78,9 +78,9 @@ def test_what_the_worker_makes_is_what_is_shown(assets: Path, monkeypatch: pytes
 
     monkeypatch.setattr(page, "class_model", search)
     shares: list[float] = []
-    previews: list[Found] = []
+    previews: list[ClassModelResult] = []
     job = SimpleNamespace(progress=shares.append, preview=previews.append)
-    found = page._climb(wish, job)  # type: ignore[arg-type]
+    found = page._optimize(wish, job)  # type: ignore[arg-type]
     assert found.pixels.shape == (4, classifier.size, classifier.size, 3) and found.scores.shape == (4, 4)
     assert shares[-1] == 1 and wish.names == [
         "French horn, start 1",
@@ -89,10 +89,10 @@ def test_what_the_worker_makes_is_what_is_shown(assets: Path, monkeypatch: pytes
         "cat, start 2",
     ]
     np.testing.assert_array_equal(previews[-1].pixels, found.pixels)  # the last preview is the finished picture
-    assert previews[-1].shares is None and found.shares is not None
+    assert previews[-1].probabilities is None and found.probabilities is not None
     with torch.inference_mode():
         logits = classifier.model(made[0].images)
-    np.testing.assert_allclose(found.shares, logits.softmax(dim=1)[[0, 1, 2, 3], [2, 2, 0, 0]], rtol=1e-5)
+    np.testing.assert_allclose(found.probabilities, logits.softmax(dim=1)[[0, 1, 2, 3], [2, 2, 0, 0]], rtol=1e-5)
     np.testing.assert_allclose(found.scores[-1], logits[[0, 1, 2, 3], [2, 2, 0, 0]], rtol=1e-5)
 
 

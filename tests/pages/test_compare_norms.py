@@ -148,10 +148,10 @@ def test_numbers_are_exported() -> None:
     x = cache.activations((4, 8, 4, 4), "shifted", 0)
     ground = look(x)
     found = [
-        compare_norms.Multiple(get(name, "normalization"), compare(get(name, "normalization"), x, ground))
+        compare_norms.NormCard(get(name, "normalization"), compare(get(name, "normalization"), x, ground))
         for name in ("batch_norm", "group_norm")
     ]
-    found.append(compare_norms.Multiple(get("layer_norm", "normalization"), refused="no"))
+    found.append(compare_norms.NormCard(get("layer_norm", "normalization"), refused="no"))
     lines = list(csv.DictReader(io.StringIO(compare_norms.table(found))))
     assert [line["name"] for line in lines] == ["batch_norm", "group_norm"]
     assert lines[1]["settings"] == "num_groups=4 eps=1e-5"

@@ -38,7 +38,7 @@ PAGES: dict[str, tuple[Page, ...]] = {
         Page("cam", "Class activation maps", "Which pixels made the network say “cat”?"),
         Page("compare_maps", "Compare maps", "How do maps differ between methods, classes, layers and networks?"),
         Page("class_model", "Class model", "What does the network's ideal cat look like?"),
-        Page("style_transfer", "Style transfer", "What if we swap only means and deviations?"),
+        Page("style_transfer", "Style transfer", "What if we swap only means and standard deviations?"),
         Page("training", "Training", "Can you watch a network learn?"),
     ),
     "Is the map true?": (

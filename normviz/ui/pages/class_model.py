@@ -1,4 +1,4 @@
-"""The picture that a network would call a class the most: searched for while it is watched, and kept for all."""
+"""The images that maximize class scores: the request, the optimization with a preview, and the result."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from normviz.ui.kit import jobs
 
 @dataclass(frozen=True)
 class ClassModelRequest:
-    """Whose picture is searched for, and how.
+    """The classes to optimize for, and the options.
 
     Attributes:
         classifier: the network.
-        targets: the classes, a picture for each.
-        decay: lambda.
-        rate: of the ascent.
-        steps: of the ascent.
-        jitter: pixels by which the picture is moved.
-        blur: pixels by which it is blurred.
-        starts: pictures for each class.
-        seed: of the noise and the moves.
+        targets: the class indices; each class gets its own images.
+        decay: the penalty λ.
+        rate: the step size of the gradient ascent.
+        steps: the number of steps.
+        jitter: the largest shift before a step, in pixels.
+        blur: the standard deviation of the blur, in pixels.
+        starts: the number of images per class.
+        seed: the seed of the noise and the shifts.
     """
 
     classifier: Classifier
@@ -46,78 +46,81 @@ class ClassModelRequest:
 
     @property
     def key(self) -> tuple[Hashable, ...]:
-        """What the pictures follow from."""
+        """Everything that the images depend on."""
         network = (self.classifier.name, self.classifier.size, self.targets)
         return (*network, self.decay, self.rate, self.steps, self.jitter, self.blur, self.starts, self.seed)
 
     @property
     def names(self) -> list[str]:
-        """What each picture is called."""
+        """The name of each image."""
         names = [self.classifier.classes[target] for target in self.targets]
-        return [f"{name}, start {k + 1}" if self.starts > 1 else name for name in names for k in range(self.starts)]
+        return [f"{name}, start {k}" if self.starts > 1 else name for name in names for k in range(self.starts)]
 
 
 @dataclass(frozen=True)
-class Found:
-    """The pictures, and how they came about.
+class ClassModelResult:
+    """The optimized images.
 
     Attributes:
         pixels: uint8 (S, H, W, 3).
-        scores: (steps + 1, S) logits, at the start and after each step; fewer where the search was stopped.
-        norms: the squares of the pictures' norms, likewise.
-        shares: (S,) the network's probability of the class in each picture; none where the search was stopped.
+        scores: (steps + 1, S) logits at the start and after each step; fewer if it was stopped.
+        norms: (steps + 1, S) squared norms of the images.
+        probabilities: (S,) the probability of the class for each image; None if it was stopped.
     """
 
     pixels: NDArray[np.uint8]
     scores: NDArray[np.float32]
     norms: NDArray[np.float32]
-    shares: NDArray[np.float32] | None = None
+    probabilities: NDArray[np.float32] | None = None
 
 
-def search(request: ClassModelRequest) -> Found:
-    """The requested pictures; intermediate pictures are shown, and the search can be stopped.
+def search(request: ClassModelRequest) -> ClassModelResult:
+    """Optimize the requested images; intermediate images are shown, and the optimization can be stopped.
 
-    A stopped search gives the last intermediate pictures.
+    If it is stopped, the last intermediate images are the result.
 
     Raises:
-        ValueError: what `class_model` refuses, or a stop before the first step.
+        ValueError: invalid options, or a stop before the first step.
     """
 
-    def picture(found: Found, share: float) -> str:
-        return pictures(request, found)
+    def picture(result: ClassModelResult, share: float) -> str:
+        return pictures(request, result)
 
-    preview = jobs.Preview(picture, lambda found, share: found, "the search was stopped before its first step")
-    return jobs.run("search", request.key, partial(_climb, request), "Climbing", preview=preview)
+    preview = jobs.Preview(picture, lambda result, share: result, "the optimization was stopped before its first step")
+    return jobs.run("search", request.key, partial(_optimize, request), "Optimizing", preview=preview)
 
 
-def pictures(request: ClassModelRequest, found: Found) -> str:
-    """The pictures side by side with what the network says of them, as HTML."""
+def pictures(request: ClassModelRequest, result: ClassModelResult) -> str:
+    """The images side by side with their scores, as HTML."""
     figures = []
     for index, name in enumerate(request.names):
-        text = f"{name}: logit {found.scores[-1, index]:.1f}"
-        if found.shares is not None:
-            text += f", probability {percent(float(found.shares[index]), 1)}"
-        figures.append(figure(found.pixels[index], text, style="flex:1 1 220px;max-width:28rem", quality=95))
+        text = f"{name}: logit {result.scores[-1, index]:.1f}"
+        if result.probabilities is not None:
+            text += f", probability {percent(float(result.probabilities[index]), 1)}"
+        figures.append(figure(result.pixels[index], text, style="flex:1 1 220px;max-width:28rem", quality=95))
     return f'<div style="display:flex;flex-wrap:wrap;gap:1rem">{"".join(figures)}</div>'
 
 
-def _climb(request: ClassModelRequest, job: jobs.Job[Found]) -> Found:
-    """Search; called in a worker thread."""
+def _optimize(request: ClassModelRequest, job: jobs.Job[ClassModelResult]) -> ClassModelResult:
+    """Optimize the images; called in a worker thread."""
     classifier, targets = request.classifier, torch.tensor(request.targets)  # (T,)
-    found = class_model(
+    result = class_model(
         classifier.model, targets, classifier.size, classifier.mean, classifier.std, decay=request.decay,
         rate=request.rate, steps=request.steps, jitter=request.jitter, blur=request.blur, starts=request.starts,
         seed=request.seed,
         progress=job.progress,
-        preview=lambda latest: job.preview(_found(latest)),
+        preview=lambda latest: job.preview(_to_result(latest)),
     )  # fmt: skip
     with torch.inference_mode():
-        output = classifier.model(found.images)
+        output = classifier.model(result.images)
         logits = getattr(output, "logits", output).float().cpu()  # (S, classes)
     own = targets.repeat_interleave(request.starts)[:, None]  # (S, 1)
-    return _found(found, logits.softmax(dim=1).gather(1, own)[:, 0].numpy())
+    return _to_result(result, logits.softmax(dim=1).gather(1, own)[:, 0].numpy())
 
 
-def _found(model: ClassModel, shares: NDArray[np.float32] | None = None) -> Found:
+def _to_result(model: ClassModel, probabilities: NDArray[np.float32] | None = None) -> ClassModelResult:
+    """Convert the images to uint8, and all tensors to arrays."""
     levels = to_uint8(model.pixels).permute(0, 2, 3, 1).cpu().numpy()  # (S, H, W, 3)
-    return Found(levels, model.scores.float().cpu().numpy(), model.norms.float().cpu().numpy(), shares)
+    return ClassModelResult(
+        levels, model.scores.float().cpu().numpy(), model.norms.float().cpu().numpy(), probabilities
+    )

@@ -1,4 +1,4 @@
-"""Small multiples of normalizations: each method's numbers and card, kept, put in their places, sorted, exported."""
+"""The cards of the normalizations: their measurements and pictures, their order, and their downloads."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ SORTS: dict[str, Callable[[Compared], float | None] | None] = {
     "time": lambda result: result.seconds,
     "memory": lambda result: result.memory,
     "statistics": lambda result: result.statistics,
-    "learned numbers": lambda result: result.parameters,
-    "distance from the input": lambda result: result.distance,
+    "learned parameters": lambda result: result.parameters,
+    "change of the input": lambda result: result.distance,
 }
 EXPORTED = (
     "name", "title", "settings", "shares", "statistics", "parameters", "seconds", "memory", "output", "distance",
@@ -57,8 +57,8 @@ EXPORTED = (
 
 
 @dataclass(frozen=True)
-class Multiple:
-    """What is shown of one method: its numbers and its card, or the sentence with which it refuses the input."""
+class NormCard:
+    """One method: its measurements and its card, or the reason why it does not support the input."""
 
     method: Normalization
     result: Compared | None = None
@@ -66,16 +66,16 @@ class Multiple:
     refused: str = ""
 
 
-def multiple(method: Normalization, chosen: Source, ground: SharedScale) -> Multiple:
-    """One method's numbers and card, cached."""
+def norm_card(method: Normalization, chosen: Source, ground: SharedScale) -> NormCard:
+    """The measurements and the card of one method, cached."""
 
-    def run() -> Multiple:
+    def run() -> NormCard:
         return jobs.compute(lambda: _make(method, chosen, ground))
 
     return cache.keep(f"compare {method.name}", (), run, [chosen])
 
 
-def _make(method: Normalization, chosen: Source, ground: SharedScale) -> Multiple:
+def _make(method: Normalization, chosen: Source, ground: SharedScale) -> NormCard:
     try:
         result = compare(method, chosen.x, ground, chosen.running, chosen.mask)
         pictures = (
@@ -84,63 +84,63 @@ def _make(method: Normalization, chosen: Source, ground: SharedScale) -> Multipl
             contact_sheet.values(result.sheet, LIMIT),
         )
     except ValueError as error:
-        return Multiple(method, refused=str(error))
-    return Multiple(method, result, Card(result.title, result.shares, _facts(result), *pictures))
+        return NormCard(method, refused=str(error))
+    return NormCard(method, result, Card(result.title, result.shares, _facts(result), *pictures))
 
 
 def _facts(result: Compared) -> tuple[tuple[str, str], ...]:
-    """The numbers of a card."""
+    """The measurements on a card."""
     return (
         ("Statistics", "–" if result.statistics is None else f"{result.statistics:,}"),
         ("Learned", f"{result.parameters:,}"),
         ("Time", _duration(result.seconds)),
         ("Memory", _amount(result.memory)),
-        ("Moved by", number(result.distance, markup=False)),
+        ("Change", number(result.distance, markup=False)),
     )
 
 
 def _duration(seconds: float) -> str:
-    """A time, short."""
+    """A time in µs, ms or s."""
     if seconds < 0.995e-3:
         return f"{1e6 * seconds:.0f} µs"
     return f"{1e3 * seconds:.3g} ms" if seconds < 0.9995 else f"{seconds:.3g} s"
 
 
 def _amount(size: int) -> str:
-    """A number of bytes, short."""
+    """A number of bytes in B, KB or MB."""
     if size < 1024:
         return f"{size} B"
     return f"{size / 2**10:.3g} KB" if size < 1000 * 2**10 else f"{size / 2**20:.3g} MB"
 
 
 def placeholder(place: DeltaGenerator, method: Normalization) -> None:
-    """Draw an empty card with the title of its method, until its numbers are computed."""
+    """Draw an empty card with the title of its method, until it is computed."""
     with place.container(border=True):
         st.html(f'<article class="nv-multiple nv-waiting"><h3>{escape(method.title)}</h3></article>')
 
 
-def fill(place: DeltaGenerator, shown: Multiple, ground: SharedScale, source: dict[str, str]) -> None:
-    """Put a card in its place, with the link that opens the method on the same input.
+def fill(place: DeltaGenerator, shown: NormCard, ground: SharedScale, source: dict[str, str]) -> None:
+    """Draw a card with a link that opens the method on the same input.
 
     Args:
         place: where to put it.
         shown: the card.
         ground: the common scales.
-        source: the parameters of the link that choose the input.
+        source: the URL parameters of the input.
     """
     with place.container(border=True):
         st.html(_article(shown, ground, address(shown, source)))
 
 
-def address(shown: Multiple, source: dict[str, str]) -> str:
-    """The address of the page that explores a method on the same input, with the settings of its card."""
+def address(shown: NormCard, source: dict[str, str]) -> str:
+    """The link to Normalize with the method on the same input, with the settings of its card."""
     settings = shown.result.settings if shown.result else {}
     defaults = shown.method.settings()
     turned = {name: short(value) for name, value in settings.items() if value != defaults[name]}
     return f"normalize?{urlencode({**source, 'method': shown.method.title, **turned})}"
 
 
-def _article(shown: Multiple, ground: SharedScale, link: str) -> str:
+def _article(shown: NormCard, ground: SharedScale, link: str) -> str:
     """A card as HTML."""
     card, title = shown.card, escape(shown.method.title)
     head = f'<article class="nv-multiple"><h3><a href="{escape(link)}">{title}</a></h3>'
@@ -155,26 +155,26 @@ def _article(shown: Multiple, ground: SharedScale, link: str) -> str:
         f'<div class="nv-top"><img src="{cube}" alt="{shares}"><dl>{facts}</dl></div>'
         f'<img class="nv-bars" src="{bars}" alt="Histograms of all values before and after">'
         f'<div class="nv-axis"><span>{number(ground.low)}</span><span>{number(ground.high)}</span></div>'
-        f'<img class="nv-values" src="{values}" alt="A part of the output in colors"></article>'
+        f'<img class="nv-values" src="{values}" alt="Part of the output in colors"></article>'
     )
 
 
-def ordered(found: Sequence[Multiple], by: str) -> list[Multiple]:
-    """The cards sorted by one of SORTS; those without the number come last."""
+def ordered(found: Sequence[NormCard], by: str) -> list[NormCard]:
+    """The cards sorted by one of SORTS; cards without that measurement come last."""
     value = SORTS[by]
     if value is None:
         return list(found)
     numbers = {shown.method.name: value(shown.result) for shown in found if shown.result}
 
-    def place(shown: Multiple) -> float:
+    def place(shown: NormCard) -> float:
         known = numbers.get(shown.method.name)
         return float("inf") if known is None else known
 
     return sorted(found, key=place)
 
 
-def table(found: Sequence[Multiple]) -> str:
-    """The numbers as comma-separated values; times in seconds, memory and output in bytes."""
+def table(found: Sequence[NormCard]) -> str:
+    """The measurements as CSV; times in seconds, memory and output in bytes."""
     text = io.StringIO()
     writer = csv.DictWriter(text, EXPORTED, lineterminator="\n")
     writer.writeheader()
@@ -184,20 +184,20 @@ def table(found: Sequence[Multiple]) -> str:
     return text.getvalue()
 
 
-def downloads(found: Sequence[Multiple], ground: SharedScale, heading: str) -> None:
-    """Offer the sheet of all cards, drawn when it is asked for, and their numbers."""
+def downloads(found: Sequence[NormCard], ground: SharedScale, heading: str) -> None:
+    """Draw the downloads: a sheet of all cards, drawn on request, and their measurements."""
     cards = [shown.card for shown in found if shown.card]
     if not cards:
         return
     line = (
         f"Histograms: before (gray-blue) and after (orange), from {number(ground.low, markup=False)} "
         f"to {number(ground.high, markup=False)}. "
-        f"Colors: a part of the output, from -{LIMIT:g} (blue) to {LIMIT:g} (orange)."
+        f"Colors: part of the output, from -{LIMIT:g} (blue) to {LIMIT:g} (orange)."
     )
     st.download_button(
         "All cards (PNG)", lambda: contact_sheet.contact_sheet(heading, line, cards), "normalizations.png",
         "image/png", on_click="ignore", width="stretch",
     )  # fmt: skip
     st.download_button(
-        "All numbers (CSV)", table(found), "normalizations.csv", "text/csv", on_click="ignore", width="stretch"
+        "All measurements (CSV)", table(found), "normalizations.csv", "text/csv", on_click="ignore", width="stretch"
     )

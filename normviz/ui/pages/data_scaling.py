@@ -1,4 +1,4 @@
-"""What data scaling computes and draws: the columns of a table, or a photo's colors, before and after."""
+"""Data scaling: the columns of a table, or the colors of a photo, before and after."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from normviz.ui.maps.photo import Photo
 LONGEST = 360  # pixels: a photo is reduced to this before it is scaled
 WORDS = {
     "mean": "mean", "median": "median", "min": "smallest value", "std": "standard deviation", "range": "range",
-    "largest": "largest absolute value", "iqr": "distance of the quartiles",
+    "largest": "largest absolute value", "iqr": "interquartile range",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Scaled:
-    """Columns before and after: (rows, columns) numbers, and which rows are for training."""
+    """The columns before and after, (rows, columns), and the mask of the training rows."""
 
     columns: tuple[str, ...]
     before: NDArray[np.float64]
@@ -40,7 +40,7 @@ class Scaled:
 
 @dataclass(frozen=True)
 class ScaledPhoto:
-    """A photo as a table, before and after: a row for each patch of so many pixels a side, (rows, 3 patch²) colors."""
+    """A photo as a table before and after: one row per patch of patch × patch pixels, (rows, 3 patch²)."""
 
     name: str
     width: int
@@ -82,14 +82,14 @@ def scale_photo(method: Normalization, settings: dict[str, Value], photo: Photo,
 
 
 def _scaled(method: Normalization, x: Tensor, train: Tensor, settings: dict[str, Value]) -> Tensor:
-    """The rows (N, C), scaled with what the training rows (N,) tell, where the method asks for them."""
+    """The rows (N, C), scaled with the statistics of the training rows (N,) if the method takes them."""
     given = {"train": x[train]} if method.takes("train") else {}
     y: Tensor = method.function(x, **given, **settings)  # (N, C)
     return y
 
 
 def table_panels(seen: Scaled, across: int, up: int) -> list[Panel]:
-    """All columns on one axis, two of them against each other, and one of them as a histogram, before and after."""
+    """All columns on one axis, a scatter plot of two, and a histogram of one, before and after."""
     names, shown = seen.columns, min(len(seen.columns), data_scaling.MOST_STRIPS)
     more = f"The first {shown} of {len(names)} columns." if len(names) > shown else ""
     pair = [names[across], names[up]]
@@ -101,7 +101,7 @@ def table_panels(seen: Scaled, across: int, up: int) -> list[Panel]:
         panels.append(Panel(f"strips-{side}", title, figure, 1, alt, more, 110 + 62 * shown))
     for side, values, color in sides:
         figure = data_scaling.scatter(values[:, [across, up]], pair, seen.train, color, one_scale=side == "after")
-        note = "Each axis in its own unit" if side == "before" else "Both axes have one scale"
+        note = "Each axis in its own unit" if side == "before" else "Both axes share one scale"
         note += f"; correlation {_correlation(values[seen.train][:, [across, up]])}."
         alt = f"{pair[1]} against {pair[0]} {side} the scaling."
         panels.append(Panel(f"scatter-{side}", f"Two columns, {side}", figure, 1, alt, note, 440))
@@ -132,45 +132,45 @@ def photo_panels(seen: ScaledPhoto) -> list[Panel]:
 
 
 def table_words(method: Normalization, seen: Scaled) -> str:
-    """What is taken from the training rows, and how many new rows lie outside of them."""
+    """The statistics taken from the training rows, and the number of new rows outside their range."""
     known, new = int(seen.train.sum()), int((~seen.train).sum())
-    said = _fitted(method, f"the {known:,} training rows alone", "row")
+    text = _fitted(method, f"the {known:,} training rows alone", "row")
     if not new or not method.takes("train"):
-        return said
+        return text
     inside = seen.before[seen.train]
     beyond = (seen.before < inside.min(0)) | (seen.before > inside.max(0))
     return (
-        f"{said} The {new:,} new rows are scaled with the same numbers; in {int(beyond.any(1).sum()):,} of them a "
-        "value lies outside the range of the training rows."
+        f"{text} The {new:,} new rows are scaled with the same statistics; {int(beyond.any(1).sum()):,} of them have a "
+        "value outside the range of the training rows."
     )
 
 
 def photo_words(method: Normalization, seen: ScaledPhoto) -> str:
-    """What the rows and the columns of the table are, and what is taken from them."""
+    """The meaning of rows and columns, and the statistics taken from them."""
     patch = seen.patch
     row = "a pixel" if patch == 1 else f"a patch of {patch} × {patch} pixels"
     columns = "red, green and blue" if patch == 1 else f"the {3 * patch**2} color values in it"
-    rows = f"this photo's own {len(seen.before):,} {'pixels' if patch == 1 else 'patches'}"
-    return f"A row of the table is {row}, its columns are {columns}. {_fitted(method, rows, 'pixel')}"
+    rows = f"all {len(seen.before):,} {'pixels' if patch == 1 else 'patches'}"
+    return f"Each row of the table is {row}; the columns are {columns}. {_fitted(method, rows, 'pixel')}"
 
 
 def _fitted(method: Normalization, rows: str, of: str) -> str:
-    """What is taken from which rows, in one sentence."""
+    """The statistics and the rows that they come from, in one sentence."""
     if not method.takes("train"):
         return f"Nothing is learned from the data: each {of} is divided by its own length."
     taken = [WORDS[word] for word in (method.center, method.scale) if word]
     what = f"the {' and the '.join(taken)} of each column" if taken else "the means and covariances of the columns"
-    return f"From {rows} come {what}."
+    return f"Computed from {rows}: {what}."
 
 
 def _correlation(pair: NDArray[np.float64]) -> str:
-    """The correlation of two columns (N, 2), in two digits, or a dash where one of them does not vary."""
+    """The correlation of two columns (N, 2) with two decimals, or a dash if one is constant."""
     x, y = (pair - pair.mean(0)).T  # (N,), (N,)
     size = float(np.sqrt((x @ x) * (y @ y)))
     return fixed(float(x @ y) / size, 2) if size else "–"
 
 
 def _as_photo(values: NDArray[np.float64], width: int, patch: int, low: float, high: float) -> NDArray[np.uint8]:
-    """Rows drawn as a photo (H, W, 3): `low` is black and `high` is white in all three colors."""
+    """The rows as a photo (H, W, 3); `low` is black and `high` is white in all three colors."""
     picture = rows_photo(torch.from_numpy((values - low) / (high - low)), width, patch)  # (3, H', W')
     return to_uint8(picture).permute(1, 2, 0).numpy()

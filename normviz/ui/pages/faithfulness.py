@@ -1,4 +1,4 @@
-"""Whether a map is true: the photo with pixels removed or put back, and the measures, computed on demand and kept."""
+"""Faithfulness: the photo with pixels hidden or revealed, and the measures, computed on request and cached."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ from normviz.ui.maps.map_request import AttributionMap, MapRequest
 
 @dataclass(frozen=True)
 class Shown:
-    """A photo with some pixels removed, or put back into a blurred one.
+    """A photo with some pixels hidden, or revealed in a blurred photo.
 
     Attributes:
-        name: whose order it is.
-        share: of the pixels that were changed.
-        picture: (H, W, 3), as the network sees it.
-        probability: what it says of the class.
+        name: of the map or the baseline that gives the order of the pixels.
+        share: of the changed pixels.
+        picture: (H, W, 3), the input of the network.
+        probability: of the class.
     """
 
     name: str
@@ -44,14 +44,14 @@ class Shown:
 def pictures(
     request: MapRequest, result: AttributionMap, how: Settings, wanted: list[tuple[str, float]], put_back: bool
 ) -> tuple[Shown, ...]:
-    """The photo at some shares of the pixels, in the order of the map or of one of its baseline_maps.
+    """The photo with shares of its pixels changed, in the order of the map or of a baseline.
 
     Args:
-        request: the question that the map answers.
+        request: the request for the map.
         result: the map.
-        how: what replaces removed pixels, and the seed.
+        how: the replacement of hidden pixels, and the seed.
         wanted: names (MAP, or one of BASELINES) and shares.
-        put_back: whether pixels are put back into the blurred photo instead of removed.
+        put_back: whether pixels are revealed in the blurred photo instead of hidden.
     """
 
     def run() -> tuple[Shown, ...]:
@@ -79,53 +79,53 @@ def pictures(
 def measure(
     request: MapRequest, result: AttributionMap, how: Settings, on_stop: Callable[[], None]
 ) -> dict[str, Assessment]:
-    """All measures of a map and of its baseline_maps, by name; what was measured before is taken from there.
+    """All measures of a map and of the baselines, by name; known results come from the cache.
 
     Args:
-        request: the question that the map answers.
+        request: the request for the map.
         result: the map.
-        how: how it is judged.
+        how: the settings of the measures.
         on_stop: called when the visitor presses Stop.
     """
     network = request.classifier
     found: dict[str, Assessment] = {}
     with jobs.Bar("curves", on_stop) as bar:
         for part, name in enumerate(NAMES):
-            watch = bar.watch("Asking the network about changed photos", part, len(NAMES))
+            watch = bar.watch("Running the network on changed photos", part, len(NAMES))
             if name == MAP:
-                found[name] = _judged(request, name, result, how, request.key, watch)
-            else:  # the same for all methods; the random map has as many cells
+                found[name] = _assess(request, name, result, how, request.key, watch)
+            else:  # shared by all methods; the random map depends on the number of cells
                 cells = result.drawn.shape if name == "random" else ()
                 key = (network.name, network.size, request.target, *cells)
-                found[name] = _judged(request, name, result, how, key, watch)
+                found[name] = _assess(request, name, result, how, key, watch)
     return found
 
 
 def others(
     request: MapRequest, how: Settings, on_stop: Callable[[], None]
 ) -> tuple[list[tuple[str, Assessment]], list[str]]:
-    """The measures of the other methods that need no long time, with their usual knobs; and what others refuse.
+    """The measures of the other fast methods with default settings, and the errors of unsupported methods.
 
     Args:
-        request: the question: photo, network, class and layer.
-        how: how they are judged.
+        request: the photo, network, class and layer.
+        how: the settings of the measures.
         on_stop: called when the visitor presses Stop.
     """
     several = [method for method in methods("attribution") if not method.slow and method.name != request.method.name]
     found, refused = [], []
     with jobs.Bar("others", on_stop) as bar:
         for part, method in enumerate(several):
-            watch = bar.watch("Judging the other methods", part, len(several))
+            watch = bar.watch("Measuring the other methods", part, len(several))
             other = replace(request, method=method, settings=method.settings(), layers=())
             try:
                 result = map_request.compute_map(other)
-                found.append((method.title, _judged(other, MAP, result, how, other.key, watch)))
+                found.append((method.title, _assess(other, MAP, result, how, other.key, watch)))
             except ValueError as error:
                 refused.append(f"{method.title}: {error}.")
     return found, refused
 
 
-def _judged(
+def _assess(
     request: MapRequest,
     name: str,
     result: AttributionMap,
@@ -133,38 +133,38 @@ def _judged(
     key: tuple[Hashable, ...],
     watch: jobs.Watch,
 ) -> Assessment:
-    """The measures of a map or of one of its baseline_maps, kept."""
+    """The measures of a map or of a baseline, cached."""
 
     def work(job: jobs.Job[Assessment]) -> Assessment:
         probe = request.probe()
         heatmap = _maps(result, probe.images[0], how.seed)[name]
         return assess(probe, heatmap, _black(request.classifier), how, progress=job.progress)
 
-    stored = f"judged {request.method.name if name == MAP else name}"
+    stored = f"assessed {request.method.name if name == MAP else name}"
     return jobs.keep(stored, (*key, how), work, watch, request.photos)
 
 
 def panels(found: dict[str, Assessment], title: str, score: str, share: int, said: str) -> list[Panel]:
-    """The curves of a map and its baseline_maps.
+    """The curves of a map and the baselines.
 
     Args:
-        found: what was measured, by name.
+        found: the measures by name.
         title: of the method.
-        score: what the curves show, "probability" or "logit".
+        score: the score on the curves, "probability" or "logit".
         share: in percent, where a line is drawn.
-        said: the verdict, for those who cannot see the charts.
+        said: the verdict, as the alternative text of the charts.
     """
     ends = (0.0, 1.0) if score == "probability" else None
     gone = figures.score_curves({name: one.deletion for name, one in found.items()}, score, "removed", share, ends)
     back = figures.score_curves({name: one.insertion for name, one in found.items()}, score, "put back", share, ends)
-    judged = found[MAP].road
+    assessment = found[MAP].road
     return [
         Panel("deletion", "Deletion: a fast fall is good", gone, alt=said),
         Panel("insertion", "Insertion: a fast rise is good", back, alt=said),
-        Panel("road", f"ROAD of {title}: a wide gap is good", figures.road_curves(judged, score, ends),
-              alt=f"ROAD gap {judged.gap:.3f}"),
-        Panel("gaps", "The gap of ROAD, beside the others", figures.road_gaps(found),
-              alt="The ROAD gap of the map and of its baseline_maps"),
+        Panel("road", f"ROAD of {title}: a wide gap is good", figures.road_curves(assessment, score, ends),
+              alt=f"ROAD gap {assessment.gap:.3f}"),
+        Panel("gaps", "ROAD gap of the map and the baselines", figures.road_gaps(found),
+              alt="The ROAD gap of the map and of the baselines"),
     ]  # fmt: skip
 
 
@@ -178,11 +178,11 @@ def _black(classifier: Classifier) -> tuple[float, ...]:
 
 
 def _levels(picture: Tensor, classifier: Classifier) -> NDArray[np.uint8]:
-    """A network's input (C, H, W) as levels (H, W, 3)."""
+    """A network input (C, H, W) as uint8 pixels (H, W, 3)."""
     levels: NDArray[np.uint8] = classifier.pixels(picture).permute(1, 2, 0).cpu().contiguous().numpy()  # (H, W, 3)
     return levels
 
 
 def probability_before(request: MapRequest) -> float:
-    """What the network says of the class for the untouched photo."""
+    """The probability of the class for the original photo."""
     return float(map_request.probabilities(request.classifier, request.photo)[request.target])

@@ -1,4 +1,4 @@
-"""The entries of the formula sheet as Markdown, and what a search finds among them."""
+"""The entries of the formula sheet as Markdown, and the search."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from normviz.registry import Knob, Normalization
 from normviz.ui.kit import knobs
 
 ACTS_ON = {
-    "activations": "activations, that is the numbers between two layers, or a table of data",
+    "activations": "activations (the values between two layers) or a table of data",
     "weights": "the weights of a layer",
-    "training": "gradients and losses while a network is trained",
-    "blocks": "a piece of a network: it says where a norm stands",
+    "training": "gradients and losses during training",
+    "blocks": "a block of a network: it defines where a norm is placed",
 }
 
 
 def _words(text: str) -> list[str]:
-    """The words of a text in small letters; underscores and hyphens part words."""
+    """The words of a text in lower case; underscores and hyphens separate words."""
     return re.findall(r"[^\W_]+", text.lower())
 
 
 def fits(method: Normalization, query: str) -> bool:
-    """Whether each word that was typed begins a word of the method's names or summary, or all together begin a name."""
+    """Whether each query word starts a word of the names or summary, or all together start a name."""
     names = (method.title, method.name, *method.aliases)
     known = _words(" ".join([*names, method.summary]))
     asked = _words(query)
@@ -31,7 +31,7 @@ def fits(method: Normalization, query: str) -> bool:
 
 
 def sharing(method: Normalization) -> str:
-    """Which values share one statistic, switch by switch and layout by layout, in words."""
+    """A description of the values that share a statistic, for each switch and layout."""
     if not method.axes:
         return f"It acts on {ACTS_ON[method.acts_on]}."
     parts: dict[str, list[str]] = {}
@@ -46,18 +46,23 @@ def sharing(method: Normalization) -> str:
 
 
 def entry(method: Normalization) -> str:
-    """All that the registry knows of a method, in Markdown."""
-    lines = [f"### {method.title}", method.summary, f"$$\n{method.formula}\n$$", f"**What shares.** {sharing(method)}"]
-    lines += [f"**When to use it.** {method.use}"]
+    """All facts about a method, in Markdown."""
+    lines = [
+        f"### {method.title}",
+        method.summary,
+        f"$$\n{method.formula}\n$$",
+        f"**Shared statistics:** {sharing(method)}",
+    ]
+    lines += [f"**When:** {method.use}"]
     lines += ["\n".join(f"- {_knob(knob)}" for knob in method.knobs)]
     lines += [f"```python\n{method.torch}\n```"] if method.torch else []
-    lines += [f"> **Common mistake.** {method.common_mistake}"] if method.common_mistake else []
+    lines += [f"> **Common mistake:** {method.common_mistake}"] if method.common_mistake else []
     also = f"Also called {', '.join(method.aliases)}. " if method.aliases else ""
     lines += [f"{also}Source: {method.citation}."]
     return "\n\n".join(lines)
 
 
 def _knob(knob: Knob) -> str:
-    """One parameter: its name and symbol, its default, what it does."""
+    """One parameter: its name and symbol, its default, and its description."""
     symbol = f" ${knob.symbol}$" if knob.range and knob.symbol != knob.name else ""
     return f"`{knob.name}`{symbol} = {knobs.short(knob.default)}: {knob.help}"

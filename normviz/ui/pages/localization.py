@@ -1,4 +1,4 @@
-"""The localization benchmark on a page: the numbers that ship, a small run of one's own, and single scenes."""
+"""The localization benchmark: the saved results, a small run now, and the scenes with the lowest scores."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from normviz.scenes import CLASSES
 from normviz.ui.components.matrix import Mark, matrix
 from normviz.ui.kit import cache, jobs
 
-MEASURED, NOW = "shipped", "a run now"
-WORST = 8  # scenes that are shown
-LOOKED_AT = 40  # scenes among which the worst are looked for
+MEASURED, NOW = "saved", "run now"
+WORST = 8  # scenes to show
+LOOKED_AT = 40  # scenes to search for the lowest scores
 
 
 @dataclass(frozen=True)
 class Worst:
-    """The scenes in which a map points worst, the worst first.
+    """The scenes with the lowest scores of a method, lowest first.
 
     Attributes:
         questions: these scenes.
-        maps: (N, H, W) at the pixels.
-        scores: (N,) by the measure.
-        asked: among how many they were chosen.
-        missed: how many of all have a score below a half.
+        maps: (N, H, W) at the resolution of the input.
+        scores: (N,) of the measure.
+        asked: the number of scenes searched.
+        missed: the number of scenes with a score below 0.5.
     """
 
     questions: Questions
@@ -47,25 +47,25 @@ class Worst:
 
 
 def networks() -> dict[str, str]:
-    """The installed networks of scenes, with what is special of each in words ("batch norm")."""
+    """The installed networks for scenes and their normalizations in words ("batch norm")."""
     found = [entry for entry in models() if entry.family == "scenes"]
     return {entry.name: entry.title.split(", ")[-1] for entry in found}
 
 
 def shipped() -> Report | None:
-    """The report that comes with the app, or None."""
+    """The saved report, or None."""
     if not SHIPPED.exists():
         return None
     return cache.keep("localization", SHIPPED.stat().st_mtime_ns, lambda: read(SHIPPED))
 
 
 def scenes(kind: Kind, count: int, seed: int = FIRST) -> Questions:
-    """Questions about generated scenes, made once for all visitors."""
+    """Questions about generated scenes, shared by all visitors."""
     return cache.keep("questions", (kind, count, seed), lambda: jobs.compute(lambda: make_questions(kind, count, seed)))
 
 
 def measure_now(classifier: Classifier, kind: Kind, count: int, seed: int, on_stop: Callable[[], None]) -> Report:
-    """A small run of all methods that are not slow on one network, with a progress bar."""
+    """Run all fast methods on one network and a few scenes, with a progress bar."""
     quick = [method for method in methods("attribution") if not method.slow]
 
     def work(job: jobs.Job[Report]) -> Report:
@@ -79,10 +79,10 @@ def measure_now(classifier: Classifier, kind: Kind, count: int, seed: int, on_st
 
 
 def worst(method: Attribution, classifier: Classifier, kind: Kind, measure: str) -> Worst:
-    """The scenes of the benchmark in which a method points worst; of slow methods among fewer scenes.
+    """The scenes with the lowest scores of a method; slow methods search fewer scenes.
 
     Raises:
-        ValueError: what the method refuses.
+        ValueError: the method does not support the network.
     """
     count = LOOKED_AT // (10 if method.name in HARDEST else 5 if method.slow else 1)
     asked = scenes(kind, max(1, count // MOSAIC) if kind == "grid" else count)
@@ -90,7 +90,7 @@ def worst(method: Attribution, classifier: Classifier, kind: Kind, measure: str)
     def work(job: jobs.Job[Worst]) -> Worst:
         heat = maps_of(method, probes_of(classifier, asked), job.progress)  # (N, H, W)
         every = scores(heat, asked, single=True)
-        found, second = every[measure], every.get("energy", every[measure])  # (N,), the second for equally bad ones
+        found, second = every[measure], every.get("energy", every[measure])  # (N,); the second breaks ties
         order = (found + 1e-3 * second).argsort()[:WORST]  # (n,)
         few = Questions("one", asked.images[order], asked.labels[order], asked.masks[order])
         return Worst(few, heat[order], found[order], len(asked), int((found < 0.5).sum()))
@@ -100,20 +100,22 @@ def worst(method: Attribution, classifier: Classifier, kind: Kind, measure: str)
 
 
 def mark(report: Report, method: str, network: str, kind: Kind, measure: str) -> Mark:
-    """What a cell of the table shows."""
+    """The mark in a cell of the table."""
     row = report.row(method, network, kind, measure)
     if row is None:
         return Mark("–", report.refused(method, network, kind) or "not measured on these scenes", "quiet")
     center = report.row("center", network, kind, measure)
     better = center is not None and beats(row, center)
-    text = f"\u2002{100 * row.mean:.0f} ({100 * row.low:.0f}–{100 * row.high:.0f})\u2002"  # spaces: columns apart
+    text = (
+        f"\u2002{100 * row.mean:.0f} ({100 * row.low:.0f}–{100 * row.high:.0f})\u2002"  # spaces keep the columns apart
+    )
     mean, low, high = (percent(share, 1, counted=True) for share in (row.mean, row.low, row.high))
     words = f"{mean}, 95% interval {low} to {high}, {row.scenes} scenes"
     return Mark(text, words + (", clearly better than the center" if better else ""), "good" if better else "")
 
 
 def table(report: Report, kind: Kind, measure: str, chosen: tuple[str, str], titles: dict[str, str]) -> None:
-    """Methods down, networks across; a click chooses what is looked at below."""
+    """Draw the table of methods (rows) and networks (columns); a click selects the scenes below."""
     rows = [*BASELINE_TITLES, *report.ranked(kind, measure)]
     columns = report.columns(kind)
 
@@ -133,7 +135,7 @@ def table(report: Report, kind: Kind, measure: str, chosen: tuple[str, str], tit
 
 
 def _label(report: Report, method: str, kind: Kind, titles: dict[str, str]) -> str:
-    """A method's name, with the number of its scenes where that is smaller than others'."""
+    """The title of a method, with its number of scenes if other methods have more."""
     counts = {row.scenes for r in report.results if r.method == method for row in r.rows if r.kind == kind}
     most = max((row.scenes for r in report.results for row in r.rows if r.kind == kind), default=0)
     few = f" ({max(counts)} scenes)" if counts and max(counts) < most else ""
@@ -141,11 +143,11 @@ def _label(report: Report, method: str, kind: Kind, titles: dict[str, str]) -> s
 
 
 def tiles(found: Worst, measure: str) -> str:
-    """The worst scenes as HTML."""
+    """The scenes with the lowest scores, as HTML."""
     figures = []
     for index, (label, score) in enumerate(zip(found.questions.labels.tolist(), found.scores.tolist(), strict=True)):
         picture = localization.tile(found.questions.images[index], found.maps[index], found.questions.masks[index])
         text = f"{CLASSES[label]}: {percent(score, counted=True)}"
-        empty = "" if found.maps[index].max() > 0 else ", no evidence at all"
+        empty = "" if found.maps[index].max() > 0 else ", no evidence"
         figures.append(figure(picture, text + empty, f"{text}, {TITLES[measure]}", quality=90))
     return grid(figures, "9.5rem", "1rem")

@@ -17,7 +17,7 @@ from normviz.registry import Normalization, Value
 from normviz.ui.inputs.source import Source
 from normviz.ui.kit import url_widgets
 
-SLICE = ("example", "channel", "slice")  # the axes before the last two, as widgets and in the link
+SLICE = {"example": "Sample", "channel": "Channel", "slice": "Depth"}  # axes before the last two: URL keys and labels
 
 
 @dataclass(frozen=True)
@@ -25,9 +25,9 @@ class Affine:
     """The scale and shift after a normalization.
 
     Attributes:
-        gamma: one number, or what broadcasts to the slice's (rows, columns).
+        gamma: a number, or an array that broadcasts to the slice (rows, columns).
         beta: the same.
-        sides: what the method reads besides its input, by the name of the argument.
+        sides: the other inputs of the method, by argument name.
     """
 
     gamma: float | NDArray[np.float32] = 1.0
@@ -36,13 +36,13 @@ class Affine:
 
     @property
     def scalars(self) -> tuple[float, float]:
-        """Gamma and beta for `apply`: 1 and 0 where the sides hold them."""
+        """Gamma and beta for `apply`; 1 and 0 if the other inputs contain them."""
         gamma, beta = (value if isinstance(value, float) else None for value in (self.gamma, self.beta))
         return (1.0 if gamma is None else gamma), (0.0 if beta is None else beta)
 
     @property
     def key(self) -> tuple[object, ...]:
-        """Tells one choice from the next."""
+        """Identifies these values in a cache key."""
         return tuple(v if isinstance(v, float) else v.tobytes() for v in (self.gamma, self.beta)) + tuple(self.sides)
 
 
@@ -55,13 +55,13 @@ def readout(
         rows.ids, rows.labels, rows.mean_before, rows.std_before, rows.mean_after, rows.std_after, rows.center,
         rows.spread, max(seen.total, 1),
     )  # fmt: skip
-    what = "No groups: colored is what the cell reads"
+    what = "No groups: the inputs of the cell are colored"
     if seen.pattern:
         shared = describe_axes(seen.pattern)
         what = f"{seen.total:,} statistics, {shared}" if seen.live else f"{seen.total:,} stored statistics"
     gamma, beta = affine.gamma, affine.beta
     fits = not isinstance(gamma, float) or not math.isnan(seen.gain)
-    if isinstance(gamma, float) and isinstance(beta, float) and fits:  # a gain of the method's own: min-max, scale norm
+    if isinstance(gamma, float) and isinstance(beta, float) and fits:  # a method with its own gain: min-max, scale norm
         own = abs(seen.gain - gamma) > 1e-3 * abs(gamma) + 1e-6 or abs(seen.offset - beta) > 1e-3 * abs(beta) + 1e-4
         gamma, beta = (seen.gain, seen.offset) if own else (gamma, beta)
     return formula.normalization(
@@ -73,33 +73,33 @@ def readout(
 
 
 def place(chosen: Source) -> tuple[tuple[int, ...], bool, str]:
-    """Draw the widgets of the slice and the cell: the cell's index, whether it was chosen, and the slice in words."""
+    """Draw the widgets for the slice and the cell; its index, whether it was chosen, and the slice in words."""
     index: list[int] = []
     words = []
     for name, size in zip(SLICE, chosen.x.shape[:-2], strict=False):
-        index.append(url_widgets.slider(f"{name.capitalize()} shown", 0, size - 1, 0, name) if size > 1 else 0)
+        index.append(url_widgets.slider(SLICE[name], 0, size - 1, 0, name) if size > 1 else 0)
         called = chosen.names[index[0]] if name == "example" and chosen.names[0] != "0" else str(index[-1])
-        words.append(f"{name} {called}" if called.isdigit() else called)
+        words.append(f"{SLICE[name].lower()} {called}" if called.isdigit() else called)
     rows, columns = chosen.layout[-2:].upper(), chosen.x.shape[-2:]
     text = url_widgets.text_field(
         f"Cell ({rows[0]}, {rows[1]})",
         "",
         "cell",
         limit=20,
-        help="Its row and column in the slice, as 3, 5; or click a cell.",
+        help="The row and column in the slice, such as 3, 5; or click a cell.",
     )
     parts = text.split(",") if text.strip() else ["0", "0"]
     cell = tuple(int(part) for part in parts if part.strip().isdecimal())
     if len(cell) != 2 or not all(0 <= part < size for part, size in zip(cell, columns, strict=True)):
         raise ValueError(
-            f"a cell is a row from 0 to {columns[0] - 1} and a column from 0 to {columns[1] - 1}, as 0, 0; "
+            f"a cell must be a row from 0 to {columns[0] - 1} and a column from 0 to {columns[1] - 1}, such as 0, 0; "
             f"received {text!r}"
         )
     return (*index, *cell), bool(text.strip()), ", ".join(words) or "all values"
 
 
 def clicked(what: str, chosen: Source, around: tuple[int, ...] | None) -> None:
-    """Move the slice and the cell to what was clicked: "slice:ROW,COLUMN", or a cell of the block (around a cell)."""
+    """Select the clicked cell: "slice:ROW,COLUMN", or "cube:" with an index into the block around a cell."""
     kind, _, numbers = what.partition(":")
     index = [int(number) for number in numbers.split(",")] if numbers else []
     if kind == "cube" and index:

@@ -1,4 +1,4 @@
-"""A photo before and after a region was filled: the picture, the map and the probabilities of both, kept."""
+"""A photo before and after a region is filled: its map and its probabilities, cached."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.maps.photo import Photo
 
 SHOWN = 5  # classes
-LONGEST = 512  # pixels: a longer photo is reduced, so that inpainting half of it takes a second
+LONGEST = 512  # pixels; longer photos are reduced so that inpainting half of one takes a second
 
 
 def reduced(photo: Photo) -> Photo:
-    """The photo with at most LONGEST pixels along its longer side; a reduced sample is no sample any more."""
+    """The photo with at most LONGEST pixels on its longer side; a reduced sample no longer counts as a sample."""
     height, width = photo.pixels.shape[:2]
     scale = LONGEST / max(height, width)
     if scale >= 1:
@@ -54,21 +54,21 @@ def explain(name: str, request: MapRequest, label: str) -> ExplainedPhoto:
 
 
 def strongest_cells(before: ExplainedPhoto, classifier: Classifier, share: float) -> Tensor:
-    """The cells, bool (rows, columns), where the map is highest: so many of all, or fewer where it ends.
+    """The strongest cells of the map, bool (rows, columns): this share of all cells, or fewer if the rest is 0.
 
     Raises:
-        ValueError: a map without evidence for the class.
+        ValueError: the map has no evidence for the class.
     """
     height, width = before.photo.pixels.shape[:2]
     top, left, h, w = classifier.box(height, width)
-    everywhere = torch.zeros(height, width)  # outside of what the network sees there is no evidence
+    everywhere = torch.zeros(height, width)  # no evidence outside the part that the network receives
     everywhere[top : top + h, left : left + w] = at_pixels(torch.from_numpy(before.map.raw), (h, w))
     coarse = F.adaptive_avg_pool2d(everywhere[None, None], grid(height, width))[0, 0]  # (rows, columns)
     return strongest(coarse, share)  # (rows, columns)
 
 
 def describe(request: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> str:
-    """What became of the class, in one sentence."""
+    """The change of the probability, in one sentence."""
     was, now = float(before.probabilities[request.target]), float(after.probabilities[request.target])
     change = confidence_change.describe(request.name, was, now)
     winner = int(after.probabilities.argmax())
@@ -79,7 +79,7 @@ def describe(request: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto)
 
 
 def shown_classes(before: Tensor, after: Tensor, target: int) -> list[int]:
-    """The class that is asked about, and those that are or become most probable, by their probability before."""
+    """The explained class and the most probable classes before or after, sorted by probability before."""
     others = torch.maximum(before, after).argsort(descending=True).tolist()  # (classes,)
     chosen = list(dict.fromkeys([target, int(after.argmax()), *others]))[:SHOWN]
     return sorted(chosen, key=lambda index: -float(before[index]))

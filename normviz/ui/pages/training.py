@@ -1,4 +1,4 @@
-"""A tiny network that trains in front of its visitor: in short pieces of work, so that nobody else waits for it."""
+"""Training a small network in short slices, so that other visitors do not wait for it."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ from normviz.models.residual import Norm, ResidualNet
 from normviz.scenes import CLASSES, Scene, Scenes, make_scene, make_scenes, make_unknown
 from normviz.ui.kit import cache, jobs
 
-SCENES, NOTHING, TESTED = 3000, 400, 200  # to train on, of clutter alone, to test on while it trains
-SLICE = 0.4  # seconds of training that a worker does before it takes the work of others
+SCENES, NOTHING, TESTED = 3000, 400, 200  # for training, with only clutter, for tests during training
+SLICE = 0.4  # seconds of training before a worker takes other work
 MOST_STEPS = 20_000
-WINDOW = 30  # steps over which loss and accuracy of the batches are averaged
+WINDOW = 30  # steps over which the loss and the accuracy of the batches are averaged
 SHOWN = 6  # test scenes with their maps
-SHOWN_FROM = 900_000  # the seed of the first; neither trained on nor tested on
+SHOWN_FROM = 900_000  # seed of the first; used neither for training nor for tests
 KINDS = ("one", "two", "unknown")  # objects in the test scenes
 
 
 @dataclass(frozen=True)
 class Data:
-    """What all tiny networks train on and are tested on; read-only."""
+    """The training and test scenes of all small networks; read-only."""
 
     scenes: Scenes
     nothing: Tensor
@@ -70,13 +70,13 @@ def data(watch: jobs.Watch) -> Data:
 
 @dataclass
 class Run:
-    """A visitor's own network and how its training goes; private to the session, one for each.
+    """A visitor's network and the state of its training; private to the session.
 
     Attributes:
-        recipe: how it is trained.
+        recipe: the settings of the training.
         model: the network.
-        history: its progress after each step.
-        stopped: whether it rests: not begun, stopped by the visitor, or finished.
+        history: the progress after each step.
+        stopped: whether the training is not running: not started, stopped or finished.
     """
 
     recipe: Recipe
@@ -87,7 +87,7 @@ class Run:
 
     @property
     def share(self) -> float:
-        """How much of the training is done, 0 to 1."""
+        """The finished share of the training, 0 to 1."""
         return self.history[-1].share if self.history else 0.0
 
     @property
@@ -96,7 +96,7 @@ class Run:
         return self.share >= 1
 
     def advance(self, scenes: Data) -> None:
-        """Train for SLICE seconds, one step at least; called in a worker's thread, by one at a time."""
+        """Train for SLICE seconds, at least one step; called in a worker thread, by one thread at a time."""
         if self._steps is None:
             self._steps = train(self.model, scenes.scenes, scenes.nothing, scenes.tests, self.recipe)
         until = time.perf_counter() + SLICE
@@ -106,29 +106,29 @@ class Run:
                 return
 
     def tested(self) -> float:
-        """The share of test scenes that it recognized at last; before the first test that of guessing."""
+        """The latest test accuracy; before the first test, that of guessing."""
         known = [at.tested for at in self.history if at.tested is not None]
         return known[-1] if known else 1 / len(CLASSES)
 
 
 def recipe(norm: Norm, seed: int, rate: float, seconds: float) -> Recipe:
-    """How a network is trained in front of its visitor: in small batches, which learn more in a short time."""
+    """The settings of a short training, with small batches, which learn more in a short time."""
     return Recipe(norm, seed, rate, MOST_STEPS, seconds, batch=32, nothing=4)
 
 
 def begin(recipe: Recipe) -> Run:
-    """A network with its first random weights, and its training before the first step."""
+    """A network with its initial weights, before the first step."""
     return Run(recipe, tiny_net(recipe.norm, recipe.seed))
 
 
 def smoothed(values: list[float]) -> list[float]:
-    """The mean of each value and those before it, WINDOW in all."""
+    """The moving average over the last WINDOW values."""
     sums = np.cumsum([0.0, *values])  # (steps + 1,)
     return [float((sums[i] - sums[max(i - WINDOW, 0)]) / min(i, WINDOW)) for i in range(1, len(sums))]
 
 
 def examples(each: int = 2) -> list[tuple[str, list[NDArray[np.uint8]]]]:
-    """Each class with the pictures (H, W, 3) of some of its scenes."""
+    """Each class with images (H, W, 3) of some of its scenes."""
     return [
         (name, [pixels(make_scene(TRAINING + 100 * i + label, labels=[label])) for i in range(each)])
         for label, name in enumerate(CLASSES)
@@ -136,7 +136,7 @@ def examples(each: int = 2) -> list[tuple[str, list[NDArray[np.uint8]]]]:
 
 
 def tests(kind: str) -> list[Scene]:
-    """The test scenes that are shown, of one of KINDS."""
+    """The test scenes to show, of one of KINDS."""
     seeds = range(SHOWN_FROM, SHOWN_FROM + SHOWN)
     if kind == KINDS[2]:
         return [make_unknown(seed) for seed in seeds]
@@ -144,12 +144,12 @@ def tests(kind: str) -> list[Scene]:
 
 
 def pixels(scene: Scene) -> NDArray[np.uint8]:
-    """A scene's picture (H, W, 3)."""
+    """The image of a scene, (H, W, 3)."""
     return scene.image.permute(1, 2, 0).numpy()
 
 
 def cards(scenes: list[Scene], before: ResidualNet, after: ResidualNet | None) -> list[Card]:
-    """What two networks say of test scenes, and where their Grad-CAM lies."""
+    """The predictions of two networks for test scenes, with their Grad-CAM maps."""
     first, second = answers(before, scenes), answers(after, scenes) if after else [None] * len(scenes)
     found = []
     for scene, one, other in zip(scenes, first, second, strict=True):
@@ -161,7 +161,7 @@ def cards(scenes: list[Scene], before: ResidualNet, after: ResidualNet | None) -
 
 
 def answers(model: ResidualNet, scenes: list[Scene]) -> list[Answer]:
-    """What a network says of scenes, with the Grad-CAM of what it says."""
+    """The predictions of a network for scenes, with the Grad-CAM map of each prediction."""
     images = torch.stack([scene.image for scene in scenes])  # (N, 3, H, W)
     shares = probabilities(model, images)  # (N, classes)
     said = shares.argmax(dim=1)  # (N,)
