@@ -1,4 +1,4 @@
-"""The page of class activation maps, and the ledger: every kind of question, the sections, stopping, and the script."""
+"""The pages Class activation maps and Evidence: targets, methods, sections, stopping, and the script."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def test_the_list_begins_with_maps_of_a_layer_and_ends_with_what_takes_long() ->
     assert sorted(listed) == sorted(method.name for method in methods("attribution"))
     kinds = [(get(name, "attribution").slow, get(name, "attribution").level == "input") for name in listed]
     assert kinds == sorted(kinds)
-    assert (
-        method_picker.title("score_cam") == "Score-CAM (takes long)" and method_picker.title("grad_cam") == "Grad-CAM"
-    )
+    assert method_picker.title("score_cam") == "Score-CAM (slow)" and method_picker.title("grad_cam") == "Grad-CAM"
 
 
 @pytest.mark.parametrize("asked", ["ablation_cam", "AblationCAM", "Ablation-CAM"])
@@ -66,11 +64,11 @@ def test_a_link_may_name_a_method_by_any_of_its_names(asked: str) -> None:
     assert test.selectbox(key="method").value == "ablation_cam"
 
 
-# What is explained
+# Targets
 
 
-def test_one_class_and_not_another() -> None:
-    test = open_page(PAGE, aim="One class and not another", **{"class": "cat", "not": "dog"})
+def test_difference_between_two_classes() -> None:
+    test = open_page(PAGE, aim="Difference between two classes", **{"class": "cat", "not": "dog"})
     assert not test.exception and not errors(test), words(test)
     names = [button.proto.label for button in test.get("download_button")]
     assert len(names) == 3
@@ -82,8 +80,8 @@ def test_one_class_and_not_another() -> None:
     assert not [slider for slider in test.slider if slider.key == "similar"]  # the other class is named
 
 
-def test_likeness_to_another_photo() -> None:
-    test = open_page(PAGE, aim="Likeness to another photo", **{"like-sample": SAMPLES["astronaut"]})
+def test_similarity_to_another_photo() -> None:
+    test = open_page(PAGE, aim="Similarity to another photo", **{"like-sample": SAMPLES["astronaut"]})
     assert not test.exception and not errors(test), words(test)
     assert not [box for box in test.selectbox if box.key == "class"]
     test.selectbox(key="method").select("cam").run()
@@ -244,11 +242,11 @@ def test_previews_reach_the_page_and_the_last_one_is_the_map() -> None:
     assert identical(seen[-1], shown.raw)
 
 
-# The ledger
+# Evidence
 
 
 @pytest.mark.parametrize(
-    "link", [{}, {"way": "Pixels and biases (FullGrad)"}, {"aim": "One class and not another"}], ids=str
+    "link", [{}, {"way": "Pixels and biases (FullGrad)"}, {"aim": "Difference between two classes"}], ids=str
 )
 def test_the_ledger_adds_up_on_the_page(link: dict[str, str]) -> None:
     test = open_page("evidence", **link)

@@ -1,4 +1,4 @@
-"""The photo that a page works on: uploaded, taken with the camera, or one of the samples."""
+"""The photo picker: an uploaded photo, a photo from the camera, or a sample."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from normviz.images import decode
 from normviz.samples import SAMPLES, load_sample
 from normviz.ui.kit import cache, page_layout, url_widgets
 
-ENDINGS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]  # a hint for the file dialog only
+EXTENSIONS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]  # a hint for the file dialog only
 
 
 @dataclass(frozen=True)
 class Photo:
-    """An upright picture and where it came from.
+    """An upright photo and its origin.
 
     Attributes:
-        name: what to call it.
+        name: display name.
         pixels: uint8 (H, W, 3), read-only.
-        identity: distinguishes it from all other photos.
-        sample: the name of the sample, or None for a visitor's own photo and for everything made from one.
+        identity: unique among all photos.
+        sample: the name of the sample, or None for a visitor's photo and for edited photos.
     """
 
     name: str
@@ -35,46 +35,48 @@ class Photo:
 
     @property
     def private(self) -> bool:
-        """Whether it is a visitor's own photo; see `normviz.ui.kit.cache`."""
+        """Whether it is not a sample, and is cached in the visitor's session only; see `normviz.ui.kit.cache`."""
         return self.sample is None
 
     @property
     def image(self) -> Tensor:
-        """The picture as uint8 (3, H, W)."""
+        """The photo as uint8 (3, H, W)."""
         return as_image(self.pixels)  # (3, H, W)
 
 
 def as_image(pixels: NDArray[np.uint8]) -> Tensor:
-    """Pixels (H, W, 3) as an image tensor (3, H, W)."""
+    """Convert pixels (H, W, 3) to an image tensor (3, H, W)."""
     return torch.tensor(pixels).permute(2, 0, 1)  # (3, H, W)
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:
-    """Decode a file; the result is upright and at most 1,024 pixels long."""
+    """Decode an image file to uint8 (H, W, 3), upright, with at most 1,024 pixels on the longer side."""
     pixels = decode(data).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     pixels.flags.writeable = False
     return pixels
 
 
 def sample_pixels(name: str) -> NDArray[np.uint8]:
-    """A sample photograph, uint8 (H, W, 3), decoded once for all."""
+    """The pixels of a sample photo, uint8 (H, W, 3); decoded once."""
     return cache.keep("sample", name, lambda: decoded(load_sample(name)))
 
 
 def pick(label: str = "Your photo", prefix: str = "", default: str = next(iter(SAMPLES))) -> Photo:
-    """Draw the uploader, the camera and the samples, and return the photo to work on.
+    """Draw the uploader, the camera and the list of samples, and return the chosen photo.
 
-    A file that cannot be read gets one sentence; the photo before it stays.
+    If a file cannot be read, an error is shown and the selected sample is returned.
 
     Args:
-        label: what the photo is called on the page.
-        prefix: put before the keys of the widgets, where a page has several photos.
-        default: the sample to start with.
+        label: label of the uploader.
+        prefix: prefix of the widget keys, for pages with several photos.
+        default: the sample that is selected at first.
     """
-    uploaded = st.file_uploader(label, ENDINGS, key=f"{prefix}photo-file", help="It stays in this server's memory.")
+    uploaded = st.file_uploader(label, EXTENSIONS, key=f"{prefix}photo-file", help="Kept in memory only, never saved.")
     if url_widgets.toggle("Use the camera", False, f"{prefix}camera"):
         uploaded = st.camera_input("Take a photo", key=f"{prefix}photo-camera") or uploaded
-    sample = url_widgets.select("Or a sample", list(SAMPLES), default, f"{prefix}sample", text=SAMPLES.__getitem__)
+    sample = url_widgets.select(
+        "Or a sample photo", list(SAMPLES), default, f"{prefix}sample", text=SAMPLES.__getitem__
+    )
     if uploaded is not None:
         try:
             upload = cache.Private(uploaded.file_id)

@@ -56,7 +56,7 @@ class MapRequest:
     def name(self) -> str:
         """The name of the explained class, difference or similarity."""
         if self.like is not None:
-            return f"likeness to {self.like.name}"
+            return f"similarity to {self.like.name}"
         names = self.classifier.classes
         return names[self.target] if self.other is None else f"{names[self.target]}, not {names[self.other]}"
 
