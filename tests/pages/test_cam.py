@@ -222,7 +222,7 @@ def test_a_stop_before_there_is_anything_is_said() -> None:
     asked = question("rise", settings=get("rise").settings({"masks": 16}))
     test.session_state["map stopped"] = ("map", asked.photo.identity, asked.key)
     test.run()
-    assert "was stopped before there was a map" in " ".join(errors(test))
+    assert "was stopped before its first map" in " ".join(errors(test))
     assert test.button(key="go-on")
 
 
