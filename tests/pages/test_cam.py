@@ -119,14 +119,14 @@ def test_a_blank_map_is_explained_and_a_layer_is_offered() -> None:
     test = open_page(PAGE, layer="stage1.0.conv1.conv 48 × 32 × 32")
     assert not test.exception and not errors(test)
     assert "The map is blank" in words(test) and "sum to 0 or less" in words(test)
-    test.button(key="take-stage4").click().run()
+    test.button(key="use-stage4").click().run()
     assert test.selectbox(key="layer").value == "stage4"
     assert "The map is blank" not in words(test)
 
 
 def test_the_recommended_layer_is_taken_with_a_button() -> None:
     test = open_page(PAGE, section="layers", layer="stage2 96 × 16 × 16")
-    test.button(key="take-stage4").click().run()
+    test.button(key="use-stage4").click().run()
     assert not test.exception and test.selectbox(key="layer").value == "stage4"
 
 

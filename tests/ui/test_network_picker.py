@@ -138,7 +138,7 @@ def test_a_full_server_says_so_in_place_of_the_button(hub: Hub, monkeypatch: pyt
     monkeypatch.setenv("NORMVIZ_DOWNLOADS", "0")
     test = opened(net=NAME)
     assert got(test).startswith("photos, ") and labels(test) == ["Try again"]
-    assert "of the 0 GB that this server gives them" in errors(test)[0]
+    assert "limit of 0 GB" in errors(test)[0]
 
 
 def test_what_is_typed_may_not_be_a_folder_of_the_server(hub: Hub, tmp_path: Path) -> None:

@@ -41,7 +41,7 @@ def label(knob: Knob) -> str:
 
 
 def scale(bounds: Range, default: float, whole: bool) -> list[float]:
-    """The stops of a logarithmic slider: powers of 2 for integers; else powers of 10, times 1, 2 and 5 in short ranges."""
+    """The stops of a log slider: powers of 2 for integers, else powers of 10, or 1-2-5 steps on a short range."""
     if whole:
         stops = {2**k for k in range(math.ceil(math.log2(bounds.low)), math.floor(math.log2(bounds.high)) + 1)}
         return sorted({*map(float, stops), default, bounds.low, bounds.high})

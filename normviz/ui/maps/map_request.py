@@ -188,7 +188,7 @@ def probabilities(classifier: Classifier, photo: Photo, name: str = "probabiliti
 
 
 def feature_layers(classifier: Classifier, photo: Photo) -> dict[str, tuple[int, ...]]:
-    """The layers with feature maps of more than one cell and their shapes (K, h, w): the default, then from the deepest.
+    """The layers with feature maps of more than one cell and their shapes (K, h, w): the default, then deepest first.
 
     Raises:
         ValueError: no layer has feature maps.
