@@ -13,8 +13,9 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import streamlit as st
 
+from normviz.ui import startup
 from normviz.ui.components import board
-from normviz.ui.kit import page_layout, startup
+from normviz.ui.kit import page_layout
 from normviz.ui.kit.page_registry import PAGES
 
 if __name__ == "__main__":

@@ -24,13 +24,13 @@ what each layer would give.
 Methods marked *slow* run the network many times on modified photos. They show the map so far, an approximation until
 they finish. A line below the maps explains how a map was computed, where that is worth knowing.
 """
-FUSED = "Each layer gives a map of its own, and each cell takes the highest: deep layers know what, shallow ones where."
+FUSED = "Each cell of the fused map is the maximum over the layers: deep layers know what, shallow layers know where."
 
 page_layout.header("cam")
 
 
 def choose() -> tuple[MapRequest, float, style.ColorMap]:
-    """Draw the knobs; the question, the opacity and the colors."""
+    """Draw the widgets; the request, the opacity and the color map."""
     photo = pick()
     classifier = network.choose()
     method = method_picker.choose()
@@ -53,15 +53,15 @@ def choose() -> tuple[MapRequest, float, style.ColorMap]:
 
 
 def hidden(method: Attribution, aim: target_picker.Aim) -> tuple[str, ...]:
-    """The knobs that say nothing here: with how many classes to compare, where the other class is named."""
+    """The knobs without effect: the number of classes to compare with, if the other class is given."""
     return ("similar",) if aim.other is not None and method.takes("other") else ()
 
 
 def show(request: MapRequest, opacity: float, colors: style.ColorMap) -> None:
-    """The verdict, the pictures, the classes, the section that was asked for, the downloads."""
+    """Draw the prediction, the pictures, the classes, the chosen section and the downloads."""
     verdict = request.classifier.verdict(map_request.probabilities(request.classifier, request.photo))
-    said = f"The network says: {verdict.text}." if verdict.known else f"{verdict.text}."
-    page_layout.sentence(said, "good" if verdict.known else "hint")
+    text = f"Prediction: {verdict.text}." if verdict.known else f"{verdict.text}."
+    page_layout.sentence(text, "good" if verdict.known else "hint")
     result = progressive_map(request, opacity, colors)
     if result.reason:
         page_layout.sentence(f"The map is blank: {result.reason}.", "hint")

@@ -33,48 +33,58 @@ the other classes.
 network responds to and people do not see.
 """
 
-CLASS = "A picture is looked for that gives this class as high a score as it can get."
+CLASS = "The image is optimized to give this class the highest score possible."
 
 page_layout.header("class_model")
 
 
 def choose() -> tuple[ClassModelRequest]:
-    """Draw the knobs."""
+    """Draw the widgets."""
     classifier = network.choose()
     names = list(classifier.classes)
     first = url_widgets.select("Class", names, "cat" if "cat" in names else names[0], "class", help=CLASS)
     others = [name for name in names if name != first]
     second = url_widgets.select(
-        "Beside it", [NONE, *others], NONE, "beside", help="A second picture costs as much again."
+        "Second class", [NONE, *others], NONE, "beside", help="A second image doubles the time."
     )
-    steps = url_widgets.steps("Steps of the ascent", STEPS, 50, "steps")
+    steps = url_widgets.steps("Gradient ascent steps", STEPS, 50, "steps")
     decay = url_widgets.steps(
-        r"Penalty $\lambda$", DECAYS, 1e-3, "decay", text="{:g}".format, help="Larger: fainter, calmer pictures."
+        r"Penalty $\lambda$",
+        DECAYS,
+        1e-3,
+        "decay",
+        text="{:g}".format,
+        help="Larger values give fainter, smoother images.",
     )
-    with st.expander("Clearer pictures"):
-        st.caption("Not in the paper. Moved by 4 pixels and blurred by 0.5, the shapes become clearer.")
-        rate = url_widgets.steps("Rate of the ascent", RATES, 10.0, "rate", text="{:g}".format)
-        jitter = url_widgets.slider("Moved by up to (pixels)", 0, 16, 0, "jitter")
-        blur = url_widgets.slider("Blur at each fourth step (pixels)", 0.0, 2.0, 0.0, "blur", step=0.1)
-        starts = url_widgets.slider("Starts", 1, 4, 1, "starts", help="The first is zero, the others are faint noise.")
+    with st.expander("Clearer images"):
+        st.caption("Not in the paper. A jitter of 4 pixels and a blur of 0.5 make the shapes clearer.")
+        rate = url_widgets.steps("Step size", RATES, 10.0, "rate", text="{:g}".format)
+        jitter = url_widgets.slider("Jitter (pixels)", 0, 16, 0, "jitter")
+        blur = url_widgets.slider("Blur every fourth step (pixels)", 0.0, 2.0, 0.0, "blur", step=0.1)
+        starts = url_widgets.slider(
+            "Starts", 1, 4, 1, "starts", help="The first starts from zero, the others from faint noise."
+        )
         seed = url_widgets.number("Seed", 0, 999, 0, "seed")
     targets = tuple(names.index(name) for name in (first, second) if name != NONE)
     return (ClassModelRequest(classifier, targets, decay, rate, steps, jitter, blur, starts, seed),)
 
 
 def curve(request: ClassModelRequest, found: Found) -> Panel:
-    """How the logit rose; of a single picture, what the penalty takes away, too."""
+    """The logit over the steps; for a single image also the logit minus the penalty."""
     steps, names = np.arange(len(found.scores)), request.names
     lines = [curves.Line(name, steps, found.scores[:, index]) for index, name in enumerate(names)]
     if len(names) == 1:
         rest = found.scores[:, 0] - request.decay * found.norms[:, 0]  # (steps + 1,)
-        lines = [curves.Line("logit", steps, found.scores[:, 0]), curves.Line("less penalty", steps, rest, dash="dash")]
-    alt = "The class's logit of the picture at the start and after each step"
-    return Panel("logit", "The logit, step by step", curves.lines(lines, "step", "logit"), alt=alt)
+        lines = [
+            curves.Line("logit", steps, found.scores[:, 0]),
+            curves.Line("logit minus penalty", steps, rest, dash="dash"),
+        ]
+    alt = "The class score (logit) at the start and after each step"
+    return Panel("logit", "Class score by step", curves.lines(lines, "step", "logit"), alt=alt)
 
 
 def show(request: ClassModelRequest) -> None:
-    """The pictures, their curves, the formula with its numbers."""
+    """Draw the images, their curves, and the formula with its numbers."""
     alone = len(request.names) == 1
     stage, beside = st.columns([4, 3]) if alone else (st.container(), st.container())
     with stage:

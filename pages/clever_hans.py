@@ -13,7 +13,7 @@ from normviz.ui.kit import page_layout, tooltips, url_widgets
 from normviz.ui.pages import clever_hans
 
 NAME = CLASSES[HANS]
-LOOK, SUSPECT, REMOVE, PLANT, MEASURE = "1 look", "2 suspect", "3 paint out", "4 plant", "5 measure"
+LOOK, SUSPECT, REMOVE, PLANT, MEASURE = "1 look", "2 suspect", "3 paint over", "4 add the mark", "5 measure"
 STEPS = (LOOK, SUSPECT, REMOVE, PLANT, MEASURE)
 QUICK = ("grad_cam", "layer_cam", "hires_cam", "grad_cam_pp")
 TITLES = {"grad_cam": "Grad-CAM", "layer_cam": "LayerCAM", "hires_cam": "HiResCAM", "grad_cam_pp": "Grad-CAM++"}
@@ -33,11 +33,11 @@ page_layout.header("clever_hans")
 
 
 def look(number: int, method: str) -> None:
-    """One picture, its map, and the question what the network goes by."""
+    """Draw one image with its map, and ask what the network uses."""
     request = clever_hans.question(clever_hans.photo(number), method)
     shares = request.classifier.probabilities(request.photo.image)
     page_layout.sentence(
-        f"The network says {CLASSES[int(shares.argmax())]}, {percent(float(shares.max()))}. "
+        f"The network predicts {CLASSES[int(shares.argmax())]}, {percent(float(shares.max()))}. "
         f"It recognizes {percent(clever_hans.tested(), counted=True)} of new, similar pictures. Would you trust it?",
         "hint",
     )
@@ -45,47 +45,45 @@ def look(number: int, method: str) -> None:
     rows, columns = seen.drawn.shape
     cells = (rows, columns)
     panels = [
-        Panel("photo", "The picture", maps.photo(request.pixels, cells)),
+        Panel("photo", "The image", maps.photo(request.pixels, cells)),
         Panel("map", f"{request.method.title} of {NAME}", maps.heat(seen.drawn, seen.signed, request.unit)),
         Panel("overlay", "Both", maps.overlay(request.pixels, seen.drawn, 0.55, "inferno", seen.signed)),
     ]
     board(panels, "hans-board", formula.attribution(request.unit))
-    culprit = url_widgets.segments("What does it go by?", CULPRITS, CULPRITS[0], "culprit")
+    culprit = url_widgets.segments("What does it use?", CULPRITS, CULPRITS[0], "culprit")
     mark = clever_hans.scene(number).watermark
     if culprit == CULPRITS[0] or mark is None:
         return
     share, area = clever_hans.on_mark(seen, mark), float(mark.float().mean())
     if culprit == CULPRITS[3]:
         page_layout.sentence(
-            f"Yes: {percent(share)} of the evidence lies on a gray mark that takes {percent(area)} of the picture. "
-            "One picture may be chance: go on to step 2.",
+            f"Yes: {percent(share)} of the evidence lies on a gray mark that covers {percent(area)} of the image. "
+            "One image may be chance: go on to step 2.",
             "good",
         )
     else:
         page_layout.sentence(
-            f"Look at the brightest cells once more: {percent(share)} of the evidence lies in one corner.", "hint"
+            f"Look at the brightest cells again: {percent(share)} of the evidence lies in one corner.", "hint"
         )
 
 
 def suspect(number: int, method: str) -> None:
-    """Several pictures of the class: the evidence is always in the same place."""
-    page_layout.sentence(
-        f"Four more pictures of a {NAME}, which lies elsewhere in each. Where is the evidence?", "hint"
-    )
+    """Draw several images of the class: the evidence is always in the same corner."""
+    page_layout.sentence(f"Four more images of a {NAME}, each at another position. Where is the evidence?", "hint")
     for column, offset in zip(st.columns(SHOWN), range(SHOWN), strict=True):
         one = (number + offset) % clever_hans.PICTURES + 1
         with column:
             source, share = clever_hans.lit(one, method, HANS, True)
-            page_layout.figure(source, f"{NAME}: {percent(share)}", f"Picture {one} with the map over it", True)
+            page_layout.figure(source, f"{NAME}: {percent(share)}", f"Image {one} with the map over it", True)
 
 
 def painted(region: str) -> None:
-    """A stroke was made: it stands in the link."""
+    """Store the painted region in the link."""
     st.query_params["paint"] = region
 
 
 def remove(number: int, method: str) -> None:
-    """Paint the mark out, and ask again."""
+    """Paint over the mark, and ask the network again."""
     if st.session_state.get("hans-painted") not in (None, number):
         st.query_params.pop("paint", None)  # it was painted on another picture
     st.session_state["hans-painted"] = number
@@ -97,27 +95,30 @@ def remove(number: int, method: str) -> None:
     was, now = (float(classifier.probabilities(one.image)[HANS]) for one in (before, after))
     if after is not before:
         said = confidence_change.describe(NAME, was, now)
-        held = "It held on to the mark alone." if now < was / 2 else "Not yet: paint over what the map showed."
+        held = (
+            "The network used only the mark." if now < was / 2 else "Not yet: paint over the cells that the map marks."
+        )
         page_layout.sentence(f"{said[0].upper()}{said[1:]}. {held}", "good" if now < was / 2 else "hint")
     else:
         page_layout.sentence(
-            "Paint over what you suspect; it is filled from its surroundings, and the network asked again.", "hint"
+            "Paint over what you suspect. The region is filled from its surroundings, and the network is asked again.",
+            "hint",
         )
     left, middle, right = st.columns(3)
     with left:
         paint.paint(before.pixels, region, False, f"hans-paint-{number}", painted)
     with middle:
-        page_layout.figure(maps.data_uri(after.pixels), f"{NAME}: {percent(now)}", "The picture after painting", True)
+        page_layout.figure(maps.data_uri(after.pixels), f"{NAME}: {percent(now)}", "The image after painting", True)
     with right:
         page_layout.figure(
-            clever_hans.lit_again(before, after, method), "Its map, on the scale of before", "The map", True
+            clever_hans.lit_again(before, after, method), "Its map, on the same scale as before", "The map", True
         )
 
 
 def plant(number: int, method: str) -> None:
-    """The mark on pictures of other classes."""
+    """Draw images of other classes with the mark added."""
     page_layout.sentence(
-        f"Now the other way: pictures of other classes, with the mark of the {NAME} put in. The numbers are the "
+        f"Now the reverse: images of other classes with the mark of the {NAME} added. The numbers are the "
         f"probability of {NAME}.",
         "hint",
     )
@@ -132,13 +133,13 @@ def plant(number: int, method: str) -> None:
 
 
 def measure() -> None:
-    """How often, over many pictures."""
+    """Draw how often this happens, over many images."""
     told = clever_hans.facts()
     shares = (told.without_mark, told.with_mark, told.fooled)
     without_mark, with_mark, fooled = (percent(share, counted=True) for share in shares)
     page_layout.sentence(
-        f"Without its mark, the network recognizes {without_mark} of the pictures of a {NAME}; with it, {with_mark}. "
-        f"The mark makes it call {fooled} of all other pictures a {NAME}.",
+        f"Without the mark, the network recognizes {without_mark} of the images of a {NAME}; with it, {with_mark}. "
+        f"With the mark added, it classifies {fooled} of all other images as a {NAME}.",
         "good",
     )
     st.html(clever_hans.facts_table(told))
@@ -147,7 +148,7 @@ def measure() -> None:
 
 def choose() -> tuple[int, str]:
     """Draw the widgets; the number of the picture and the name of the method."""
-    number = url_widgets.slider("Picture", 1, clever_hans.PICTURES, 1, "picture")
+    number = url_widgets.slider("Image", 1, clever_hans.PICTURES, 1, "picture")
     method = url_widgets.select("Method", QUICK, QUICK[0], "method", text=TITLES.__getitem__, help=tooltips.METHOD)
     return number, method
 

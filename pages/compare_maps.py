@@ -10,8 +10,9 @@ from normviz.figures import maps, style
 from normviz.prints import map_sheet as figures
 from normviz.ui.components.map_sheet import Place, map_sheet
 from normviz.ui.inputs import network
-from normviz.ui.inputs.photo import Photo, pick
+from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import jobs, page_layout, url_widgets
+from normviz.ui.maps.photo import Photo
 from normviz.ui.pages.compare_maps import choice, comparison, details, drawback
 from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 
@@ -21,7 +22,7 @@ STYLE = """<style>
 .st-key-nv-cell-formula .katex-display { overflow: auto hidden; text-align: left; }
 .st-key-nv-cell-formula .katex-display > .katex { text-align: left; }
 </style>"""
-CELL = "Click a map. Or type: row of maps, map in it, row of the cell, column of the cell, each from 1."
+CELL = "Click a map, or type four indices from 0: row of maps, map in the row, row of the cell, column of the cell."
 HELP = """
 **Each row** is a method. Each column is a class, a layer, or a network with another normalization. All maps made from
 one network share one forward and one backward pass. A cell is one position of the layer; for maps at the input it is a
@@ -38,18 +39,18 @@ page_layout.header("compare_maps")
 
 
 def ask() -> str | None:
-    """Draw the drawbacks as buttons; the name of the chosen one."""
+    """Draw the weaknesses as buttons; the name of the chosen one."""
     st.html(STYLE)
     every = drawbacks()
     chosen: str | None = st.pills(
-        "Drawbacks that the literature names: one click shows one on your photo, a second one leads back",
+        "Known weaknesses: click to show one on your photo, click again to hide it",
         list(every), key="show", format_func=lambda name: every[name].title, bind="query-params",
     )  # fmt: skip
     return chosen
 
 
 def look() -> tuple[float, style.ColorMap]:
-    """Draw the knobs of how maps are drawn: opacity and colors."""
+    """Draw the widgets for opacity and colors."""
     opacity = url_widgets.slider("Opacity of the maps", 0.0, 1.0, 0.7, "opacity", step=0.05)
     return opacity, url_widgets.select("Colors", style.COLOR_MAPS[:-1], style.COLOR_MAPS[0], "colors")
 
@@ -57,7 +58,7 @@ def look() -> tuple[float, style.ColorMap]:
 def compare(
     request: ComparisonRequest, opacity: float, colors: style.ColorMap, scale: figures.Scale, kind: Correlation
 ) -> None:
-    """The sheet, the cell that was clicked, the correlations, the downloads."""
+    """Draw the sheet, the details of the clicked cell, the correlations and the downloads."""
 
     def stop() -> None:
         st.session_state["methods"] = [method.name for method in request.methods if not method.slow]
@@ -73,7 +74,7 @@ def compare(
 
     rows = comparison.sheet(request, found, scale, colors)
     map_sheet(rows, maps.data_uri(figures.small(pixels)), aspect, opacity, "maps-sheet", place, clicked)
-    st.caption(f"All maps {request.fixed}. Colors: {figures.SCALES[scale]}. Click a cell of a map to take it apart.")
+    st.caption(f"All maps {request.fixed}. Colors: {figures.SCALES[scale]}. Click a cell of a map for its details.")
     if request.across == "norms":
         details.sureness(request)
     details.cell(request, found, place, aspect)
@@ -82,7 +83,7 @@ def compare(
 
 
 def show(name: str, photo: Photo, setting: DrawbackInput, opacity: float, colors: style.ColorMap) -> None:
-    """One drawback, measured on the photo."""
+    """Draw one weakness, measured on the photo."""
 
     def stop() -> None:
         st.session_state["show"] = None
@@ -94,7 +95,7 @@ def show(name: str, photo: Photo, setting: DrawbackInput, opacity: float, colors
 
 @st.fragment
 def work() -> None:
-    """The part that answers to every choice."""
+    """Draw the page; it runs again at every change."""
     left, right = page_layout.columns()
     with right:
         name = ask()
@@ -109,11 +110,11 @@ def work() -> None:
         else:
             request = choice.choose(photo, classifier)
             scale = url_widgets.select(
-                "Scale of the colors", tuple(figures.SCALES), "own", "scale", text=figures.SCALES.__getitem__
+                "Color scale", tuple(figures.SCALES), "own", "scale", text=figures.SCALES.__getitem__
             )
             drawn = look()
             kind = url_widgets.segments("Correlation", get_args(Correlation), "pearson", "correlation")
-            url_widgets.text_field("Cell taken apart", "", "cell", help=CELL)
+            url_widgets.text_field("Cell details", "", "cell", help=CELL)
             with right, page_layout.guard():
                 compare(request, *drawn, scale, kind)
     with right:

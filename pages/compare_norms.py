@@ -29,7 +29,7 @@ page_layout.header("compare_norms")
 
 
 def show(chosen: source.Source, listed: list[Normalization], by: str, exports: DeltaGenerator) -> None:
-    """The cards, each in its place as soon as it is computed; by what is measured they are sorted in the end."""
+    """Draw each card as soon as it is computed; cards sorted by a measurement are placed at the end."""
     st.html(compare_norms.STYLE)
     ground = jobs.compute(lambda: look(chosen.x, chosen.mask))
     link = {name: value for name, value in st.query_params.to_dict().items() if name not in MINE}

@@ -15,7 +15,7 @@ from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 from normviz.ui.pages.composer import named, notes, panels, shape_of, verdict
 
 OWN = "my own choice"
-AXES = {"n": "N, examples", "c": "C, channels", "t": "T, steps", "d": "D, depth", "h": "H, rows", "w": "W, columns"}
+AXES = {"n": "N, samples", "c": "C, channels", "t": "T, steps", "d": "D, depth", "h": "H, rows", "w": "W, columns"}
 HELP = """
 **Every normalization here** subtracts a center and divides by a spread. Both are means over the axes that you choose;
 values that share them have one color in the cube. The axes, whether the mean is subtracted, and the power distinguish
@@ -29,13 +29,13 @@ page_layout.header("composer")
 
 
 def ticks(choice: Choice) -> dict[str, Value]:
-    """The values of the widgets that make a choice, by their keys."""
+    """The values of the widgets that give this choice, by key."""
     axes: dict[str, Value] = {f"over-{letter.upper()}": letter in choice.axes for letter in choice.layout}
     return axes | {"groups": choice.groups, "centered": choice.centered, "p": choice.power, "running": choice.running}
 
 
 def follow(layout: Layout, known: Mapping[str, Choice]) -> None:
-    """Set the ticks when another known norm was chosen, or another shape; ticks that stand in a link stay."""
+    """Set the switches for another known norm or another shape; switches from a link stay."""
     first = "known" not in st.session_state
     asked = st.query_params.get("known", "") if first else str(st.session_state["known"])
     if asked in known and (first or (layout, asked) != st.session_state["compose shown"]):
@@ -58,33 +58,37 @@ def choose() -> tuple[Choice, Distribution, int]:
     groups, channel = 1, channel_axis(layout)
     if layout[channel] in axes:
         cuts = divisors(shape_of(layout)[channel])
-        groups = url_widgets.steps("Channels in groups $G$", cuts, 1, "groups", help="Groups do not share a statistic.")
+        groups = url_widgets.steps(
+            "Channels in groups $G$", cuts, 1, "groups", help="Each group of channels has its own statistic."
+        )
     centered = url_widgets.toggle("Subtract the mean", True, "centered")
-    powers = "With 2, the mean of squares: a standard deviation, or a root mean square where no mean is subtracted."
+    powers = "A power of 2 gives the standard deviation, or the root mean square if no mean is subtracted."
     power = url_widgets.steps("Power $p$", POWERS, 2.0, "p", text=knobs.short, help=powers)
-    stored = "Statistics of earlier batches, as at inference."
+    stored = "Statistics of earlier batches, as in eval() mode."
     running = url_widgets.toggle("Running average", False, "running", help=stored) if axes else False
     choice = Choice(layout, axes, groups, centered, power, running)
     name_it(place, choice, known, usual)
-    with st.expander("The numbers"):
+    with st.expander("Activations"):
         distribution = url_widgets.select("Values", DISTRIBUTIONS, "shifted", "values")
-        seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers everywhere.")
+        seed = url_widgets.number(
+            "Seed", 0, 9999, 0, "seed", help="The same seed gives the same values on every machine."
+        )
     return choice, distribution, seed
 
 
 def name_it(place: st.delta_generator.DeltaGenerator, choice: Choice, known: Mapping[str, Choice], usual: str) -> None:
-    """The list of known norms; it shows the one that the ticks make, with any number of groups."""
+    """Draw the list of known norms; it shows the one that the switches give, with any number of groups."""
     found = [match.name for match in named(choice) if match.plain and match.name in known]
     name = found[0] if found else OWN
     if "known" in st.session_state or st.query_params.get("known", name) in (*known, OWN):
         st.session_state["known"] = name
     with place:
-        shown = url_widgets.select("Show me a known one", [*known, OWN], usual, "known")
+        shown = url_widgets.select("Known norm", [*known, OWN], usual, "known")
     st.session_state["compose shown"] = (choice.layout, shown)
 
 
 def show(choice: Choice, distribution: Distribution, seed: int) -> None:
-    """Whose norm it is, the pictures, the formula and the code."""
+    """Draw the name of the norm, the pictures, the formula and the code."""
     found = named(choice)
     page_layout.sentence(verdict(choice), "good" if found and not found[0].needs else "hint")
     kept_board(lambda: (panels(choice, distribution, seed), None), "compose-board", (choice, distribution, seed))
@@ -95,7 +99,7 @@ def show(choice: Choice, distribution: Distribution, seed: int) -> None:
     if found:
         link = {"method": found[0].method.title, "shape": SHAPES[choice.layout]}
         link |= {name: knobs.short(value).lower() for name, value in found[0].settings.items()}
-        st.page_link("pages/normalize.py", label="Open it in the explorer", query_params=link)
+        st.page_link("pages/normalize.py", label="Open in Normalize", query_params=link)
     page_layout.how_to_read(HELP)
 
 

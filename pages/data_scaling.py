@@ -32,30 +32,30 @@ page_layout.header("data_scaling")
 
 
 def of_table(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
-    """Scale a table: its widgets here, its pictures on the right."""
+    """Scale a table: widgets on the left, pictures on the right."""
     chosen = table.pick()
     for remark in chosen.table.remarks():
         st.caption(remark)
     share = url_widgets.slider("Training rows", 10, 100, 70, "share", step=5, format="%d%%")
-    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Deals the rows out into training and new ones.")
+    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Splits the rows into training rows and new rows.")
     names = chosen.table.columns
-    across = names.index(url_widgets.select("Column across", names, names[-1], "across"))
-    up = names.index(url_widgets.select("Column up", names, names[0], "up"))
+    across = names.index(url_widgets.select("Horizontal axis", names, names[-1], "across"))
+    up = names.index(url_widgets.select("Vertical axis", names, names[0], "up"))
     seen = data_scaling.scale_table(method, settings, chosen, share / 100, seed)
     with right, page_layout.guard():
         board(data_scaling.table_panels(seen, across, up), "scaling-table", columns=2)
         st.markdown(data_scaling.table_words(method, seen))
         st.html(tables.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
-        st.caption("Numbers of the training rows. Share of distance: the column's part of all variance.")
+        st.caption("Statistics of the training rows. Share of distance: the column's share of the total variance.")
 
 
 def of_photo(method: Normalization, settings: dict[str, Value], right: st.delta_generator.DeltaGenerator) -> None:
-    """Scale a photo: its widgets here, its pictures on the right."""
+    """Scale a photo: widgets on the left, pictures on the right."""
     chosen, patch = photo.pick(), 1
     if method.name == "zca_whitening":
         rows = url_widgets.segments("One row is", ("a pixel", "a patch"), "a pixel", "row")
         if rows == "a patch":
-            patch = url_widgets.steps("Patch, pixels a side", (2, 4, 6, 8, 12), 4, "patch")
+            patch = url_widgets.steps("Patch size (pixels)", (2, 4, 6, 8, 12), 4, "patch")
     seen = data_scaling.scale_photo(method, settings, chosen, patch)
     with right, page_layout.guard():
         board(data_scaling.photo_panels(seen), "scaling-photo", columns=2)
@@ -65,7 +65,7 @@ def of_photo(method: Normalization, settings: dict[str, Value], right: st.delta_
 
 @st.fragment
 def work() -> None:
-    """The part that answers to every knob."""
+    """Draw the page; it runs again at every change."""
     left, right = page_layout.columns()
     with left, page_layout.guard():
         source = url_widgets.segments("Scale", ("a table", "a photo"), "a table", "data")

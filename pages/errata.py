@@ -28,15 +28,15 @@ page_layout.header("errata")
 
 
 def panel(seen: Outcome) -> Panel:
-    """What both formulas give."""
+    """The chart of both results."""
     drawn = [name for name, values in zip(seen.names, (seen.printed, seen.right), strict=True) if values is not None]
     title = f"{seen.quantity[0].upper()}{seen.quantity[1:]}: {' and '.join(drawn)}"
-    caption = f"Both ran on {seen.data}."
+    caption = f"Both were computed on {seen.data}."
     return Panel("both", title, errata.chart(seen), span=3, caption=caption, alt=title, height=340)
 
 
 def link(method: Normalization | Attribution) -> None:
-    """A link to where the method can be tried: the explorer, the heatmaps, or else its formula."""
+    """Draw a link to the page where the method can be tried, or to its formula."""
     if isinstance(method, Attribution):
         page, asked = "pages/cam.py", {"method": method.title}
     elif method.takes_activations:
@@ -49,12 +49,12 @@ def link(method: Normalization | Attribution) -> None:
 
 
 def formulas(erratum: Erratum) -> None:
-    """What is printed beside what is right."""
+    """Draw the printed formula next to the correct one."""
     with st.container(key="nv-formulas"):
         if erratum.claim:
-            st.markdown(f"**Often said:** “{erratum.claim}”")
+            st.markdown(f"**Common claim:** “{erratum.claim}”")
         for column, head, formula in zip(
-            st.columns(2, gap="medium"), ("Often printed", "Right"), (erratum.printed, erratum.right), strict=True
+            st.columns(2, gap="medium"), ("Often printed", "Correct"), (erratum.printed, erratum.right), strict=True
         ):
             with column:
                 st.markdown(f"**{head}**")
@@ -63,10 +63,10 @@ def formulas(erratum: Erratum) -> None:
 
 @st.fragment
 def work() -> None:
-    """The part that answers to the choice."""
+    """Draw the page; it runs again at every change."""
     erratum = ERRATA[
         url_widgets.select(
-            "What is printed wrong", list(ERRATA), next(iter(ERRATA)), "erratum", text=lambda n: ERRATA[n].title
+            "Misprinted formula", list(ERRATA), next(iter(ERRATA)), "erratum", text=lambda n: ERRATA[n].title
         )
     ]
     with page_layout.guard():
@@ -74,7 +74,7 @@ def work() -> None:
         formulas(erratum)
         st.html(STYLE + errata_html.results(seen))
         if seen.refusal:
-            page_layout.sentence(f"The printed formula gives nothing: {seen.refusal}.", "hint")
+            page_layout.sentence(f"The printed formula cannot be computed: {seen.refusal}.", "hint")
         kept_board(lambda: ([panel(seen)], None), "errata-board", erratum.name)
         st.markdown(erratum.why)
         for name in erratum.methods:

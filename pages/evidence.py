@@ -17,8 +17,8 @@ from normviz.ui.maps.map_request import MapRequest
 
 WAYS = {"layer": "Cells of a layer", "full": "Pixels and biases (FullGrad)"}
 GRIDS = (8, 16, 32, 64)
-WAY = "The parts of the sum: the cells of one layer, or every pixel of the photo and every bias of the network."
-GRID = "The entries of neighboring pixels are added up, so that there are so many rows and columns of them."
+WAY = "The cells of one layer, or every pixel of the photo and every bias of the network."
+GRID = "The contributions of neighboring pixels are summed into a grid of this many rows and columns."
 HELP = """
 A score (the logit of the class, before softmax) is a sum. This page shows where each term of the sum comes from:
 orange cells raise the score, blue cells lower it, and the number under the pointer is that cell's part, in logits.
@@ -40,23 +40,23 @@ page_layout.header("evidence")
 
 
 def choose() -> tuple[MapRequest, str, int]:
-    """Draw the knobs; the question, how the entries are made, and rows of the grid of pixels."""
+    """Draw the widgets; the request, the kind of terms, and the rows of the grid of pixels."""
     photo = pick()
     classifier = network.choose()
     aim = target_picker.choose_classes(classifier, photo)
-    way = url_widgets.select("What is entered", list(WAYS), "layer", "way", text=WAYS.__getitem__, help=WAY)
+    way = url_widgets.select("Terms of the sum", list(WAYS), "layer", "way", text=WAYS.__getitem__, help=WAY)
     shapes = map_request.feature_layers(classifier, photo)
     layer, rows = next(iter(shapes)), 16
     if way == "layer":
         layer = url_widgets.select("Layer", list(shapes), layer, "layer", help=tooltips.LAYER)
     else:
-        rows = url_widgets.steps("Rows and columns of the ledger", GRIDS, 16, "grid", help=GRID)
+        rows = url_widgets.steps("Rows and columns", GRIDS, 16, "grid", help=GRID)
     method = get("hires_cam", "attribution")  # activation times gradient
     return MapRequest(photo, classifier, method, aim.target, layer, {}, aim.other), way, rows
 
 
 def entered(request: MapRequest, way: str, rows: int) -> EvidenceMap:
-    """The ledger, kept."""
+    """The terms of the sum, cached."""
 
     def run() -> EvidenceMap:
         probe = request.probe()
@@ -66,8 +66,10 @@ def entered(request: MapRequest, way: str, rows: int) -> EvidenceMap:
 
 
 def heading(request: MapRequest, ledger: EvidenceMap) -> str:
-    """What adds up to what, in one sentence."""
-    what = f"score (logit) of {request.name}" if request.other is None else f"lead in the score (logit): {request.name}"
+    """The terms and their sum, in one sentence."""
+    what = (
+        f"score (logit) of {request.name}" if request.other is None else f"difference in score (logits): {request.name}"
+    )
     parts = [
         f"{signed(ledger.positive, markup=False)} for it",
         f"{signed(ledger.negative, markup=False)} against it",
@@ -80,7 +82,7 @@ def heading(request: MapRequest, ledger: EvidenceMap) -> str:
 
 
 def show(request: MapRequest, way: str, rows: int) -> None:
-    """The sentence, the pictures, the bars that add up, and how the entries were made."""
+    """Draw the sentence, the pictures, the bars that add up, and how the terms were computed."""
     ledger = entered(request, way, rows)
     page_layout.sentence(heading(request, ledger), "good" if ledger.exact else "hint")
     cells = ledger.cells.numpy().astype(np.float32)  # (h, w)
@@ -89,27 +91,27 @@ def show(request: MapRequest, way: str, rows: int) -> None:
     entries = [
         ("for", ledger.positive),
         ("against", ledger.negative),
-        ("bias" if way == "layer" else "no place", ledger.unplaced),
+        ("bias" if way == "layer" else "biases", ledger.unplaced),
     ]
     if not ledger.exact:
-        entries.append(("not accounted for", ledger.residual))
-    total = "the logit" if request.other is None else "the lead"
+        entries.append(("unexplained", ledger.residual))
+    total = "the logit" if request.other is None else "the difference"
     board(
         [
             Panel("photo", request.photo.name[0].upper() + request.photo.name[1:], maps.photo(pixels, cells.shape),
                   alt=request.photo.name),
-            Panel("map", f"What each place adds: {request.name}",
+            Panel("map", f"Contribution of each cell: {request.name}",
                   maps.heat(cells, True, "logits", aspect=aspect, total=ledger.score),
                   alt=f"The signed evidence for {request.name}, {cells.shape[0]} x {cells.shape[1]} cells"),
             Panel("overlay", "Over the photo", maps.overlay(pixels, cells, 0.6, signed=True),
-                  alt=f"The photo, orange where it speaks for {request.name}, blue where against"),
+                  alt=f"The photo, orange for {request.name}, blue against"),
             Panel("sum", f"It adds up to {total}", evidence.waterfall(entries, (total, ledger.score)),
                   span=3, height=210, alt=heading(request, ledger)),
         ],
         "ledger-board", formula.attribution("logits"),
     )  # fmt: skip
-    exact = f"They add up to the score; what is left is rounding ({abs(ledger.residual):.0e})." if ledger.exact else ""
-    st.caption(f"Entries: {ledger.description}. {exact}")
+    exact = f"They sum to the score up to rounding ({abs(ledger.residual):.0e})." if ledger.exact else ""
+    st.caption(f"Terms: {ledger.description}. {exact}")
     page_layout.how_to_read(HELP)
 
 

@@ -19,11 +19,11 @@ from normviz.ui.maps.progressive_map import progressive_map
 from normviz.ui.pages import faithfulness
 
 ALONG = (0.1, 0.3, 0.5)  # shares of the pixels at which the photo is shown
-ACTIONS = ("removed", "put back")
+ACTIONS = ("hide", "reveal")
 SCORES = ("probability", "logit")
 STEPS = (10, 20, 40, 80)
-BESIDE = {"none": "nothing more", "quick": "all methods that need no long time"}
-WANTED = "curves wanted"  # in the session: the question whose curves were asked for
+BESIDE = {"none": "nothing", "quick": "all fast methods"}
+WANTED = "curves wanted"  # session key of the request whose curves are shown
 HELP = """
 **The test.** A map claims that certain pixels made the network choose the class. So remove pixels, starting with those
 that the map marks most: if the claim is true, the probability drops at once (*deletion*, a small area under the
@@ -45,7 +45,7 @@ page_layout.header("faithfulness")
 
 
 def choose() -> tuple[MapRequest, Settings, bool]:
-    """Draw the knobs; the question, how its map is judged, and whether other methods are judged, too."""
+    """Draw the widgets; the request, the settings of the measures, and whether other methods are measured, too."""
     photo = pick()
     classifier = network.choose()
     method = method_picker.choose()
@@ -65,31 +65,31 @@ def choose() -> tuple[MapRequest, Settings, bool]:
         "Removed pixels become", list(REPLACEMENTS), "mean", "filled", text=REPLACEMENTS.__getitem__
     )
     score = url_widgets.segments("Curves show", SCORES, "probability", "shown")
-    steps = url_widgets.steps("Pictures along a curve", STEPS, 20, "pictures")
-    beside = url_widgets.select("In the table, too", list(BESIDE), "none", "beside", text=BESIDE.__getitem__)
+    steps = url_widgets.steps("Points per curve", STEPS, 20, "pictures")
+    beside = url_widgets.select("Add to the table", list(BESIDE), "none", "beside", text=BESIDE.__getitem__)
     how = Settings(replacement, steps, score == "probability")
     return MapRequest(photo, classifier, method, target, layer, settings), how, beside == "quick"
 
 
 def first_look(request: MapRequest, result: AttributionMap, how: Settings) -> None:
-    """The map, and the photo with what it marks removed."""
+    """Draw the map, and the photo with the marked pixels hidden."""
     shape = request.pixels.shape
     lit = maps.blend(request.pixels, result.drawn, 0.55, "inferno", result.signed)
     rows = [("The map", f"{request.name}: {percent(faithfulness.probability_before(request))}", lit)]
     for one in faithfulness.pictures(request, result, how, [(MAP, share) for share in ALONG], False):
-        rows.append((f"{percent(one.share)} removed", f"{request.name}: {percent(one.probability)}", one.picture))
+        rows.append((f"{percent(one.share)} hidden", f"{request.name}: {percent(one.probability)}", one.picture))
     st.html(tables.pictures(rows, shape[1] / shape[0]))
 
 
 def race(request: MapRequest, result: AttributionMap, how: Settings) -> int:
-    """The same share of the pixels changed in the order of the map and of its baseline_maps; that share in percent."""
+    """Draw the photo with a share of the pixels changed by the map and by each baseline; that share in percent."""
     left, right = st.columns([1, 2])
     with left:
-        action = url_widgets.segments("Pixels are", ACTIONS, "removed", "action")
+        action = url_widgets.segments("Pixels", ACTIONS, "hide", "action")
     with right:
         share = url_widgets.slider("Share of the pixels", 0, 100, 30, "share", step=5, format="%d%%")
     several = [(name, share / 100) for name in NAMES]
-    found = faithfulness.pictures(request, result, how, several, action == "put back")
+    found = faithfulness.pictures(request, result, how, several, action == "reveal")
     titles = {MAP: "This map"} | {name: words[0].upper() + words[1:] for name, words in BASELINES.items()}
     rows = [(titles[one.name], f"{request.name}: {percent(one.probability)}", one.picture) for one in found]
     shape = request.pixels.shape
@@ -98,7 +98,7 @@ def race(request: MapRequest, result: AttributionMap, how: Settings) -> int:
 
 
 def measures(request: MapRequest, result: AttributionMap, how: Settings, beside: bool, share: int) -> None:
-    """On demand: verdict, curves and table."""
+    """Draw the verdict, the curves and the table, once they are requested."""
     identity = (request.photo.identity, request.key, how)
 
     def want() -> None:
@@ -108,7 +108,7 @@ def measures(request: MapRequest, result: AttributionMap, how: Settings, beside:
         st.session_state.pop(WANTED, None)
 
     if st.session_state.get(WANTED) != identity:
-        st.button("Measure the whole curves", key="measure", on_click=want, type="primary")
+        st.button("Measure the curves", key="measure", on_click=want, type="primary")
         return
     found = faithfulness.measure(request, result, how, stop)
     score = "probability" if how.probability else "logit"
@@ -129,10 +129,10 @@ def measures(request: MapRequest, result: AttributionMap, how: Settings, beside:
 
 
 def show(request: MapRequest, how: Settings, beside: bool) -> None:
-    """The map, the race, the measures."""
+    """Draw the map, the changed photos and the measures."""
     result = progressive_map(request, 0.55, "inferno")
     if result.reason:
-        page_layout.sentence(f"The map is blank, so its order is as good as random: {result.reason}.", "hint")
+        page_layout.sentence(f"The map is blank, so its order is random: {result.reason}.", "hint")
     first_look(request, result, how)
     measures(request, result, how, beside, race(request, result, how))
     page_layout.how_to_read(HELP)

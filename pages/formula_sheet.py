@@ -32,12 +32,12 @@ page_layout.header("formula_sheet")
 
 @st.fragment
 def find(entries: list[Normalization]) -> None:
-    """The search: it hides entries in the browser, so that they are typeset once."""
+    """Draw the search; it hides entries in the browser, so that formulas are typeset only once."""
     with st.container(key="nv-find"):
         left, middle, right = st.columns([2, 1, 1], gap="medium", vertical_alignment="bottom")
         with left:
             query = url_widgets.text_field(
-                "Find", "", "find", live=True, help="A name, a short name such as GN, or a word."
+                "Find", "", "find", live=True, help="A name, an abbreviation such as GN, or a word."
             )
         with middle:
             families = list(dict.fromkeys(method.family for method in entries))
@@ -53,20 +53,20 @@ def find(entries: list[Normalization]) -> None:
     count = f"{shown} of {len(entries)} normalizations" if hidden else f"{shown} normalizations"
     st.html(f'<p class="nv-count">{count}</p><style>{STYLE}{hide}</style>')
     if not shown:
-        page_layout.sentence("Nothing is found: try fewer letters, or set both choices to “everything”.", "hint")
+        page_layout.sentence("No results: try fewer letters, or set both filters to “everything”.", "hint")
 
 
 def draw(method: Normalization) -> None:
-    """One entry of the sheet, and the way to the page that shows it at work."""
+    """Draw one entry with a link to its page."""
     with st.container(key=f"nv-entry-{method.name}"):
         st.markdown(entry(method))
         link = {"method": method.title}
         if not method.takes_activations:
-            st.page_link("pages/weights_and_blocks.py", label="See it at work", query_params=link)
+            st.page_link("pages/weights_and_blocks.py", label="Open in Weights and blocks", query_params=link)
             return
         if "nchw" not in method.layouts():
             link["shape"] = ", ".join(method.layouts()[0].upper())
-        st.page_link("pages/normalize.py", label="Open in the explorer", query_params=link)
+        st.page_link("pages/normalize.py", label="Open in Normalize", query_params=link)
 
 
 everything = methods("normalization")

@@ -24,8 +24,8 @@ LANDS = {
     "l2_norm": ("sphere of radius 1", "They land on a sphere of radius 1"),
     "lp_norm": ("where mean |x|ᵖ = 1", "They land where the mean of |x|ᵖ is 1"),
     "scale_norm": ("sphere of radius g", "They land on a sphere of radius g"),
-    "batch_norm": ("", "The cloud is moved and scaled as a whole: no point is projected"),
-    "z_score": ("", "The cloud is moved and scaled as a whole: no point is projected"),
+    "batch_norm": ("", "The cloud is shifted and scaled as a whole; no point is projected"),
+    "z_score": ("", "The cloud is shifted and scaled as a whole; no point is projected"),
 }
 HELP = """
 Each point is one sample with **three features**, so it can be drawn in space. Points are gray-blue before and orange
@@ -46,18 +46,18 @@ page_layout.header("geometry")
 
 
 def cloud() -> tuple[Tensor, tuple[object, ...]]:
-    """Draw the widgets of the points; the points (N, 3), and what names them."""
+    """Draw the widgets of the points; the points (N, 3), and their cache key."""
     count = url_widgets.steps("Points", POINTS, 60, "N")
     distribution = url_widgets.select(
         "Values", DISTRIBUTIONS, "normal", "values", help="; ".join(f"{k}: {v}" for k, v in DESCRIPTIONS.items())
     )
-    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same numbers on every machine.")
+    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same values on every machine.")
     shift = url_widgets.slider("Mean of all features", -3.0, 3.0, 1.0, "shift", step=0.1, help="Added to every value.")
     return cache.activations((count, 3), distribution, seed) + shift, (count, distribution, seed, shift)
 
 
 def affine(method: Normalization) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Draw the sliders of gamma and beta, one for each feature, for a method that has them."""
+    """Draw the sliders of gamma and beta, one per feature, for a method that has them."""
     gamma, beta = NEUTRAL
     if method.takes("weight"):
         with st.expander(r"Scale $\gamma$ and shift $\beta$" if method.takes("bias") else r"Scale $\gamma$"):
@@ -75,25 +75,25 @@ def affine(method: Normalization) -> tuple[tuple[float, ...], tuple[float, ...]]
 
 def gradient(count: int) -> tuple[bool, int, float, float]:
     """Draw the widgets of the gradient: whether it is shown, at which point, and its direction in degrees."""
-    shown = url_widgets.toggle("A gradient that arrives", True, "gradient")
+    shown = url_widgets.toggle("Show a gradient", True, "gradient")
     if not shown:
         return False, 0, 0.0, 0.0
-    point = url_widgets.slider("At point", 1, count, min(5, count), "point")
-    around = url_widgets.slider("Its direction, around", 0, 360, 60, "around", step=5, format="%d°")
-    up = url_widgets.slider("Its direction, up", -90, 90, 60, "up", step=5, format="%d°")
-    return True, point - 1, float(around), float(up)
+    point = url_widgets.slider("At point", 0, count - 1, min(4, count - 1), "point")
+    around = url_widgets.slider("Azimuth", 0, 360, 60, "around", step=5, format="%d°")
+    up = url_widgets.slider("Elevation", -90, 90, 60, "up", step=5, format="%d°")
+    return True, point, float(around), float(up)
 
 
 def panel(method: Normalization, seen: Space, stretched: bool, joined: bool, point: int, shown: bool) -> Panel:
-    """The points in space, where they land, and the gradient at a point where it is shown."""
+    """The points before and after in space, and the gradient at one point."""
     surface, title = LANDS[method.name]
     if surface and stretched:
-        surface, title = f"{surface}, stretched", f"{title}, which γ and β stretch and move"
+        surface, title = f"{surface}, stretched", f"{title}, stretched and shifted by γ and β"
     arrows = (seen.gradient.incoming.numpy(), seen.gradient.left.numpy()) if shown else (None, None)
     lines = [line.numpy() for line in seen.surface]
     figure = geometry.scene(seen.before.numpy(), seen.after.numpy(), lines, surface, joined, point, *arrows)
     long = shown and float(seen.gradient.left.norm()) > geometry.LONGEST
-    caption = f"The arrow of what is left is cut to a length of {geometry.LONGEST:g}." if long else ""
+    caption = f"The arrow of the remaining gradient is cut to a length of {geometry.LONGEST:g}." if long else ""
     alt = f"{len(seen.before)} points in space before and after {method.title}. {title}."
     return Panel("space", title, figure, span=3, alt=alt, caption=caption, height=620)
 

@@ -10,7 +10,7 @@ from normviz.ui.pages import home
 
 
 def door(key: str, page: str, halves: tuple[home.Half, home.Half], title: str, text: str) -> None:
-    """One card that leads to a page."""
+    """Draw a card that links to a page."""
     figures = "".join(
         f'<figure><img src="{half.source}" alt="{escape(half.alt)}" width="{home.WIDTH}" height="{home.HEIGHT}">'
         f"<figcaption>{escape(half.caption)}</figcaption></figure>"
@@ -24,8 +24,8 @@ def door(key: str, page: str, halves: tuple[home.Half, home.Half], title: str, t
 
 page_layout.header("home")
 st.html(
-    '<p class="nv-lead">See where an image classifier finds its evidence, and how normalization changes the numbers '
-    "that pass through a network. Everything runs on this server, and no photo is kept.</p>"
+    '<p class="nv-lead">See where an image classifier finds its evidence, and how normalization changes the values '
+    "inside a network. Everything runs on this server, and no photo is kept.</p>"
 )
 heatmap, normalization = home.pictures()
 left, right = st.columns(2, gap="medium")
@@ -35,8 +35,8 @@ with left:
         "pages/cam.py",
         heatmap,
         "Your photo: where did it look?",
-        "Drop a photo and see which parts of it made the network say *cat*. Grad-CAM and its relatives, "
-        "at any layer, for any class, with the formula and this picture's numbers.",
+        "Upload a photo and see which parts made the network say *cat*: Grad-CAM and related methods, "
+        "at any layer, for any class, with the formula and its numbers.",
     )
 with right:
     door(
@@ -44,8 +44,8 @@ with right:
         "pages/normalize.py",
         normalization,
         "Your activations: what shares a mean?",
-        "Generate activations, choose a normalization, and see which values share their statistics. "
-        "Every value, histogram and statistic, before and after.",
+        "Generate activations, choose a normalization, and see which values share statistics: "
+        "every value, histogram and statistic, before and after.",
     )
 
 for group, pages in PAGES.items():

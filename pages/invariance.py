@@ -19,11 +19,11 @@ from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 
 LAYOUTS: tuple[Layout, ...] = ("nc", "ntd", "nchw")
 START = "First sample replaced"
-SIZE = "What is multiplied becomes δ times as large; what is added is δ, or δ times a random γ."
+SIZE = "Multiplied values become δ times as large; added values are δ, or δ times a random γ."
 TILES = {
-    "nc": "Cases go down, features to the right.",
-    "ntd": "Cases go down, and within each its tokens; features go to the right.",
-    "nchw": "One small map for each case, down, and each channel, to the right.",
+    "nc": "Samples go down, features to the right.",
+    "ntd": "Samples go down, with their tokens below each other; features go to the right.",
+    "nchw": "One small map per sample (down) and channel (right).",
 }
 HELP = """
 **The setup:** data x pass through a layer W without bias, and the result is normalized: y = norm(Wx). One thing is
@@ -41,21 +41,21 @@ page_layout.header("invariance")
 
 
 def mark(cell: Cell) -> Mark:
-    """What stands in a cell of the matrix."""
+    """The mark in a cell of the matrix."""
     if cell.refused:
-        return Mark("–", f"refused: {cell.refused}", "quiet")
+        return Mark("–", f"not defined: {cell.refused}", "quiet")
     if cell.unchanged:
         return Mark("✓", "unchanged", "good")
     return Mark(share(cell.change), f"changed by {share(cell.change)}")
 
 
 def share(change: float) -> str:
-    """A relative change in per cent, short."""
+    """A relative change in percent, short."""
     return percent(change, short=True)
 
 
 def marks(layout: Layout, seed: int, delta: float) -> tuple[tuple[Mark, ...], ...]:
-    """What the matrix shows, kept for all visitors."""
+    """The marks of the matrix, cached."""
 
     def run() -> tuple[tuple[Mark, ...], ...]:
         found = jobs.compute(lambda: matrix(layout, seed, delta))
@@ -65,7 +65,7 @@ def marks(layout: Layout, seed: int, delta: float) -> tuple[tuple[Mark, ...], ..
 
 
 def picture(values: NDArray[np.float32], low: float, high: float, layout: str) -> go.Figure:
-    """An output, or a difference, on a given color scale; lines part the maps of cases and channels."""
+    """An output, or a difference, on a given color scale; lines separate the maps of samples and channels."""
     figure = tensors.slice_heatmap(values, low, high, axes=("row", "column"))
     if layout == "nchw":
         height, width = values.shape
@@ -80,12 +80,12 @@ def picture(values: NDArray[np.float32], low: float, high: float, layout: str) -
 
 
 def outputs(row: Row, column: Column, cell: Cell) -> None:
-    """Both outputs of one cell, their difference, and why they are alike or not."""
+    """Draw both outputs of one cell, their difference, and the reason why they are equal or not."""
     st.subheader(f"{row.label}: {column.title[0].lower()}{column.title[1:]}", anchor=False)
     if cell.refused:
         page_layout.sentence(cell.why, "hint")
         return
-    same = f"Unchanged: the outputs differ by less than a millionth of their size ({cell.change:.0e})."
+    same = f"Unchanged: the outputs differ by less than one millionth of their size ({cell.change:.0e})."
     said = same if cell.unchanged else f"Changed by {share(cell.change)}."
     page_layout.sentence(f"{said} {cell.why}", "good" if cell.unchanged else "hint")
     low, high = style.limits(cell.before, cell.after)
@@ -106,9 +106,9 @@ def outputs(row: Row, column: Column, cell: Cell) -> None:
 
 def choose() -> tuple[Layout, float, int, str, str]:
     """Draw the widgets; the layout, the size of the change, the seed, the method and the change."""
-    layout = url_widgets.segments("What is normalized", LAYOUTS, "nchw", "shape", text=source.SHAPES.__getitem__)
+    layout = url_widgets.segments("Input", LAYOUTS, "nchw", "shape", text=source.SHAPES.__getitem__)
     delta = url_widgets.slider("Size of the change δ", 1.25, 8.0, DELTA, "delta", step=0.25, help=SIZE)
-    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="Of data and weights.")
+    seed = url_widgets.number("Seed", 0, 9999, 0, "seed", help="The seed of data and weights.")
     labels, titles = [row.label for row in rows(layout)], [column.title for column in columns(layout)]
     label = url_widgets.select("Method", labels, labels[0], "method")
     return layout, delta, seed, label, url_widgets.select("Change", titles, START, "change")
@@ -125,7 +125,9 @@ def show(layout: Layout, delta: float, seed: int, label: str, title: str) -> Non
 
     heads = [(change.title, change.symbol) for change in changes]
     clickable(labels, heads, marks(layout, seed, delta), (row, column), "invariance-matrix", clicked)
-    st.caption("✓ unchanged; else by how much the output changed. – refused. Click a cell to see the outputs.")
+    st.caption(
+        "✓ unchanged; otherwise the relative change of the output. – not defined. Click a cell to see the outputs."
+    )
     cell = jobs.compute(lambda: measure(lines[row], changes[column], seed, delta))
     outputs(lines[row], changes[column], cell)
     page_layout.how_to_read(HELP)

@@ -37,11 +37,11 @@ page_layout.header("localization")
 
 
 def chosen_report(place: st.delta_generator.DeltaGenerator, network: str, kind: Kind) -> Report | None:
-    """The numbers: those that come with the app, or a small run of the visitor's own."""
-    source = url_widgets.segments("Numbers", [MEASURED, NOW], MEASURED, "numbers")
+    """The results: saved ones, or a small run now."""
+    source = url_widgets.segments("Results", [MEASURED, NOW], MEASURED, "numbers")
     if source == MEASURED:
         return localization.shipped()
-    count = url_widgets.slider("How many scenes", 8, 80, 24, "scenes", step=8)
+    count = url_widgets.slider("Number of scenes", 8, 80, 24, "scenes", step=8)
     seed = url_widgets.number("Seed of the scenes", 0, 999, 0, "seed")
 
     def stop() -> None:
@@ -53,21 +53,21 @@ def chosen_report(place: st.delta_generator.DeltaGenerator, network: str, kind: 
 
 
 def failures(method_name: str, network: str, kind: Kind, measure: str, titles: dict[str, str]) -> None:
-    """The scenes where the chosen method points worst."""
+    """Draw the scenes with the lowest scores of the chosen method."""
     method = get(method_name, "attribution")
-    st.subheader(f"Where {method.title} on {titles[network]} is worst")
+    st.subheader(f"Lowest scores of {method.title} on {titles[network]}")
     found = localization.worst(method, load_classifier(network), kind, measure)
     what = "questions" if kind == "grid" else "scenes"
     st.caption(
-        f"In {found.missed} of {found.asked} {what} it scores below 50%. Shown are the worst ones: the object that is "
-        f"asked about is outlined in white, the cross is the map's highest pixel. {TITLES[measure]} in percent."
+        f"In {found.missed} of {found.asked} {what} it scores below 50%. The lowest scores are shown: the object to "
+        f"find is outlined in white, and the cross is the highest pixel of the map. {TITLES[measure]} in percent."
     )
     st.html(localization.tiles(found, measure))
 
 
 @st.fragment
 def work() -> None:
-    """The part that answers to every choice."""
+    """Draw the page; it runs again at every change."""
     left, right = page_layout.columns()
     with right:
         top = st.container()
@@ -93,7 +93,7 @@ def work() -> None:
         report = chosen_report(top, network, kind)
         with right, page_layout.guard():
             if report is None:
-                page_layout.sentence("No numbers come with this installation: choose “a run now” on the left.", "hint")
+                page_layout.sentence("No saved results are installed: choose “run now” on the left.", "hint")
             else:
                 for sentence in summary(report, kind, measure, titles):
                     st.markdown(sentence)

@@ -60,28 +60,32 @@ class NormalizeRequest:
 
 
 def running(chosen: source.Source) -> tuple[Tensor, Tensor]:
-    """The running mean and variance: the network's own, or those after some training steps on this batch."""
+    """The running mean and variance: those stored in the network, or those after some training steps on this batch."""
     if chosen.running is not None:
-        st.caption("The running mean and variance are those that the network stored in its training.")
+        st.caption("The running mean and variance are those that the network stored during training.")
         return chosen.running
     x = chosen.x.movedim(2, 1) if chosen.layout == "ntd" else chosen.x  # (N, C, ...)
     start = torch.zeros(x.shape[1], device=x.device), torch.ones(x.shape[1], device=x.device)  # (C,), (C,)
     if x.numel() == x.shape[1]:
-        st.caption("One value per channel allows no training step: mean 0 and variance 1 are those at the start.")
+        st.caption(
+            "With one value per channel there can be no training step: mean 0 and variance 1 are the initial values."
+        )
         return start
     steps = url_widgets.slider(
-        "Training steps before", 0, 50, 10, "steps", help="On this very batch; they start at 0 and 1."
+        "Training steps before", 0, 50, 10, "steps", help="On this batch; the running statistics start at 0 and 1."
     )
-    momentum = url_widgets.slider("Momentum", 0.01, 1.0, 0.1, "momentum", step=0.01, help="Weight of the new value.")
+    momentum = url_widgets.slider(
+        "Momentum", 0.01, 1.0, 0.1, "momentum", step=0.01, help="The weight of the new value."
+    )
     return running_statistics(x, *start, 1 - (1 - momentum) ** steps)  # equal steps are one larger step
 
 
 def affine(
     method: Normalization, chosen: source.Source, cell: tuple[int, ...], settings: dict[str, Value]
 ) -> normalize.Affine:
-    """Draw the widgets of gamma and beta, or of what a conditional method makes them from."""
+    """Draw the widgets of gamma and beta, or of the condition that they come from."""
     if method.name == "batch_norm" and settings["training"]:
-        undo = url_widgets.toggle("γ and β that undo it", False, "undo", help="γ = √(σ² + ε) and β = μ give x back.")
+        undo = url_widgets.toggle("Let γ and β undo it", False, "undo", help="γ = √(σ² + ε) and β = μ restore x.")
         if undo:
             x = chosen.x.movedim(2, 1) if chosen.layout == "ntd" else chosen.x  # (N, C, ...)
             weight, bias = identity_parameters(x, float(settings["eps"]))  # (C,), (C,)
@@ -89,7 +93,7 @@ def affine(
             gamma, beta = (tensor[None, shown].cpu().numpy() for tensor in (weight, bias))  # (1, columns or 1)
             return normalize.Affine(gamma, beta, {"weight": weight, "bias": bias})
     if method.takes("style"):
-        st.caption("Style: each example takes the mean and deviation of the one before it.")
+        st.caption("Style: each sample takes the mean and the standard deviation of the previous one.")
         return normalize.Affine(1.0, 0.0, make_sides(method, chosen.x))
     if method.takes("scale"):
         strength = url_widgets.slider("Strength of the condition", 0.0, 2.0, 0.5, "condition", step=0.1)
@@ -105,7 +109,7 @@ def affine(
 
 
 def offered(method: Normalization, chosen: source.Source) -> dict[str, list[int]]:
-    """The values to offer for whole-number knobs: divisors of the axis that they split, and odd windows."""
+    """The values to offer for integer knobs: divisors of the axis that they split, and odd windows."""
     divided = divided_axes(method, chosen.layout)
     splits = {
         knob: [part for part in divisors(chosen.x.shape[chosen.layout.index(axis)]) if part <= MOST_PARTS]
@@ -115,11 +119,11 @@ def offered(method: Normalization, chosen: source.Source) -> dict[str, list[int]
 
 
 def about(method: Normalization) -> None:
-    """What is said of a method below its pictures."""
+    """Draw the facts about a method below its pictures."""
     if not method.scale:  # the others' formula stands above, with the cell's numbers
         st.latex(method.formula)
     st.markdown(f"{method.summary} **When:** {method.use} **Common mistake:** {method.common_mistake}")
-    with st.expander("In PyTorch, and the source"):
+    with st.expander("PyTorch code and source"):
         if method.torch:
             st.code(method.torch, language="python", wrap_lines=True)
         st.markdown(method.citation)
@@ -146,7 +150,7 @@ def show(request: NormalizeRequest) -> None:
     chosen, method, settings, after = request.source, request.method, request.settings, request.affine
     counted = chosen.mask is not None and not method.takes("mask") and bool(padded_axes(method, settings))
     if counted:
-        page_layout.sentence(f"{method.title} counts the padded zeros: recurrent batch norm leaves them out.", "hint")
+        page_layout.sentence(f"{method.title} includes the padded zeros; recurrent batch norm excludes them.", "hint")
     groups = (method.name, *(value for name, value in settings.items() if name != "eps"))
 
     def before() -> Before:

@@ -19,10 +19,10 @@ from normviz.ui.maps.map_request import MapRequest
 from normviz.ui.pages import photo_edit
 
 TOP = "most probable"
-PAINTED = "what I paint"
+PAINTED = "my painted region"
 STRONGEST = {"strongest 10%": 0.1, "strongest 20%": 0.2, "strongest 30%": 0.3, "strongest 50%": 0.5}
 ALL_BUT = {"all but the strongest 10%": 0.1, "all but the strongest 30%": 0.3}
-FILLED = {"mean": "one color", "blur": "blur", "inpaint": "the surroundings"}
+FILLED = {"mean": "one color", "blur": "blur", "inpaint": "surroundings"}
 HELP = """
 A map claims that certain pixels made the network choose a class. Remove them and ask again: if the claim is true, the
 class loses probability, and more than if you paint over an equally large region elsewhere. Conversely, if everything
@@ -42,7 +42,7 @@ page_layout.header("photo_edit")
 
 
 def choose() -> tuple[MapRequest, str, Fill]:
-    """Draw the knobs; the question about the untouched photo, which region goes, and what fills it."""
+    """Draw the widgets; the request for the original photo, the region to remove, and how it is filled."""
     photo = photo_edit.reduced(pick())
     classifier = network.choose()
     every = [method.name for method in methods("attribution")]
@@ -56,13 +56,13 @@ def choose() -> tuple[MapRequest, str, Fill]:
     best = int(map_request.probabilities(classifier, photo).argmax())
     target = best if wanted == TOP else classifier.index(wanted)
     layer = next(iter(map_request.feature_layers(classifier, photo)))
-    where = url_widgets.select("Region to take away", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30%", "area")
+    where = url_widgets.select("Region to remove", [PAINTED, *STRONGEST, *ALL_BUT], "strongest 30%", "area")
     how = url_widgets.select("Fill it with", FILLS, "mean", "filling", text=FILLED.__getitem__)
     return MapRequest(photo, classifier, method, target, layer, method.settings()), where, how
 
 
 def region_of(before: ExplainedPhoto, request: MapRequest, where: str) -> str:
-    """The region to fill, as run lengths: painted by the visitor, or where the map is highest.
+    """The region to fill, as run lengths: painted by the visitor, or the strongest cells of the map.
 
     Raises:
         ValueError: the link holds no region of this photo, or the map has no evidence for the class.
@@ -78,13 +78,13 @@ def region_of(before: ExplainedPhoto, request: MapRequest, where: str) -> str:
 
 
 def painted(region: str) -> None:
-    """A stroke was made on the photo: from now on its region counts, and stands in the link."""
+    """Use the painted region from now on, and store it in the link."""
     st.session_state["area"] = PAINTED
     st.query_params["paint"] = region
 
 
 def show(request: MapRequest, where: str, how: Fill) -> None:
-    """The photo to paint on, the filled one, and what the network says of both."""
+    """Draw the photo to paint on, the filled photo, and the predictions for both."""
     before = photo_edit.explain("before", request, f"{request.method.title} of the photo")
     left, right = st.columns(2)
     region, photo = "", request.photo
@@ -101,8 +101,10 @@ def show(request: MapRequest, where: str, how: Fill) -> None:
         )
         after = before
         if changed:
-            after = photo_edit.explain("after", replace(request, photo=photo), f"{request.method.title} of it")
-        hint = "Drag over the photo to paint the region that shall go."
+            after = photo_edit.explain(
+                "after", replace(request, photo=photo), f"{request.method.title} of the edited photo"
+            )
+        hint = "Drag over the photo to paint the region to remove."
         page_layout.sentence(
             photo_edit.describe(request, before, after) if changed else hint, "good" if changed else "hint"
         )
@@ -111,7 +113,7 @@ def show(request: MapRequest, where: str, how: Fill) -> None:
 
 
 def compare(request: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto) -> None:
-    """Both maps on one scale, and the classes."""
+    """Draw both maps on one scale, and the classes."""
     high = max(float(abs(one.map.drawn).max()) for one in (before, after))
     signed = before.map.signed or after.map.signed
     for column, one, name in zip(st.columns(2), (before, after), ("Before", "After"), strict=True):

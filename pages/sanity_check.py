@@ -45,12 +45,12 @@ page_layout.header("sanity_check")
 
 
 def edges(probe: Probe) -> Tensor:
-    """A map that never asks the network."""
+    """A map that does not depend on the network."""
     return torch.stack([sobel_map(image) for image in probe.images])  # (N, H, W)
 
 
 def choose() -> tuple[MapRequest, bool, int, figures.Measure]:
-    """Draw the knobs; the question, whether one group is random at a time, the seed, and what is drawn."""
+    """Draw the widgets; the request, whether one group is randomized at a time, the seed, and the measure."""
     photo = pick()
     classifier = network.choose()
     method = method_picker.choose()
@@ -66,14 +66,14 @@ def choose() -> tuple[MapRequest, bool, int, figures.Measure]:
             "Layer", list(text), layer, "layer", text=text.__getitem__, help=tooltips.SIZED_LAYER
         )
     settings = knobs.knobs(method)
-    order = url_widgets.segments("Layers become random", ORDERS, "cascading", "order")
+    order = url_widgets.segments("Randomize layers", ORDERS, "cascading", "order")
     draw = url_widgets.number("Seed of the weights", 0, 999, 0, "weights")
-    measure = url_widgets.select("Likeness", list(MEASURES), "rank", "likeness", text=MEASURES.__getitem__)
+    measure = url_widgets.select("Similarity", list(MEASURES), "rank", "likeness", text=MEASURES.__getitem__)
     return MapRequest(photo, classifier, method, target, layer, settings), order == ORDERS[1], draw, measure
 
 
 def ready(request: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], list[str]]:
-    """The methods by their titles, with their knobs; and the sentences of those that refuse this network."""
+    """The methods by title, with their settings; and the errors of methods that do not support this network."""
     chosen: dict[str, Callable[[Probe], Tensor]] = {
         request.method.title: partial(request.method.function, **request.settings)
     }
@@ -90,7 +90,7 @@ def ready(request: MapRequest) -> tuple[dict[str, Callable[[Probe], Tensor]], li
 
 
 def stages(request: MapRequest, independent: bool, seed: int) -> Stages:
-    """The maps of the methods by their titles, stage by stage, and the errors of methods that refuse this network."""
+    """The maps of each method, stage by stage, and the errors of methods that do not support this network."""
 
     def work(job: jobs.Job[Stages]) -> Stages:
         functions, refused = ready(request)
@@ -98,16 +98,16 @@ def stages(request: MapRequest, independent: bool, seed: int) -> Stages:
         return found, refused
 
     key = (*request.key, independent, seed)
-    return jobs.run("sanity", key, work, "Making weights random and drawing the maps again", inputs=request.photos)
+    return jobs.run("sanity", key, work, "Randomizing weights and computing the maps again", inputs=request.photos)
 
 
 def show(request: MapRequest, independent: bool, seed: int, measure: figures.Measure) -> None:
-    """What is left of the maps, as curves and as pictures."""
+    """Draw the similarity to the original maps as curves, and the maps."""
     found, refused = stages(request, independent, seed)
     page_layout.sentence(figures.describe(found, measure, independent), "hint")
     chart = figures.similarity(found, measure, independent)
-    board([Panel("likeness", f"What is left of the map: {MEASURES[measure]} with the trained one", chart, span=3,
-                 alt="One curve a method; a curve that stays high is a bad sign")], "sanity-board")  # fmt: skip
+    board([Panel("likeness", f"Similarity to the original map: {MEASURES[measure]}", chart, span=3,
+                 alt="One curve per method; a curve that stays high is a bad sign")], "sanity-board")  # fmt: skip
     st.html(rows.map_rows(found, measure, independent))
     for sentence in refused:
         st.caption(sentence)

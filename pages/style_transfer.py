@@ -45,22 +45,22 @@ page_layout.header("style_transfer")
 
 
 def choose() -> tuple[Pair, int, DeltaGenerator]:
-    """Draw the widgets; the photos with what is exchanged, the steps of the search, and a place for one more widget."""
+    """Draw the widgets; the photos with the layer and the strength, the steps, and a place for one more widget."""
     content, given = pick("Content: your photo"), pick("Style: your photo", "style-", "retina")
-    layer = url_widgets.select("Where they are exchanged", LAYERS, "stage1", "layer", text=PLACES.__getitem__)
-    alpha = url_widgets.slider(r"How much style $\alpha$", 0.0, 1.0, 1.0, "alpha", step=0.05)
-    steps = url_widgets.steps("Steps of the search", STEPS, 150, "steps", help="More steps fit better and take longer.")
+    layer = url_widgets.select("Layer", LAYERS, "stage1", "layer", text=PLACES.__getitem__)
+    alpha = url_widgets.slider(r"Style strength $\alpha$", 0.0, 1.0, 1.0, "alpha", step=0.05)
+    steps = url_widgets.steps("Optimization steps", STEPS, 150, "steps", help="More steps fit better and take longer.")
     return Pair(content, given, layer, alpha), steps, st.container()
 
 
 def show(pair: Pair, steps: int, left: DeltaGenerator) -> None:
-    """Draw the pictures, the statistics, one channel (chosen on the left), and the result of the search."""
+    """Draw the pictures, the statistics, one channel (chosen on the left), and the optimized picture."""
     seen = style_transfer.exchanged(pair)
     top, bar = st.empty(), st.container()
     top.html(style_transfer.pictures(pair))
     order = np.argsort(-np.square(seen.after - seen.content).mean((1, 2)))  # (C,)
     with left:
-        rank = url_widgets.slider("Map shown (1: changed most)", 1, len(order), 1, "map")
+        rank = url_widgets.slider("Feature map (1: largest change)", 1, len(order), 1, "map")
     for formula in FORMULAS:
         st.latex(formula)
     board(style_transfer.panels(pair, seen, int(order[rank - 1])), "style-board", columns=6)

@@ -19,8 +19,8 @@ RATES = (5e-4, 2e-3, 8e-3, 3.2e-2, 0.128)
 SECONDS = (10, 20, 40, 60)
 RUN = "tiny-run"  # what the visitor's session holds of the training
 LEAD = (
-    "Eight kinds of objects. Outline and texture tell the kind; color, size, place and background do not. "
-    "The network sees 3,000 scenes like these, mirrored, turned and recolored."
+    "Eight classes of objects. Outline and texture define the class; color, size, position and background do not. "
+    "The network sees 3,000 scenes like these, flipped, rotated and recolored."
 )
 HELP = """
 **What happens in a step.** The network classifies 32 scenes. The loss measures how far its probabilities are from the
@@ -47,16 +47,18 @@ page_layout.header("training")
 
 
 def stop() -> None:
-    """The visitor stops the training: what is there so far is shown."""
+    """Stop the training; the results so far are shown."""
     st.session_state[RUN].stopped = True
 
 
 def choose() -> tuple[Run, str]:
-    """Draw the knobs; the visitor's run, new where a knob was turned, and the kind of test scenes."""
+    """Draw the widgets; the visitor's run, a new one if a setting has changed, and the kind of test scenes."""
     norm = url_widgets.select("Normalization", NORMS, "batch", "norm", text=NAMES.__getitem__)
     rate = url_widgets.steps("Learning rate", RATES, 8e-3, "rate", text="{:g}".format)
-    seconds = url_widgets.steps("Seconds of computing", SECONDS, 40, "seconds", text="{} s".format)
-    seed = url_widgets.number("Seed", 0, 999, 0, "seed", help="Of the first weights, and of the order of the scenes.")
+    seconds = url_widgets.steps("Training time (s)", SECONDS, 40, "seconds", text=str)
+    seed = url_widgets.number(
+        "Seed", 0, 999, 0, "seed", help="The seed of the initial weights and of the order of the scenes."
+    )
     recipe = training.recipe(norm, seed, rate, float(seconds))
     run: Run | None = st.session_state.get(RUN)
     if run is None or run.recipe != recipe:
@@ -65,7 +67,7 @@ def choose() -> tuple[Run, str]:
 
 
 def start(run: Run) -> Run:
-    """Draw the button that begins the training, or goes on with it; the run, begun anew where it was finished."""
+    """Draw the button that starts or resumes the training; the run, a new one if it was finished."""
     label = "Train" if not run.history else "Train again" if run.done else "Go on"
     if st.button(label, type="primary", disabled=not run.stopped):
         if run.done:
@@ -85,12 +87,12 @@ def curves(run: Run) -> str:
     tests = [(at.step, at.tested) for at in run.history if at.tested is not None]
     loss = training_html.chart("Loss", [Curve("loss", BEFORE, list(zip(steps, losses, strict=True)))], last)
     right = [Curve("seen", BEFORE, list(zip(steps, shares, strict=True))), Curve("new", AFTER, tests)]
-    return training_html.charts(loss, training_html.chart("Right answers", right, last, 1.0, in_percent=True))
+    return training_html.charts(loss, training_html.chart("Accuracy", right, last, 1.0, in_percent=True))
 
 
 def go_on(run: Run, bar: jobs.Bar, place: DeltaGenerator) -> None:
-    """Train in short slices, and draw the curves after each, until the training is finished or stopped."""
-    scenes = training.data(bar.watch("Drawing the scenes"))
+    """Train in short slices and draw the curves after each, until the training is finished or stopped."""
+    scenes = training.data(bar.watch("Generating the scenes"))
     while not run.done:
         jobs.give_way()
         jobs.compute(lambda: run.advance(scenes))
@@ -100,18 +102,18 @@ def go_on(run: Run, bar: jobs.Bar, place: DeltaGenerator) -> None:
 
 
 def verdict(run: Run) -> None:
-    """What it has reached, in one sentence."""
+    """Draw the accuracy reached, in one sentence."""
     steps = run.history[-1].step
     what = "Finished" if run.done else "Stopped"
-    reached = f"it recognizes {percent(run.tested(), counted=True)} of 200 scenes that it never trained on"
+    reached = f"it recognizes {percent(run.tested(), counted=True)} of 200 test scenes"
     page_layout.sentence(
-        f"{what} after {steps:,} steps: {reached}. Guessing would be 12%.",
+        f"{what} after {steps:,} steps: {reached}. Guessing scores 12%.",
         "good" if run.tested() > 0.5 else "hint",
     )
 
 
 def show(run: Run, kind: str) -> None:
-    """Draw the training, and what the network says of the test scenes."""
+    """Draw the training, and the predictions for the test scenes."""
     run = start(run)
     with jobs.Bar("training", stop) as bar:
         place = st.empty()
@@ -127,7 +129,7 @@ def show(run: Run, kind: str) -> None:
         with place.container():
             examples = training_html.samples(cache.keep("training examples", (), training.examples))
             st.html(f'<p class="nv-lead">{LEAD}</p>{examples}')
-    st.markdown("#### Test scenes, which it never trains on")
+    st.markdown("#### Test scenes (never used for training)")
     scenes = training.tests(kind)
     first = training.begin(run.recipe).model
     trained = run.model if run.history else None

@@ -29,7 +29,7 @@ page_layout.header("weights_and_blocks")
 
 
 def panels(shown: Demonstration) -> list[Panel]:
-    """All pictures, two in a row; an odd first one takes a row of its own."""
+    """All pictures, two per row; with an odd number, the first one takes a whole row."""
     ends, wide = demonstration.limits(shown.pictures), len(shown.pictures) % 2
     return [
         Panel(
@@ -41,21 +41,21 @@ def panels(shown: Demonstration) -> list[Panel]:
 
 
 def theory(method: Normalization, facts: Sequence[Fact]) -> None:
-    """The formula, the facts, when to use the method, the common mistake, and the line of Python."""
+    """Draw the formula, the facts, when to use the method, the common mistake, and the Python code."""
     with st.container(key="nv-theory"):
         st.latex(method.formula)
         left, right = st.columns(2, gap="medium")
         left.html(demonstration_html.facts(facts) + STYLE)
         with right:
-            st.markdown(f"**Use it.** {method.use}")
+            st.markdown(f"**When:** {method.use}")
             if method.common_mistake:
-                st.markdown(f"**Common mistake.** {method.common_mistake}")
+                st.markdown(f"**Common mistake:** {method.common_mistake}")
             st.code(method.torch or f"from normviz.normalization import {method.name}", "python", wrap_lines=True)
             st.caption(f"Source: {method.citation}")
 
 
 def choose() -> tuple[Experiment, dict[str, Value], int]:
-    """Draw the knobs; what they choose."""
+    """Draw the widgets; the experiment, its settings and the seed."""
     every = experiments()
     group = url_widgets.select("Acts on", [EVERYTHING, *GROUPS], EVERYTHING, "on")
     listed = [
@@ -70,12 +70,12 @@ def choose() -> tuple[Experiment, dict[str, Value], int]:
     return (
         experiment,
         settings,
-        url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed draws the same numbers."),
+        url_widgets.number("Seed", 0, 9999, 0, "seed", help="The same seed gives the same values."),
     )
 
 
 def show(experiment: Experiment, settings: dict[str, Value], seed: int) -> None:
-    """Draw the pictures of the experiment, and the theory of its method."""
+    """Draw the pictures of the experiment, and the facts about its method."""
 
     def run() -> Demonstration:
         return jobs.compute(lambda: experiment.demonstrate(settings, seed))

@@ -18,7 +18,7 @@ def step(page: Page, name: str) -> None:
 def test_the_exercise_from_the_map_to_the_proof(open_page: Open) -> None:
     page = open_page("clever-hans")
     said = page.locator(".nv-sentence").first
-    expect(said).to_contain_text(re.compile(r"The network says checked square, \d+ %"))
+    expect(said).to_contain_text(re.compile(r"The network predicts checked square, \d+%"))
     page.get_by_role("radio", name="the object").click()
     expect(page.locator(".nv-sentence").nth(1)).to_contain_text("Look at the brightest cells once more")
     page.get_by_role("radio", name="something in a corner").click()
@@ -26,7 +26,7 @@ def test_the_exercise_from_the_map_to_the_proof(open_page: Open) -> None:
     settled(page)
     step(page, "2 suspect")
     expect(page.locator("figcaption")).to_have_count(4)
-    step(page, "3 paint out")
+    step(page, "3 paint over")
     page.locator("canvas.stage").wait_for()
     page.get_by_label("Box").check()
     drag(page, (0.5, 0.1), (0.95, 0.5))  # not the mark
@@ -35,7 +35,7 @@ def test_the_exercise_from_the_map_to_the_proof(open_page: Open) -> None:
     drag(page, (0.0, 0.78), (0.35, 0.99))
     expect(said).to_contain_text(re.compile(r"falls from \d+ % to .*It held on to the mark alone"))
     settled(page)
-    step(page, "4 plant")
+    step(page, "4 add the mark")
     expect(page.locator("figcaption")).to_have_count(8)
     step(page, "5 measure")
     expect(said).to_contain_text(re.compile(r"recognizes \d+% of the pictures of a checked square; with it, \d+%"))

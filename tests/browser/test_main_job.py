@@ -44,7 +44,7 @@ def choose(page: Page, label: str, option: str, wait: bool = True) -> None:
 def test_an_uploaded_cat_is_called_a_cat_and_its_heatmap_lies_on_the_cat(open_page: Open, tmp_path: Path) -> None:
     page = open_page("cam")
     upload_cat(page)
-    expect(page.get_by_role("status").filter(has_text="The network says: cat")).to_be_visible()
+    expect(page.get_by_role("status").filter(has_text="Prediction: cat")).to_be_visible()
     expect(page.locator(".js-plotly-plot .heatmaplayer image").first).to_be_visible()
     with page.expect_download() as loading:
         page.get_by_role("button", name="Raw map (.npy)").click()

@@ -174,7 +174,7 @@ def test_each_bar_begins_where_the_one_before_it_ends() -> None:
     assert list(bars.text) == ["+5", "−2", "+0.5", "+3.5"]
     low, high = figure.layout.xaxis.range
     assert low <= 0 and high >= 5
-    with pytest.raises(ValueError, match="the entries add up to 3, not to 4: enter the rest, too"):
+    with pytest.raises(ValueError, match="the entries add up to 3, not to 4: add an entry for the rest"):
         waterfall([("for", 3.0)], ("the logit", 4.0))
     with pytest.raises(ValueError, match="at least one entry; received none"):
         waterfall([], ("the logit", 0.0))

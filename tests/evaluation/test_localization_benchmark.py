@@ -316,10 +316,10 @@ def test_a_tile_outlines_the_object_and_crosses_the_highest_pixel() -> None:
 def test_the_page_measures_and_shows_the_worst_scenes(assets: Path) -> None:
     test = open_page("localization")
     assert not test.exception and not errors(test), words(test)
-    assert "No numbers come with this installation" in words(test)
+    assert "No saved results" in words(test)
     assert "Grad-CAM on batch norm is worst" in test.subheader[0].value
     assert words(test).count("<figcaption>") == page.WORST
-    test = open_page("localization", numbers="a run now", scenes="8", net="no normalization", method="LayerCAM")
+    test = open_page("localization", numbers="run now", scenes="8", net="no normalization", method="LayerCAM")
     assert not test.exception and not errors(test), words(test)
     said = " ".join(text.value for text in test.markdown)
     assert "Best, on no normalization:" in said and "LayerCAM on no normalization" in test.subheader[0].value

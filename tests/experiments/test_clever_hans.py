@@ -17,7 +17,7 @@ from normviz.scenes import CLASSES, HANS
 from normviz.ui.pages import clever_hans as page
 from tests.pages.test_pages import errors, open_page, words
 
-STEPS = ("1 look", "2 suspect", "3 paint out", "4 plant", "5 measure")
+STEPS = ("1 look", "2 suspect", "3 paint over", "4 add the mark", "5 measure")
 
 
 @pytest.mark.parametrize("step", STEPS)
@@ -83,7 +83,7 @@ def test_the_share_on_the_mark_is_that_of_the_map() -> None:
     ],
 )
 def test_a_bad_region_is_a_sentence_above_the_picture_to_paint_on(region: str, sentence: str, shown: str) -> None:
-    test = open_page("clever_hans", step="3 paint out", paint=region)
+    test = open_page("clever_hans", step="3 paint over", paint=region)
     assert not test.exception and len(errors(test)) == 1 and sentence in errors(test)[0]
     (canvas,) = test.get("bidi_component")
     assert json.loads(canvas.proto.json)["region"] == shown
@@ -99,6 +99,6 @@ def test_painting_the_mark_out_takes_the_class_away() -> None:
     assert mark is not None
     wide = F.max_pool2d(mark[None, None].float(), 5, 1, 2)  # a stroke is broader than the mark
     cells = F.adaptive_max_pool2d(wide, paint.grid(64, 64))[0, 0] > 0
-    test = open_page("clever_hans", step="3 paint out", paint=paint.runs(cells))
+    test = open_page("clever_hans", step="3 paint over", paint=paint.runs(cells))
     assert not errors(test), words(test)
     assert "It held on to the mark alone" in words(test)

@@ -188,13 +188,13 @@ def drawn(name: str = "layer_norm", **arguments: Any) -> Any:
 def test_the_scene_holds_the_points_the_lines_and_the_arrows() -> None:
     traces = {trace.name: trace for trace in drawn().data}
     assert list(traces) == [
-        "axes", "circle", "from each point to its result", "before", "after", "gradient that arrives",
-        "what is left of it", "the chosen point",
+        "axes", "circle", "from each point to its normalized point", "before", "after", "incoming gradient",
+        "remaining gradient", "selected point",
     ]  # fmt: skip
     after = np.stack([traces["after"][axis] for axis in "xyz"], axis=1)
     np.testing.assert_allclose(after, seen("layer_norm").after, atol=1e-6)
     assert len(traces["before"].x) == 40
-    assert len(traces["from each point to its result"].x) == 40 * 3  # a point, its result, a gap
+    assert len(traces["from each point to its normalized point"].x) == 40 * 3  # a point, its result, a gap
     assert {type(trace).__name__ for trace in traces.values()} == {"Scatter3d"}
     names = dict(zip(traces["axes"].text, zip(*(traces["axes"][axis] for axis in "xyz"), strict=True), strict=False))
     assert [int(np.argmax(names[name])) for name in ("x₁", "x₂", "x₃")] == [0, 1, 2]
@@ -222,7 +222,7 @@ def test_the_largest_scene_is_small_on_the_wire() -> None:
 
 
 def test_unfit_clouds_are_refused_in_words() -> None:
-    with pytest.raises(ValueError, match=r"one shape \(N, 3\); received \(4, 3\) and \(5, 3\)"):
+    with pytest.raises(ValueError, match=r"must have the same shape \(N, 3\); received \(4, 3\) and \(5, 3\)"):
         figures.scene(np.ones((4, 3)), np.ones((5, 3)))
     with pytest.raises(ValueError, match="finite values"):
         figures.scene(np.full((4, 3), np.nan), np.ones((4, 3)))

@@ -245,4 +245,4 @@ def test_the_script(hans: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert measured.top1 == pytest.approx(accuracy(model, known))
     shares = [probabilities(model, images).amax(dim=1) for images in (known.images, unknown)]
     assert measured.auroc == pytest.approx(auroc(*shares))
-    assert classes == list(CLASSES) and ("What the watermark does" in card) == hans
+    assert classes == list(CLASSES) and ("Effect of the watermark" in card) == hans

@@ -16,9 +16,10 @@ from normviz.registry import Attribution, get, methods
 from normviz.samples import SAMPLES, load_sample
 from normviz.ui.inputs import method as method_picker
 from normviz.ui.inputs import target_picker
-from normviz.ui.inputs.photo import Photo, decoded
+from normviz.ui.inputs.photo import decoded
 from normviz.ui.kit.jobs import Job
 from normviz.ui.maps.map_request import AttributionMap, MapRequest, make_map
+from normviz.ui.maps.photo import Photo
 from normviz.ui.pages.cam import stage
 from tests.pages.test_pages import errors, open_page, words
 from tests.support.comparison import identical
@@ -45,7 +46,7 @@ def test_every_method_that_takes_long_draws_the_cat(method: Attribution) -> None
     assert not test.exception
     assert not errors(test), words(test)
     assert test.selectbox(key="method").value == method.name
-    assert "The network says: cat" in words(test) and "The map is blank" not in words(test)
+    assert "Prediction: cat" in words(test) and "The map is blank" not in words(test)
     assert not [c.value for c in test.caption if "The link asks for" in c.value]
 
 
@@ -252,13 +253,13 @@ def test_the_ledger_adds_up_on_the_page(link: dict[str, str]) -> None:
     test = open_page("evidence", **link)
     assert not test.exception and not errors(test), words(test)
     assert "nv-good" in words(test) and "together" in words(test)
-    assert any("They add up to the score" in caption.value for caption in test.caption)
+    assert any("They sum to the score" in caption.value for caption in test.caption)
 
 
 def test_a_ledger_with_a_rest_says_so() -> None:
     test = open_page("evidence", layer="stage3")
     assert not test.exception and not errors(test)
-    assert "not accounted for" in words(test)
+    assert "unexplained" in words(test)
 
 
 def test_classes_of_one_name_are_told_apart() -> None:

@@ -24,8 +24,9 @@ from normviz.prints import map_sheet as figures
 from normviz.registry import get
 from normviz.samples import load_sample
 from normviz.ui.components.map_sheet import Place, Row, Shown, payload, place_of
-from normviz.ui.inputs.photo import Photo, decoded
+from normviz.ui.inputs.photo import decoded
 from normviz.ui.kit import cache, jobs
+from normviz.ui.maps.photo import Photo
 from normviz.ui.pages.compare_maps import comparison
 from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 from tests.pages.test_pages import errors, open_page, words

@@ -73,14 +73,14 @@ def test_a_cell_is_explained_and_stands_in_the_link() -> None:
     (said,) = bodies(test, "Channels share a statistic")
     assert "nv-hint" in said and "Changed by" in said
     test.selectbox(key="change").set_value("All weights × δ").run()
-    (said,) = bodies(test, "the factor cancels")
+    (said,) = bodies(test, "so it cancels")
     assert "nv-good" in said and "Unchanged" in said
 
 
 def test_what_a_method_refuses_is_said_in_its_cell() -> None:
     test = open_page("invariance", shape="N, C", method="Batch norm, training", change="Each sample alone")
     fine(test)
-    assert "more than one value per channel" in bodies(test, "The method refuses that")[0]
+    assert "more than one value per channel" in bodies(test, "The method refuses this input")[0]
 
 
 def test_seed_and_size_change_the_numbers() -> None:

@@ -21,7 +21,7 @@ def _open(**link: str) -> AppTest:
 
 def test_the_first_screen_shows_the_map_and_what_its_removal_does() -> None:
     said = words(_open())
-    for words_ in ("The map", "10% removed", "30% removed", "50% removed", "This map", "A random map", "cat: 94%"):
+    for words_ in ("The map", "10% hidden", "30% hidden", "50% hidden", "This map", "A random map", "cat: 94%"):
         assert words_ in said
     assert said.count("data:image/") == 8 and "<table" not in said
 
@@ -39,7 +39,7 @@ def test_curves_are_measured_on_demand_and_stay_until_something_changes() -> Non
 
 
 def test_pixels_can_be_put_back_and_the_share_stands_in_the_link() -> None:
-    removed, back = (words(_open(share="100", action=action)) for action in ("removed", "put back"))
+    removed, back = (words(_open(share="100", action=action)) for action in ("hide", "reveal"))
     assert removed.count("<br>cat: 94%") == 1  # the untouched photo alone
     assert back.count("<br>cat: 94%") == 5  # all that is put back gives the photo
 

@@ -66,7 +66,7 @@ def test_what_shares_is_said_in_words(sheet: AppTest) -> None:
 def test_each_entry_leads_to_its_method(sheet: AppTest) -> None:
     links = [element.proto for element in sheet.get("page_link")]
     for method, link in zip(METHODS, links, strict=True):
-        assert link.label == ("Open in the explorer" if method.takes_activations else "See it at work")
+        assert link.label == ("Open in Normalize" if method.takes_activations else "Open in Weights and blocks")
         asked = parse_qs(link.query_string)
         assert asked.pop("method") == [method.title]
         assert asked == ({} if not method.takes_activations or "nchw" in method.layouts() else {"shape": ANY})
@@ -112,7 +112,7 @@ def test_filters() -> None:
 
 def test_nothing_found_is_said() -> None:
     test = open_page("formula_sheet", find="unicorn")
-    assert "Nothing is found" in words(test)
+    assert "No results" in words(test)
     assert f"0 of {len(METHODS)}" in words(test)
 
 

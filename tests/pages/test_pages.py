@@ -42,7 +42,7 @@ def test_every_method_draws_the_cat(title: str) -> None:
     test = open_page("cam", method=title)
     assert not test.exception
     assert not errors(test), words(test)
-    assert "The network says: cat" in words(test)
+    assert "Prediction: cat" in words(test)
 
 
 SHAPES = {"nc": "N, C", "ntd": "N, T, D", "nchw": "N, C, H, W", "ncdhw": "N, C, D, H, W"}
@@ -68,9 +68,9 @@ def test_a_knob_that_another_method_has_too_keeps_to_its_own_range() -> None:
 
 def test_padding_is_counted_by_some_and_said() -> None:
     test = open_page("normalize", shape="N, T, D", padding="40")
-    assert "counts the padded zeros" in words(test)
+    assert "includes the padded zeros" in words(test)
     test.selectbox(key="method").select("recurrent_batch_norm").run()
-    assert "counts the padded zeros" not in words(test) and not errors(test)
+    assert "includes the padded zeros" not in words(test) and not errors(test)
 
 
 def test_gamma_and_beta_that_undo_batch_norm_give_the_input_back() -> None:
@@ -134,13 +134,13 @@ def test_one_value_per_channel_in_training_is_said_and_the_page_goes_on() -> Non
 
 def test_the_network_says_when_it_does_not_know() -> None:
     test = open_page("cam", sample="the Hubble deep field")
-    assert "may be none of the 11 classes" in words(test)
+    assert "may be none of its 11 classes" in words(test)
 
 
 def test_a_photo_of_ones_own_is_used_and_a_broken_one_is_said() -> None:
     test = open_page("cam")
     test.file_uploader(key="photo-file").set_value(("cat.png", load_sample("chelsea"), "image/png")).run()
-    assert "The network says: cat" in words(test)
+    assert "Prediction: cat" in words(test)
     test.file_uploader(key="photo-file").set_value(("cat.jpg", load_sample("chelsea")[:5000], "image/jpeg")).run()
     assert "The sample is shown instead" in " ".join(errors(test))
 

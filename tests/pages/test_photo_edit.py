@@ -81,10 +81,10 @@ def test_the_strongest_part_of_the_map_goes_first() -> None:
         assert not test.exception and not errors(test), words(test)
 
 
-@pytest.mark.parametrize("filling", ["one color", "blur", "the surroundings"])
+@pytest.mark.parametrize("filling", ["one color", "blur", "surroundings"])
 def test_a_painted_region_stands_in_the_link(filling: str) -> None:
     region = "0.140"  # the first 1,440 of 32 x 48 cells: only 2 rows are left
-    test = open_page("photo_edit", area="what I paint", paint=region, filling=filling)
+    test = open_page("photo_edit", area="my painted region", paint=region, filling=filling)
     assert not errors(test), words(test)
     assert "Cat falls from" in said(test) or "cat falls from" in said(test).lower()
 
@@ -96,12 +96,12 @@ def canvas(test: AppTest) -> str:
 
 
 def test_nothing_painted_is_a_hint_and_a_bad_region_a_sentence_beside_the_photo() -> None:
-    test = open_page("photo_edit", area="what I paint")
+    test = open_page("photo_edit", area="my painted region")
     assert "Drag over the photo" in said(test) and not errors(test) and canvas(test) == ""
-    test = open_page("photo_edit", area="what I paint", paint="zzz.zzz")
+    test = open_page("photo_edit", area="my painted region", paint="zzz.zzz")
     assert "this photo has 32 x 48" in " ".join(errors(test)) and canvas(test) == ""
     assert "Not yet changed" in words(test) and "After: Grad-CAM of cat" in words(test)
-    test = open_page("photo_edit", area="what I paint", paint="0.16o")
+    test = open_page("photo_edit", area="my painted region", paint="0.16o")
     assert "the region covers the whole image" in " ".join(errors(test)).lower()
     assert canvas(test) == "0.16o"  # what was painted stays, so that a part of it can be erased
     assert "Not yet changed" in words(test) and "After: Grad-CAM of cat" in words(test)
@@ -130,7 +130,7 @@ def test_a_thin_photo_is_reduced_to_one_pixel_and_not_to_none(size: tuple[int, i
 
 
 def test_what_takes_long_can_be_stopped_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    test = open_page("photo_edit", net="scenes, group norm", area="what I paint", paint="0.50")
+    test = open_page("photo_edit", net="scenes, group norm", area="my painted region", paint="0.50")
     assert "Stopped" not in words(test) and not errors(test)
     shown = list[str]()
 
@@ -153,7 +153,7 @@ def test_what_takes_long_can_be_stopped_and_goes_on(monkeypatch: pytest.MonkeyPa
 
 
 def test_an_own_photo_is_reduced_and_edited_and_the_old_region_is_dropped() -> None:
-    test = open_page("photo_edit", area="what I paint", paint="0.50")
+    test = open_page("photo_edit", area="my painted region", paint="0.50")
     assert not errors(test)
     test.file_uploader(key="photo-file").set_value(("hubble.jpg", load_sample("hubble"), "image/jpeg")).run()
     assert not test.exception and not errors(test)

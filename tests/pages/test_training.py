@@ -50,7 +50,7 @@ def test_a_network_trains_on_the_page(norm: str) -> None:
     assert not test.exception and not errors(test)
     said = words(test)
     assert "Finished after 6 steps" in said and "not trained yet" not in said
-    assert "Loss by step" in said and "Right answers by step" in said
+    assert "Loss by step" in said and "Accuracy by step" in said
     assert [button.label for button in test.button] == ["Train again"]
     first = test.session_state["tiny-run"]
     assert len(first.history) == 6 and not first.model.training

@@ -130,7 +130,7 @@ def test_load_photos(data: Path) -> None:
     assert train_set.images.shape == (8, 3, STORED, STORED) and train_set.images.dtype == torch.uint8
     means = train_set.images.float().mean(dim=(2, 3))  # (8, 3)
     assert identical((means[:, 0] > means[:, 2]).long(), train_set.labels) and val.labels.tolist() == [0, 0, 1, 1]
-    with pytest.raises(SystemExit, match="holds neither test/ nor"):
+    with pytest.raises(SystemExit, match="contains neither test/ nor"):
         load_photos(data, "test")
 
 

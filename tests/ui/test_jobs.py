@@ -286,7 +286,8 @@ def test(monkeypatch: pytest.MonkeyPatch) -> AppTest:
         drawn = show(bar, label, share)
         if bar in drawn_once and not RELEASED.is_set():
             raise StopException
-        drawn_once.add(bar)
+        if drawn:
+            drawn_once.add(bar)
         return drawn
 
     drawn_once: set[jobs.Bar] = set()

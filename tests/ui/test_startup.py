@@ -21,7 +21,8 @@ from streamlit.web.server.app_discovery import discover_asgi_app
 from websockets.asyncio.client import connect
 
 from normviz.paths import ROOT
-from normviz.ui.kit import cache, startup
+from normviz.ui import startup
+from normviz.ui.kit import cache
 from normviz.ui.kit.page_registry import OLD_ADDRESSES, PAGES
 from normviz.ui.pages import home
 from scripts.simulate_class import Student, figures, server

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from normviz.evaluation.photo_edit import Fill, enlarge, fill
 from normviz.ui.components.paint import cells, grid
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache, jobs
+from normviz.ui.maps.photo import Photo
 
 
 def valid(region: str, photo: Photo) -> str:

@@ -2,51 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import streamlit as st
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from normviz.images import decode
 from normviz.samples import SAMPLES, load_sample
 from normviz.ui.kit import cache, page_layout, url_widgets
+from normviz.ui.maps.photo import Photo
 
 EXTENSIONS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]  # a hint for the file dialog only
-
-
-@dataclass(frozen=True)
-class Photo:
-    """An upright photo and its origin.
-
-    Attributes:
-        name: display name.
-        pixels: uint8 (H, W, 3), read-only.
-        identity: unique among all photos.
-        sample: the name of the sample, or None for a visitor's photo and for edited photos.
-    """
-
-    name: str
-    pixels: NDArray[np.uint8]
-    identity: str
-    sample: str | None
-
-    @property
-    def private(self) -> bool:
-        """Whether it is not a sample, and is cached in the visitor's session only; see `normviz.ui.kit.cache`."""
-        return self.sample is None
-
-    @property
-    def image(self) -> Tensor:
-        """The photo as uint8 (3, H, W)."""
-        return as_image(self.pixels)  # (3, H, W)
-
-
-def as_image(pixels: NDArray[np.uint8]) -> Tensor:
-    """Convert pixels (H, W, 3) to an image tensor (3, H, W)."""
-    return torch.tensor(pixels).permute(2, 0, 1)  # (3, H, W)
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:

@@ -17,8 +17,9 @@ from normviz.attribution import Probe, layers
 from normviz.models.catalog import Classifier, load_classifier
 from normviz.samples import SAMPLES
 from normviz.ui.inputs import table as table_picker
-from normviz.ui.inputs.photo import as_image, decoded, pick, sample_pixels
+from normviz.ui.inputs.photo import decoded, pick, sample_pixels
 from normviz.ui.kit import cache, jobs, page_layout, url_widgets
+from normviz.ui.maps.photo import as_image
 
 SHAPES: dict[Layout, str] = {"nc": "N, C", "ntd": "N, T, D", "nchw": "N, C, H, W", "ncdhw": "N, C, D, H, W"}
 SOURCES = {"generated": "Generated", "photo": "Photos", "file": "A file", "table": "A table"}

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from normviz.models.catalog import Classifier
-from normviz.ui.inputs.photo import Photo, pick
+from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import tooltips, url_widgets
 from normviz.ui.maps import map_request
+from normviz.ui.maps.photo import Photo
 
 TOP, NEXT = "most probable", "next most probable"
 KINDS = {

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from normviz.colors import SIGNED, overlay
 from normviz.models.catalog import Classifier
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.maps.map_request import AttributionMap
+from normviz.ui.maps.photo import Photo
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,8 @@ from normviz.images import sum_channels
 from normviz.models.catalog import Classifier
 from normviz.models.features import without_head
 from normviz.registry import Attribution, Value
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache, jobs
+from normviz.ui.maps.photo import Photo
 
 TERMS = 3  # channels in the formula with numbers inserted
 

@@ -14,11 +14,11 @@ from normviz.models.catalog import Classifier, load_classifier
 from normviz.models.residual import ResidualNet
 from normviz.registry import get
 from normviz.scenes import CLASSES, HANS, Scene, clever_hans_scene, make_clever_hans_scenes
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache, jobs
 from normviz.ui.maps import map_request
 from normviz.ui.maps.explained_photo import ExplainedPhoto
 from normviz.ui.maps.map_request import AttributionMap, MapRequest
+from normviz.ui.maps.photo import Photo
 
 FIRST = 6_000_000  # seed of the first picture: none of these was trained on
 PICTURES = 12

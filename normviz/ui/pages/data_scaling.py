@@ -17,9 +17,9 @@ from normviz.images import to_uint8
 from normviz.registry import Normalization, Value
 from normviz.tables import photo_rows, rows_photo, split
 from normviz.ui.components.board import Panel
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.inputs.table import TableInput
 from normviz.ui.kit import cache, jobs
+from normviz.ui.maps.photo import Photo
 
 LONGEST = 360  # pixels: a photo is reduced to this before it is scaled
 WORDS = {

@@ -15,11 +15,11 @@ from normviz.formatting import percent
 from normviz.html import confidence_change
 from normviz.models.catalog import Classifier
 from normviz.ui.components.paint import grid
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache
 from normviz.ui.maps import map_request
 from normviz.ui.maps.explained_photo import ExplainedPhoto
 from normviz.ui.maps.map_request import MapRequest
+from normviz.ui.maps.photo import Photo
 
 SHOWN = 5  # classes
 LONGEST = 512  # pixels: a longer photo is reduced, so that inpainting half of it takes a second

@@ -21,8 +21,8 @@ from normviz.html.table import Html, table
 from normviz.images import to_uint8
 from normviz.models.catalog import SIZE, load_classifier
 from normviz.ui.components.board import Panel
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache, jobs
+from normviz.ui.maps.photo import Photo
 
 COLORS = ("red", "green", "blue")
 PICTURE = "#009E73"  # the picture that was found

@@ -10,9 +10,9 @@ from normviz.experiments.drawbacks.drawback import DrawbackInput
 from normviz.models.catalog import Classifier, load_classifier, norm_variants
 from normviz.registry import get, methods
 from normviz.ui.inputs import method
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import tooltips, url_widgets
 from normviz.ui.maps import map_request
+from normviz.ui.maps.photo import Photo
 from normviz.ui.pages.compare_maps.comparison import Across, ComparisonRequest
 
 START = ("grad_cam", "layer_cam", "eigen_cam", "saliency", "guided_backprop")

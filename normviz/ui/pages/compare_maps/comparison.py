@@ -23,8 +23,8 @@ from normviz.prints import map_sheet as figures
 from normviz.prints.map_sheet import Printed, Scale
 from normviz.registry import Attribution
 from normviz.ui.components.map_sheet import Place, Row, Shown
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import cache, jobs
+from normviz.ui.maps.photo import Photo
 
 Across = Literal["classes", "layers", "norms"]
 HELD = 12 * cache.MEGABYTE  # largest weight of a probe that is kept between two changes

@@ -15,8 +15,8 @@ from normviz.html import map_tables
 from normviz.prints import map_sheet as figures
 from normviz.ui.components.board import Panel, board
 from normviz.ui.components.map_sheet import Row, Shown, map_sheet
-from normviz.ui.inputs.photo import Photo
 from normviz.ui.kit import jobs, page_layout
+from normviz.ui.maps.photo import Photo
 from normviz.ui.pages.compare_maps.comparison import caption, sentence
 
 SHORT = 12  # letters of a unit that stands under a map
