@@ -67,18 +67,18 @@ def compare(
         found = comparison.maps(request, bar.watch)
     pixels = request.classifier.view(request.photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     aspect = pixels.shape[1] / pixels.shape[0]
-    place = comparison.chosen(st.session_state.get("cell", ""), found, request.methods)
+    place = comparison.parse_cell(st.session_state.get("cell", ""), found, request.methods)
 
     def clicked(cell: Place) -> None:
-        st.session_state["cell"] = comparison.written(cell)
+        st.session_state["cell"] = comparison.format_cell(cell)
 
     rows = comparison.sheet(request, found, scale, colors)
     map_sheet(rows, maps.data_uri(figures.small(pixels)), aspect, opacity, "maps-sheet", place, clicked)
     st.caption(f"All maps {request.fixed}. Colors: {figures.SCALES[scale]}. Click a cell of a map for its details.")
     if request.across == "norms":
-        details.sureness(request)
+        details.confidence(request)
     details.cell(request, found, place, aspect)
-    details.alike(request, found, place, kind)
+    details.similarity(request, found, place, kind)
     details.downloads(request, found, scale, pixels, opacity, colors)
 
 
