@@ -102,7 +102,7 @@ def _from_hub(name: str, prefix: str) -> Classifier | None:
         if teaches:
             st.caption(teaches)
         if download.cached(name):
-            with st.spinner(f"Reading {name}"):
+            with st.spinner(f"Loading {name}"):
                 return load_classifier(f"hub:{name}")
         job = download.running(name)
         if job and not job.finished:

@@ -130,7 +130,7 @@ def probe_of(photo: Photo, classifier: Classifier, layer: str, collection: cache
 
 
 def maps(request: ComparisonRequest, watch: Callable[[str], jobs.Watch]) -> tuple[tuple[Map, ...], ...]:
-    """Compute the maps of all methods (rows) and columns that are not in the cache.
+    """Compute the maps of all methods (rows) and columns, or load them from the cache.
 
     All fast methods share the probes of the columns; slow methods follow one by one.
 
