@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,11 @@ def test_a_module_of_one_page_carries_its_name() -> None:
     names = {page.name for group in PAGES.values() for page in group}
     modules = {path.stem for path in (PACKAGE / "ui" / "pages").iterdir() if not path.name.startswith("__")}
     assert modules <= names
+
+
+@pytest.mark.parametrize("file", sorted((PACKAGE / "ui" / "components").rglob("*.html")), ids=lambda file: file.name)
+def test_the_html_of_a_component_is_one_element(file: Path) -> None:
+    text = file.read_text("utf-8").strip()
+    assert text.startswith("<") and text.endswith(">")
+    outside = re.sub(r"<[^>]*>", "", text)
+    assert not re.search(r"[\"'{}=]", outside), "code between the tags"

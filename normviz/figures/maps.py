@@ -15,7 +15,7 @@ from PIL import Image
 from normviz import colors
 from normviz.figures import link, style
 from normviz.figures.normalization.tensors import grid_axes, heatmap
-from normviz.formatting import fixed
+from normviz.formatting import percent
 
 BELOW = 88  # margin below photo, map and overlay in pixels: equal, so that all three have the same size
 
@@ -163,7 +163,7 @@ def class_bars(names: Sequence[str], probabilities: Sequence[float], selected: s
         orientation="h",
         x=[round(float(p), 5) for p in probabilities],
         y=rows,
-        text=[fixed(float(p)) if p >= 0.0005 else "<0.001" for p in probabilities],
+        text=[percent(float(p), 1, short=True) for p in probabilities],
         textposition="outside",
         cliponaxis=False,
         marker={"color": [style.AFTER if name == selected else style.BEFORE for name in names]},

@@ -39,7 +39,7 @@ def results(outcome: Outcome) -> Html:
         return Row([fact.label, *cells], kind)
 
     first, *others = outcome.facts
-    difference = Row(["largest difference of a value", Cell(_number(outcome.residual), columns=2)], "nv-large")
+    difference = Row(["largest difference between values", Cell(_number(outcome.residual), columns=2)], "nv-large")
     rows = [row(first, "nv-large"), difference, *map(row, others)]
     return table(["", *outcome.names], rows, "nv-errata")
 

@@ -240,7 +240,7 @@ def test_the_formula_holds_the_numbers() -> None:
     apart = terms(get("cam", "attribution"), probe, 4, 7, count=2)
     text = apart.formula()
     assert text.count(r"\underbrace") == 3 and "4\\text{ others}" in text
-    assert "row 5, column 8" in text and f"{apart.total:.3g}" in text
+    assert "row 4, column 7" in text and f"{apart.total:.3g}" in text
     assert "others" not in terms(get("cam", "attribution"), probe, 4, 7, count=6).formula()
 
 

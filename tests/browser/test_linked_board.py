@@ -76,7 +76,7 @@ def test_photo_map_and_overlay_share_the_place(desktop: tuple[Page, list[str]]) 
     assert max(widths) - min(widths) < 1.5  # pixels
     line = page.locator(".nv-board").nth(1).locator(".nv-line")
     expect(line).to_have_text(
-        re.compile(r"Row \d+ of 14, column \d+ of 14\s*[\d.·⁻⁰-⁹¹²³]+ logits.*% of all positive evidence")
+        re.compile(r"Cell \(\d+, \d+\) of 14 × 14\s*[\d.·⁻⁰-⁹¹²³]+ logits.*% of all positive evidence")
     )
     assert not troubles
 
@@ -89,12 +89,12 @@ def test_the_keyboard_moves_the_cell(desktop: tuple[Page, list[str]]) -> None:
     for _ in range(15):  # to the first row, from wherever another test has left the cell
         page.keyboard.press("ArrowUp")
     for key, place in (("ArrowDown", 1), ("ArrowDown", 1), ("ArrowUp", -1)):
-        before = re.search(r"Row (\d+)", line.inner_text())
+        before = re.search(r"Cell \((\d+)", line.inner_text())
         page.keyboard.press(key)
-        after = re.search(r"Row (\d+)", line.inner_text())
+        after = re.search(r"Cell \((\d+)", line.inner_text())
         assert before and after
         assert int(after[1]) - int(before[1]) == place
-    expect(page.locator(".nv-spoken").nth(1)).to_have_text(re.compile("^Row"))
+    expect(page.locator(".nv-spoken").nth(1)).to_have_text(re.compile("^Cell"))
     expect_lit(page, "photo", "map", "overlay")
     page.keyboard.press("Escape")
     expect_dark(page, "photo", "map", "overlay")

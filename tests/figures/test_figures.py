@@ -265,7 +265,7 @@ def test_class_bars_name_their_rows() -> None:
     figure = maps.class_bars(["cat", "dog"], [0.9, 0.0001], selected="dog")
     assert figure.layout.meta["link"]["values"] == ["cat", "dog"]
     assert list(figure.data[0].marker.color) == [style.BEFORE, style.AFTER]
-    assert list(figure.data[0].text) == ["0.900", "<0.001"]
+    assert list(figure.data[0].text) == ["90.0%", "<0.1%"]
 
 
 def test_figures_and_pictures_offer_the_same_color_maps() -> None:

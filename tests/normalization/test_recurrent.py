@@ -229,8 +229,8 @@ def _ones(*shape: int) -> Tensor:
 
 
 REFUSED: list[tuple[Callable[[], object], str]] = [
-    (lambda: recurrent_batch_norm(_ones(2, 3, 4), LONE, per_step=True), r"step 3 of the batch of shape \(2, 3, 4\)"),
-    (lambda: recurrent_batch_norm(_ones(1, 3, 4), per_step=True), r"step 1 of the batch .* add sequences, or set"),
+    (lambda: recurrent_batch_norm(_ones(2, 3, 4), LONE, per_step=True), r"step 2 of the batch of shape \(2, 3, 4\)"),
+    (lambda: recurrent_batch_norm(_ones(1, 3, 4), per_step=True), r"step 0 of the batch .* add sequences, or set"),
     (lambda: recurrent_batch_norm(_ones(1, 1, 4)), r"more than one real frame .* the batch of shape \(1, 1, 4\)"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4), ~_ones(2, 3).bool()), r"mask of shape \(2, 3\) has none"),
     (lambda: recurrent_batch_norm(_ones(2, 3, 4), _ones(2, 3)), "a bool mask, true for real frames; received torch"),

@@ -59,7 +59,7 @@ class Terms:
         if rest := self.channels - len(named):
             others = self.total - sum(term.product for term in named)
             parts.append(rf"\underbrace{{({others:.3g})}}_{{{rest}\text{{ others}}}}")
-        cell = rf"\text{{row {self.row + 1}, column {self.column + 1}}}"
+        cell = rf"\text{{row {self.row}, column {self.column}}}"
         return rf"\Big(\sum_k w_k A_k\Big)_{{{cell}}} = {' + '.join(parts)} = {self.total:.3g}"
 
 

@@ -100,7 +100,7 @@ def _affine_decay(generator: Generator, decay: float, form: Form) -> Demonstrati
             Curves(
                 f"All channels, {form} form", "training step", "γ and β",
                 tuple(
-                    Curve(f"{letter} {channel + 1}", at, array(paths[form][:, row, channel]), kind)
+                    Curve(f"{letter}, channel {channel}", at, array(paths[form][:, row, channel]), kind)
                     for row, letter, kind in GREEK
                     for channel in range(3)
                 ),

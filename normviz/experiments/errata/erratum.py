@@ -47,7 +47,7 @@ class Outcome:
     labels: tuple[str, ...] = ()
     at: tuple[float, ...] = ()
     axis: str = ""
-    names: tuple[str, str] = ("as printed", "right")
+    names: tuple[str, str] = ("as printed", "correct")
     growing: bool = False
     refusal: str = ""
 

@@ -230,7 +230,7 @@ def _check_frames(x: Tensor, mask: Tensor | None, per_step: bool) -> None:
     real = torch.ones(x.shape[:2], dtype=torch.bool) if mask is None else mask  # (N, T)
     frames = real.sum(0) if per_step else real.sum()[None]  # (T,) or (1,)
     if bool((frames == 1).any()):
-        where = f"step {int((frames == 1).int().argmax()) + 1} of the batch" if per_step else "the batch"
+        where = f"step {int((frames == 1).int().argmax())} of the batch" if per_step else "the batch"
         remedy = "drop the step, add sequences, or set per_step=False" if per_step else "add frames"
         raise ValueError(
             "recurrent_batch_norm needs more than one real frame to compute a variance; "

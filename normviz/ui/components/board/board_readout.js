@@ -217,7 +217,7 @@ export class Readout {
     const value = valueAt(map, cell.row, cell.column), total = map.link.evidence;
     const share = total > 0 ? `${((100 * Math.max(value, 0)) / total).toFixed(1)}%` : "none";
     this.line.replaceChildren();
-    make("span", "", this.line, `Row ${cell.row + 1} of ${grid.rows}, column ${cell.column + 1} of ${grid.columns}`);
+    make("span", "", this.line, `Cell (${cell.row}, ${cell.column}) of ${grid.rows} × ${grid.columns}`);
     const whole = map.link.sum; // for a sum decomposed into cells: the total, including parts without a cell
     if (whole === undefined) {
       make("strong", "", this.line, `${format(value)} ${spec.unit}`.trim());

@@ -162,7 +162,7 @@ class Painter {
     }
     event.preventDefault();
     this.draw();
-    this.announce(`Square at row ${this.at[0] + 1}, column ${this.at[1] + 1}. `);
+    this.announce(`Square at row ${this.at[0]}, column ${this.at[1]}. `);
   }
 
   remember() { this.undone = [...this.undone.slice(-49), this.cells.slice()]; }
