@@ -8,7 +8,7 @@ from normviz.attribution.compare import Correlation
 from normviz.experiments.drawbacks import DrawbackInput, drawbacks
 from normviz.figures import maps, style
 from normviz.prints import map_sheet as figures
-from normviz.ui.components.map_sheet import Place, map_sheet
+from normviz.ui.components.map_sheet import MapCell, map_sheet
 from normviz.ui.inputs import network
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import jobs, page_layout, url_widgets
@@ -69,7 +69,7 @@ def compare(
     aspect = pixels.shape[1] / pixels.shape[0]
     place = comparison.parse_cell(st.session_state.get("cell", ""), found, request.methods)
 
-    def clicked(cell: Place) -> None:
+    def clicked(cell: MapCell) -> None:
         st.session_state["cell"] = comparison.format_cell(cell)
 
     rows = comparison.sheet(request, found, scale, colors)
@@ -77,7 +77,7 @@ def compare(
     st.caption(f"All maps {request.fixed}. Colors: {figures.SCALES[scale]}. Click a cell of a map for its details.")
     if request.across == "norms":
         details.confidence(request)
-    details.cell(request, found, place, aspect)
+    details.explain_cell(request, found, place, aspect)
     details.similarity(request, found, place, kind)
     details.downloads(request, found, scale, pixels, opacity, colors)
 

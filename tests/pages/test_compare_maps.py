@@ -23,7 +23,7 @@ from normviz.models.catalog import Classifier
 from normviz.prints import map_sheet as figures
 from normviz.registry import get
 from normviz.samples import load_sample
-from normviz.ui.components.map_sheet import Place, Row, Shown, payload, place_of
+from normviz.ui.components.map_sheet import MapCell, Row, Shown, cell_at, payload
 from normviz.ui.inputs.photo import decoded
 from normviz.ui.kit import cache, jobs
 from normviz.ui.maps.photo import Photo
@@ -232,15 +232,15 @@ def test_the_sheet_is_printed(asked: ComparisonRequest) -> None:
 def test_a_click_is_a_cell() -> None:
     values = np.arange(24.0).reshape(4, 6)
     rows = [Row("", "", (Shown("a", cells=(4, 6), values=values), Shown("b", cells=(2, 3))))]
-    assert place_of("0,0,0.3,0.99", rows) == Place(0, 0, 1, 5)
-    assert place_of("0,0,-1,-1", rows) == Place(0, 0, 3, 5)  # from the keyboard: the strongest
-    assert place_of("0,1,0,0", rows) == Place(0, 1, 0, 0)
-    assert place_of("0,1,-1,-1", rows) == Place(0, 1, 1, 1)
+    assert cell_at("0,0,0.3,0.99", rows) == MapCell(0, 0, 1, 5)
+    assert cell_at("0,0,-1,-1", rows) == MapCell(0, 0, 3, 5)  # from the keyboard: the strongest
+    assert cell_at("0,1,0,0", rows) == MapCell(0, 1, 0, 0)
+    assert cell_at("0,1,-1,-1", rows) == MapCell(0, 1, 1, 1)
 
 
 def test_a_cell_is_read_as_it_was_written(asked: ComparisonRequest) -> None:
     found = comparison.maps(asked, quiet)
-    for place in (Place(0, 0, 2, 3), Place(1, 1, 15, 0)):
+    for place in (MapCell(0, 0, 2, 3), MapCell(1, 1, 15, 0)):
         assert comparison.parse_cell(comparison.format_cell(place), found, asked.methods) == place
     strongest = comparison.strongest(found)
     for text in ("", "cat", "9, 0, 0, 0", "-1, 0, 0, 0", "0, 0, 0", "0, 0, ², 0"):

@@ -53,7 +53,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Place:
+class MapCell:
     """A cell of a map: the row of maps, the map in this row, and the cell's row and column; all from 0."""
 
     line: int
@@ -66,7 +66,7 @@ _component = register("map_sheet", "map_sheet.html", "map_sheet.css", "map_sheet
 
 
 def payload(
-    rows: Sequence[Row], photo: str, aspect: float, opacity: float, chosen: Place | None = None, live: bool = False
+    rows: Sequence[Row], photo: str, aspect: float, opacity: float, chosen: MapCell | None = None, live: bool = False
 ) -> dict[str, Any]:
     """The data for the browser as JSON values; arguments as in `map_sheet`, `live` makes the maps clickable."""
     return {
@@ -93,8 +93,8 @@ def map_sheet(
     aspect: float,
     opacity: float,
     key: str,
-    chosen: Place | None = None,
-    on_click: Callable[[Place], None] | None = None,
+    chosen: MapCell | None = None,
+    on_click: Callable[[MapCell], None] | None = None,
 ) -> None:
     """Draw the sheet.
 
@@ -112,13 +112,13 @@ def map_sheet(
     def clicked() -> None:
         position = st.session_state[key].get("clicked")
         if position is not None and on_click:
-            on_click(place_of(str(position), rows))
+            on_click(cell_at(str(position), rows))
 
     data = payload(rows, photo, aspect, opacity, chosen, on_click is not None)
     _component(key=key, data=data, on_clicked_change=clicked)
 
 
-def place_of(position: str, rows: Sequence[Row]) -> Place:
+def cell_at(position: str, rows: Sequence[Row]) -> MapCell:
     """The cell at a position "line,map,y,x", with y and x from 0 to 1; a negative y stands for the largest value."""
     line, number, y, x = position.split(",")
     shown = rows[int(line)].maps[int(number)]
@@ -127,4 +127,4 @@ def place_of(position: str, rows: Sequence[Row]) -> Place:
         row, column = divmod(int(np.argmax(values)), width) if values is not None else (height // 2, width // 2)
     else:
         row, column = math.floor(float(y) * height), math.floor(float(x) * width)
-    return Place(int(line), int(number), row, column)
+    return MapCell(int(line), int(number), row, column)

@@ -22,7 +22,7 @@ from normviz.models.catalog import Classifier, models
 from normviz.prints import map_sheet as figures
 from normviz.prints.map_sheet import Printed, Scale
 from normviz.registry import Attribution
-from normviz.ui.components.map_sheet import Place, Row, Shown
+from normviz.ui.components.map_sheet import MapCell, Row, Shown
 from normviz.ui.kit import cache, jobs
 from normviz.ui.maps.photo import Photo
 
@@ -212,21 +212,21 @@ class CellDetails:
     maps: NDArray[np.float32]
 
 
-def cell_details(request: ComparisonRequest, place: Place) -> CellDetails:
+def cell_details(request: ComparisonRequest, cell: MapCell) -> CellDetails:
     """The strongest channels in a cell of a map.
 
     Raises:
         ValueError: the method has no channel weights.
     """
-    method, column, collection = request.methods[place.line], request.columns[place.map], store(request.photo)
+    method, column, collection = request.methods[cell.line], request.columns[cell.map], store(request.photo)
 
     def run() -> CellDetails:
         probe = _probes(request, [column], collection)[column]
-        strongest = terms(method, probe, place.row, place.column, CHANNELS)
+        strongest = terms(method, probe, cell.row, cell.column, CHANNELS)
         features = channel_maps(probe, [term.channel for term in strongest.terms])  # (channels, h, w)
         return CellDetails(strongest, features.float().cpu().numpy())
 
-    key = ("terms", *request.key(method, column), place.row, place.column)
+    key = ("terms", *request.key(method, column), cell.row, cell.column)
     return collection.get(key, lambda: jobs.compute(run))
 
 
@@ -267,16 +267,16 @@ def sentence(text: str) -> str:
     return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def strongest(results: Sequence[Sequence[Map]], line: int = 0, number: int = 0) -> Place:
+def strongest(results: Sequence[Sequence[Map]], line: int = 0, number: int = 0) -> MapCell:
     """The strongest cell of a map, or its first cell if the map is missing."""
     values = results[line][number].drawn
     if values is None:
-        return Place(line, number, 0, 0)
+        return MapCell(line, number, 0, 0)
     row, column = divmod(int(values.argmax()), values.shape[1])
-    return Place(line, number, row, column)
+    return MapCell(line, number, row, column)
 
 
-def parse_cell(text: str, results: Sequence[Sequence[Map]], methods: Sequence[Attribution]) -> Place:
+def parse_cell(text: str, results: Sequence[Sequence[Map]], methods: Sequence[Attribution]) -> MapCell:
     """Parse a cell written as "row of maps, map in the row, row, column", all from 0.
 
     If the text is not valid, the result is the strongest cell of a map: of the map that the text names, or else of the
@@ -292,12 +292,12 @@ def parse_cell(text: str, results: Sequence[Sequence[Map]], methods: Sequence[At
     values = results[line][number].drawn
     if values is None or not (row < values.shape[0] and column < values.shape[1]):
         return strongest(results, line, number)
-    return Place(line, number, row, column)
+    return MapCell(line, number, row, column)
 
 
-def format_cell(place: Place) -> str:
+def format_cell(cell: MapCell) -> str:
     """Format a cell as text; the inverse of `parse_cell`."""
-    return ", ".join(str(n) for n in (place.line, place.map, place.row, place.column))
+    return ", ".join(str(n) for n in (cell.line, cell.map, cell.row, cell.column))
 
 
 def printed(

@@ -14,7 +14,7 @@ from normviz.figures import style
 from normviz.formatting import number
 from normviz.html import map_tables
 from normviz.prints.map_sheet import Scale
-from normviz.ui.components.map_sheet import Place
+from normviz.ui.components.map_sheet import MapCell
 from normviz.ui.kit import page_layout
 from normviz.ui.maps import map_request
 from normviz.ui.pages.compare_maps import comparison
@@ -23,23 +23,23 @@ from normviz.ui.pages.compare_maps.comparison import ComparisonRequest
 TERMS = 3  # channels in the formula with numbers inserted
 
 
-def cell(request: ComparisonRequest, results: Sequence[Sequence[Map]], place: Place, aspect: float) -> None:
+def explain_cell(request: ComparisonRequest, results: Sequence[Sequence[Map]], cell: MapCell, aspect: float) -> None:
     """Draw the strongest channels in the cell and the formula with numbers, or the reason why there are none."""
-    one, method = results[place.line][place.map], request.methods[place.line]
+    one, method = results[cell.line][cell.map], request.methods[cell.line]
     values = one.drawn
     if values is None:
         page_layout.sentence(comparison.sentence(one.refused), "hint")
         return
-    value = float(values[place.row, place.column])
+    value = float(values[cell.row, cell.column])
     st.subheader(
-        f"{method.title}, {request.titles[place.map]}: row {place.row}, column {place.column} "
+        f"{method.title}, {request.titles[cell.map]}: row {cell.row}, column {cell.column} "
         f"of {values.shape[0]} × {values.shape[1]}",
         anchor=False,
     )
     if not has_channel_weights(method):
         page_layout.sentence(f"{number(value, markup=False)} {method.unit}. {no_terms_reason(method)}.", "hint")
         return
-    cell_details = comparison.cell_details(request, place)
+    cell_details = comparison.cell_details(request, cell)
     left, right = st.columns([3, 1], gap="medium")
     left.html(map_tables.channels(cell_details.terms, cell_details.maps, value, aspect, float(values.min()) >= 0))
     right.caption(f"{method.summary} These are the channels with the largest w · A in this cell.")
@@ -64,15 +64,15 @@ def confidence(request: ComparisonRequest) -> None:
     )
 
 
-def similarity(request: ComparisonRequest, results: Sequence[Sequence[Map]], place: Place, kind: Correlation) -> None:
+def similarity(request: ComparisonRequest, results: Sequence[Sequence[Map]], cell: MapCell, kind: Correlation) -> None:
     """Draw the correlations between the methods in the cell's column, and between the columns in its row."""
     images = request.classifier.prepare(request.photo.image)  # (1, 3, h, w)
     size = (images.shape[2], images.shape[3])
     pairs = (
-        (f"Similarity between methods: {request.titles[place.map]}", [method.title for method in request.methods],
-         [line[place.map].drawn for line in results]),
-        (f"Similarity between {request.across}: {request.methods[place.line].title}", list(request.titles),
-         [one.drawn for one in results[place.line]]),
+        (f"Similarity between methods: {request.titles[cell.map]}", [method.title for method in request.methods],
+         [line[cell.map].drawn for line in results]),
+        (f"Similarity between {request.across}: {request.methods[cell.line].title}", list(request.titles),
+         [one.drawn for one in results[cell.line]]),
     )  # fmt: skip
     for title, names, maps in pairs:
         if len(maps) > 1:
