@@ -8,7 +8,7 @@ from normviz.attribution.compare import Correlation
 from normviz.experiments.drawbacks import DrawbackInput, drawbacks
 from normviz.figures import maps, style
 from normviz.prints import map_sheet as figures
-from normviz.ui.components.map_sheet import Place, map_sheet
+from normviz.ui.components.map_sheet import MapCell, map_sheet
 from normviz.ui.inputs import network
 from normviz.ui.inputs.photo import pick
 from normviz.ui.kit import jobs, page_layout, url_widgets
@@ -67,18 +67,18 @@ def compare(
         found = comparison.maps(request, bar.watch)
     pixels = request.classifier.view(request.photo.image).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     aspect = pixels.shape[1] / pixels.shape[0]
-    place = comparison.chosen(st.session_state.get("cell", ""), found, request.methods)
+    place = comparison.parse_cell(st.session_state.get("cell", ""), found, request.methods)
 
-    def clicked(cell: Place) -> None:
-        st.session_state["cell"] = comparison.written(cell)
+    def clicked(cell: MapCell) -> None:
+        st.session_state["cell"] = comparison.format_cell(cell)
 
     rows = comparison.sheet(request, found, scale, colors)
     map_sheet(rows, maps.data_uri(figures.small(pixels)), aspect, opacity, "maps-sheet", place, clicked)
     st.caption(f"All maps {request.fixed}. Colors: {figures.SCALES[scale]}. Click a cell of a map for its details.")
     if request.across == "norms":
-        details.sureness(request)
-    details.cell(request, found, place, aspect)
-    details.alike(request, found, place, kind)
+        details.confidence(request)
+    details.explain_cell(request, found, place, aspect)
+    details.similarity(request, found, place, kind)
     details.downloads(request, found, scale, pixels, opacity, colors)
 
 

@@ -9,7 +9,7 @@ from normviz.normalization import divisors
 from normviz.normalization.analysis.compose import POWERS, Choice, code, formula
 from normviz.normalization.analysis.identify import presets
 from normviz.registry import Value
-from normviz.ui.components.board import kept_board
+from normviz.ui.components.board import cached_board
 from normviz.ui.inputs.source import SHAPES
 from normviz.ui.kit import cache, knobs, page_layout, url_widgets
 from normviz.ui.pages.composer import named, notes, panels, shape_of, verdict
@@ -91,7 +91,7 @@ def show(choice: Choice, distribution: Distribution, seed: int) -> None:
     """Draw the name of the norm, the pictures, the formula and the code."""
     found = named(choice)
     page_layout.sentence(verdict(choice), "good" if found and not found[0].needs else "hint")
-    kept_board(lambda: (panels(choice, distribution, seed), None), "compose-board", (choice, distribution, seed))
+    cached_board(lambda: (panels(choice, distribution, seed), None), "compose-board", (choice, distribution, seed))
     for note in notes(choice):
         st.caption(note)
     st.latex(formula(choice, shape_of(choice.layout)))

@@ -6,7 +6,7 @@ from normviz.experiments.errata import ERRATA, Erratum, Outcome
 from normviz.figures.experiments import errata
 from normviz.html import errata as errata_html
 from normviz.registry import Attribution, Normalization, get
-from normviz.ui.components.board import Panel, kept_board
+from normviz.ui.components.board import Panel, cached_board
 from normviz.ui.inputs.source import SHAPES
 from normviz.ui.kit import cache, jobs, page_layout, url_widgets
 
@@ -75,7 +75,7 @@ def work() -> None:
         st.html(STYLE + errata_html.results(seen))
         if seen.refusal:
             page_layout.sentence(f"The printed formula cannot be computed: {seen.refusal}.", "hint")
-        kept_board(lambda: ([panel(seen)], None), "errata-board", erratum.name)
+        cached_board(lambda: ([panel(seen)], None), "errata-board", erratum.name)
         st.markdown(erratum.why)
         for name in erratum.methods:
             link(get(name))

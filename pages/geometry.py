@@ -11,7 +11,7 @@ from normviz.experiments.labs.geometry import METHODS, Space, direction, space
 from normviz.figures.experiments import geometry
 from normviz.html import geometry as geometry_html
 from normviz.registry import Normalization, Value, get
-from normviz.ui.components.board import Panel, kept_board
+from normviz.ui.components.board import Panel, cached_board
 from normviz.ui.kit import cache, jobs, knobs, page_layout, url_widgets
 
 POINTS = (3, 10, 30, 60, 100, 200)
@@ -158,7 +158,7 @@ def show(request: SpaceRequest, joined: bool) -> None:
         stretched = (request.gamma, request.beta) != NEUTRAL
         return [panel(request.method, result, stretched, joined, point, shown)], None
 
-    kept_board(draw, "geometry-board", (*request.key, joined))
+    cached_board(draw, "geometry-board", (*request.key, joined))
     st.html(geometry_html.measurements(result, shown))
     page_layout.how_to_read(HELP)
 

@@ -13,7 +13,7 @@ from normviz.normalization.analysis.conditioning import make_sides
 from normviz.normalization.analysis.view import Before, View, look_before, view
 from normviz.normalization.patterns import divided_axes
 from normviz.registry import Normalization, Value, get, methods
-from normviz.ui.components.board import Panel, kept_board
+from normviz.ui.components.board import Panel, cached_board
 from normviz.ui.components.view_panels import view_panels
 from normviz.ui.inputs import source
 from normviz.ui.kit import cache, jobs, knobs, page_layout, url_widgets
@@ -177,7 +177,7 @@ def show(request: NormalizeRequest) -> None:
 
     statistics = [tuple(numbers.tolist()) for numbers in request.stored or ()]
     values = (*groups, settings.get("eps"), after.key, *statistics, request.cell, request.pinned)
-    kept_board(draw, "norm-board", values, click, [chosen])
+    cached_board(draw, "norm-board", values, click, [chosen])
     about(method)
     page_layout.how_to_read(HELP)
 

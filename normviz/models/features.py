@@ -19,9 +19,13 @@ def without_head(model: nn.Module) -> nn.Module:
     copy = structural_copy(model)
     linear = [name for name, module in copy.named_modules() if isinstance(module, nn.Linear)]
     if not linear:
-        raise ValueError("likeness compares the features before the last linear layer; this network has no such layer")
+        raise ValueError(
+            "similarity compares the features before the last linear layer; this network has no such layer"
+        )
     parent, _, child = linear[-1].rpartition(".")
     if not parent and not child:
-        raise ValueError("likeness requires layers before the last linear layer; this network is a single linear layer")
+        raise ValueError(
+            "similarity requires layers before the last linear layer; this network is a single linear layer"
+        )
     setattr(copy.get_submodule(parent), child, nn.Identity())
     return copy

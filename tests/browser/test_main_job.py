@@ -91,13 +91,13 @@ def test_a_click_on_a_cell_takes_it_apart_into_channels(open_page: Open) -> None
     page = open_page("cam")
     expect(page.get_by_text("The numbers of the strongest cell")).to_be_visible()
     page.mouse.click(*middle_of_the_map(page))
-    expect(page.get_by_text("The numbers of the cell that is pinned")).to_be_visible()
+    expect(page.get_by_text("The numbers of the pinned cell")).to_be_visible()
 
 
 def test_a_map_that_takes_long_is_stopped_and_shown_as_far_as_it_came(open_page: Open) -> None:
     page = open_page("cam")
     choose(page, "Method", "RISE (slow)", wait=False)
-    expect(page.get_by_text("an approximation, which gets better")).to_be_visible()
+    expect(page.get_by_text("an approximation of the finished map")).to_be_visible()
     page.get_by_role("button", name="Stop", exact=True).click()
     expect(page.get_by_text("this is an approximation of the finished map")).to_be_visible()
     expect(page.get_by_role("button", name="Go on to the end")).to_be_visible()

@@ -1,4 +1,4 @@
-"""The page of class activation maps, and the ledger: every kind of question, the sections, stopping, and the script."""
+"""The pages Class activation maps and Evidence: targets, methods, sections, stopping, and the script."""
 
 from __future__ import annotations
 
@@ -65,11 +65,11 @@ def test_a_link_may_name_a_method_by_any_of_its_names(asked: str) -> None:
     assert test.selectbox(key="method").value == "ablation_cam"
 
 
-# What is explained
+# Targets
 
 
-def test_one_class_and_not_another() -> None:
-    test = open_page(PAGE, aim="One class and not another", **{"class": "cat", "not": "dog"})
+def test_difference_between_two_classes() -> None:
+    test = open_page(PAGE, aim="Difference between two classes", **{"class": "cat", "not": "dog"})
     assert not test.exception and not errors(test), words(test)
     names = [button.proto.label for button in test.get("download_button")]
     assert len(names) == 3
@@ -81,8 +81,8 @@ def test_one_class_and_not_another() -> None:
     assert not [slider for slider in test.slider if slider.key == "similar"]  # the other class is named
 
 
-def test_likeness_to_another_photo() -> None:
-    test = open_page(PAGE, aim="Likeness to another photo", **{"like-sample": SAMPLES["astronaut"]})
+def test_similarity_to_another_photo() -> None:
+    test = open_page(PAGE, aim="Similarity to another photo", **{"like-sample": SAMPLES["astronaut"]})
     assert not test.exception and not errors(test), words(test)
     assert not [box for box in test.selectbox if box.key == "class"]
     test.selectbox(key="method").select("cam").run()
@@ -120,14 +120,14 @@ def test_a_blank_map_is_explained_and_a_layer_is_offered() -> None:
     test = open_page(PAGE, layer="stage1.0.conv1.conv 48 × 32 × 32")
     assert not test.exception and not errors(test)
     assert "The map is blank" in words(test) and "sum to 0 or less" in words(test)
-    test.button(key="take-stage4").click().run()
+    test.button(key="use-stage4").click().run()
     assert test.selectbox(key="layer").value == "stage4"
     assert "The map is blank" not in words(test)
 
 
 def test_the_recommended_layer_is_taken_with_a_button() -> None:
     test = open_page(PAGE, section="layers", layer="stage2 96 × 16 × 16")
-    test.button(key="take-stage4").click().run()
+    test.button(key="use-stage4").click().run()
     assert not test.exception and test.selectbox(key="layer").value == "stage4"
 
 
@@ -223,7 +223,7 @@ def test_a_stop_before_there_is_anything_is_said() -> None:
     asked = question("rise", settings=get("rise").settings({"masks": 16}))
     test.session_state["map stopped"] = ("map", asked.photo.identity, asked.key)
     test.run()
-    assert "was stopped before there was a map" in " ".join(errors(test))
+    assert "was stopped before its first map" in " ".join(errors(test))
     assert test.button(key="go-on")
 
 
@@ -243,11 +243,11 @@ def test_previews_reach_the_page_and_the_last_one_is_the_map() -> None:
     assert identical(seen[-1], shown.raw)
 
 
-# The ledger
+# Evidence
 
 
 @pytest.mark.parametrize(
-    "link", [{}, {"way": "Pixels and biases (FullGrad)"}, {"aim": "One class and not another"}], ids=str
+    "link", [{}, {"way": "Pixels and biases (FullGrad)"}, {"aim": "Difference between two classes"}], ids=str
 )
 def test_the_ledger_adds_up_on_the_page(link: dict[str, str]) -> None:
     test = open_page("evidence", **link)

@@ -1,4 +1,4 @@
-"""The page Compare maps without a browser: its sheet, the cell taken apart, the drawbacks, and what it keeps."""
+"""The page Compare maps without a browser: the sheet, the details of a cell, the weaknesses, and the cache."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from normviz.models.catalog import Classifier
 from normviz.prints import map_sheet as figures
 from normviz.registry import get
 from normviz.samples import load_sample
-from normviz.ui.components.map_sheet import Place, Row, Shown, payload, place_of
+from normviz.ui.components.map_sheet import MapCell, Row, Shown, cell_at, payload
 from normviz.ui.inputs.photo import decoded
 from normviz.ui.kit import cache, jobs
 from normviz.ui.maps.photo import Photo
@@ -76,7 +76,7 @@ def test_methods_stand_beside_normalizations(net: str) -> None:
     assert [shown["title"] for shown in row["maps"]] == NORMS
     assert len({json.dumps(shown["values"]) for shown in row["maps"]}) == len(NORMS)  # a map of its own each
     assert "accuracy on test pictures" in words(test)
-    assert "**How alike the norms are: Grad-CAM**" in [said.value for said in test.markdown]
+    assert "**Similarity between norms: Grad-CAM**" in [said.value for said in test.markdown]
     assert any("its 5 twins" in said.value for said in test.caption) == (net == "photos, batch norm")
 
 
@@ -94,12 +94,12 @@ def test_cam_is_refused_in_its_cells_and_the_others_go_on() -> None:
     assert "one scale" in row["note"]
 
 
-def test_a_cell_of_the_link_is_taken_apart() -> None:
-    test = open_page("compare_maps", cell="2, 1, 4, 6")
+def test_a_cell_in_the_link_is_explained() -> None:
+    test = open_page("compare_maps", cell="1, 0, 3, 5")
     fine(test)
-    assert test.subheader[0].value == "LayerCAM, cat: row 4, column 6 of 8 × 8"
+    assert test.subheader[0].value == "LayerCAM, cat: row 3, column 5 of 8 × 8"
     assert sheet_of(test)["chosen"] == [1, 0, 3, 5]
-    test.text_input(key="cell").set_value("4, 1, 5, 5").run()
+    test.text_input(key="cell").set_value("3, 0, 4, 4").run()
     fine(test)
     assert "computed at the input" in words(test)
 
@@ -189,7 +189,7 @@ def test_another_method_and_another_class_need_no_forward_pass(asked: Comparison
 
 
 def test_a_heavy_probe_is_not_kept(asked: ComparisonRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparison, "HELD", 0)
+    monkeypatch.setattr(comparison, "MAX_PROBE_BYTES", 0)
     comparison.maps(asked, quiet)
     assert all(key[0] == "map" for key in cache.collection("photo maps")._entries)  # type: ignore[index]
 
@@ -232,20 +232,20 @@ def test_the_sheet_is_printed(asked: ComparisonRequest) -> None:
 def test_a_click_is_a_cell() -> None:
     values = np.arange(24.0).reshape(4, 6)
     rows = [Row("", "", (Shown("a", cells=(4, 6), values=values), Shown("b", cells=(2, 3))))]
-    assert place_of("0,0,0.3,0.99", rows) == Place(0, 0, 1, 5)
-    assert place_of("0,0,-1,-1", rows) == Place(0, 0, 3, 5)  # from the keyboard: the strongest
-    assert place_of("0,1,0,0", rows) == Place(0, 1, 0, 0)
-    assert place_of("0,1,-1,-1", rows) == Place(0, 1, 1, 1)
+    assert cell_at("0,0,0.3,0.99", rows) == MapCell(0, 0, 1, 5)
+    assert cell_at("0,0,-1,-1", rows) == MapCell(0, 0, 3, 5)  # from the keyboard: the strongest
+    assert cell_at("0,1,0,0", rows) == MapCell(0, 1, 0, 0)
+    assert cell_at("0,1,-1,-1", rows) == MapCell(0, 1, 1, 1)
 
 
 def test_a_cell_is_read_as_it_was_written(asked: ComparisonRequest) -> None:
     found = comparison.maps(asked, quiet)
-    for place in (Place(0, 0, 2, 3), Place(1, 1, 15, 0)):
-        assert comparison.chosen(comparison.written(place), found, asked.methods) == place
+    for place in (MapCell(0, 0, 2, 3), MapCell(1, 1, 15, 0)):
+        assert comparison.parse_cell(comparison.format_cell(place), found, asked.methods) == place
     strongest = comparison.strongest(found)
-    for text in ("", "cat", "9, 1, 1, 1", "0, 1, 1, 1", "1, 1, 1", "1, 1, ², 1"):
-        assert comparison.chosen(text, found, asked.methods) == strongest
-    assert comparison.chosen("2, 2, 99, 1", found, asked.methods) == comparison.strongest(found, 1, 1)
+    for text in ("", "cat", "9, 0, 0, 0", "-1, 0, 0, 0", "0, 0, 0", "0, 0, ², 0"):
+        assert comparison.parse_cell(text, found, asked.methods) == strongest
+    assert comparison.parse_cell("1, 1, 99, 0", found, asked.methods) == comparison.strongest(found, 1, 1)
 
 
 def test_scales_are_a_maps_own_or_a_methods() -> None:
@@ -276,4 +276,4 @@ def test_tables_say_what_they_hold() -> None:
 
 def test_captions() -> None:
     assert comparison.caption(np.array([[-0.25, 4.64e-5]])) == "−0.25 to 4.6e−5"
-    assert comparison.caption(np.zeros((2, 2))) == "empty: 0 everywhere"
+    assert comparison.caption(np.zeros((2, 2))) == "blank: 0 everywhere"

@@ -108,7 +108,7 @@ def test_an_array_from_a_file_is_normalized_and_a_bad_one_is_said() -> None:
 
 def test_a_table_is_normalized_and_a_bad_one_is_said() -> None:
     test = open_page("normalize", source="A table", table="iris flowers", method="Z-Score")
-    assert not errors(test) and "N rows of C columns: sepal length (cm)" in " ".join(c.value for c in test.caption)
+    assert not errors(test) and "N rows, C columns: sepal length (cm)" in " ".join(c.value for c in test.caption)
     upload = test.file_uploader(key="table-file")
     upload.set_value(("t.csv", b"a,b,name\n1,2,x\n3,5,y\n4,4,z\n", "text/csv")).run()
     assert not errors(test) and "of text or without values: name" in " ".join(caption.value for caption in test.caption)

@@ -104,7 +104,7 @@ def test_plain_charts_on_request_hold_the_same_numbers(
     assert [f["data"][0].get("z") for f in figures] == [f["data"][0].get("z") for f in linked]
 
 
-def test_a_kept_board_asks_for_clicks_only_where_somebody_listens(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_board_reports_clicks_only_with_a_callback(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[tuple[bytes, Any]] = []
     monkeypatch.setattr(board_module, "_send", lambda data, key, on_click: sent.append((data, on_click)))
     drawn: list[int] = []
@@ -117,7 +117,7 @@ def test_a_kept_board_asks_for_clicks_only_where_somebody_listens(monkeypatch: p
         raise AssertionError(text)
 
     for on_click in (None, hear, hear):
-        board_module.kept_board(draw, "board", ("kept for clicks",), on_click)
+        board_module.cached_board(draw, "board", ("kept for clicks",), on_click)
     asked = [json.loads(zlib.decompress(data))["clicks"] for data, _ in sent]
     assert asked == [False, True, True] and [heard for _, heard in sent] == [None, hear, hear]
     assert len(drawn) == 2  # one a kind, the third was kept

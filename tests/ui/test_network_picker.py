@@ -1,4 +1,4 @@
-"""The choice of a network on a page: embedded ones and their sizes, and the way to one of the Hub."""
+"""The network picker: embedded networks and their input sizes, and downloads from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_a_network_of_the_hub_is_offered_with_its_size_fetched_and_used(hub: Hub
     test = opened(net=NAME)
     size = download.look_up(NAME).bytes
     assert got(test).startswith("photos, ") and labels(test) == [f"Download {size / 1e6:.1f} MB"]
-    assert "Until it is here" in captions(test) and not errors(test)
+    assert "Until then" in captions(test) and not errors(test)
     asked = len(hub.requests)
     test.run()
     assert len(hub.requests) == asked  # asked once, not at every change
@@ -103,7 +103,7 @@ def test_a_running_download_is_shown_and_stopped(hub: Hub, monkeypatch: pytest.M
     assert job is not None
     bars = [bar.proto.text for bar in test.get("progress")]
     assert len(bars) == 1 and bars[0].startswith(f"Downloading {NAME}: 0.")
-    assert labels(test) == ["Stop the download"]
+    assert labels(test) == ["Stop download"]
     assert got(opened(net=NAME)).startswith("photos, ")  # another visitor sees the same bar
     test.button[0].click().run()
     hub.gate.set()
@@ -114,7 +114,7 @@ def test_a_running_download_is_shown_and_stopped(hub: Hub, monkeypatch: pytest.M
 
 def test_what_fails_is_said_and_the_page_goes_on(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     test = opened(net="someone/nothing")
-    assert got(test).startswith("photos, ") and labels(test) == ["Ask again"]
+    assert got(test).startswith("photos, ") and labels(test) == ["Try again"]
     assert "The hub has no public network someone/nothing; check the name." in errors(test)[0]
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")
     offline = opened(net=CURATED[0].id)
@@ -137,7 +137,7 @@ def test_a_link_may_name_a_recommended_network_by_its_id(hub: Hub) -> None:
 def test_a_full_server_says_so_in_place_of_the_button(hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NORMVIZ_DOWNLOADS", "0")
     test = opened(net=NAME)
-    assert got(test).startswith("photos, ") and labels(test) == ["Ask again"]
+    assert got(test).startswith("photos, ") and labels(test) == ["Try again"]
     assert "limit of 0 GB" in errors(test)[0]
 
 
@@ -147,7 +147,7 @@ def test_what_is_typed_may_not_be_a_folder_of_the_server(hub: Hub, tmp_path: Pat
         assert got(test).startswith("photos, ")
         assert "A network on the Hub is named owner/name" in errors(test)[0] and "<b>" not in errors(test)[0]
     assert not hub.requests
-    assert "Until you name one" in captions(opened(net=ANOTHER))
+    assert "Until you enter an id" in captions(opened(net=ANOTHER))
     assert "not offered here" in captions(opened(net="/etc"))
 
 

@@ -1,4 +1,4 @@
-"""Components: page elements with JavaScript of their own, each in one folder with its Python, HTML and CSS."""
+"""Components: page elements with their own JavaScript, each in a folder with its Python, HTML and CSS files."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ FOLDER = Path(__file__).parent
 
 
 def register(name: str, *files: str, isolate_styles: bool = True) -> ComponentRenderer:
-    """Register a component of Streamlit from the files in its folder.
+    """Register a Streamlit component from the files in its folder.
 
     Args:
         name: the folder's name.
-        files: at most one file each with the suffix .html, .css and .js.
+        files: at most one .html, one .css and one .js file.
         isolate_styles: whether the component gets a shadow root.
 
     Returns:

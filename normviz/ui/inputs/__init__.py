@@ -1,1 +1,1 @@
-"""Inputs: what a visitor chooses: a photo, a network, a method, a target, activations, a table."""
+"""Inputs: pickers for a photo, a network, a method, a target, activations or a table."""

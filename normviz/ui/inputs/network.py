@@ -1,4 +1,4 @@
-"""The network that a page asks: an embedded one, one of the server's own, or one of the Hugging Face Hub."""
+"""The network picker: embedded networks, networks installed on the server, and networks from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -11,96 +11,98 @@ from normviz.models.catalog import Classifier, Entry, load_classifier, models
 from normviz.models.curated import CURATED
 from normviz.ui.kit import cache, page_layout, url_widgets
 
-FINER = "Larger photos give finer maps; at its first size a network is best at saying that it does not know."
-ANOTHER = "another of the Hugging Face Hub"
+FINER = "Larger photos give finer maps. At its default size, a network detects unknown objects best."
+ANOTHER = "another from the Hugging Face Hub"
 HELP = (
-    "The embedded networks are here at once. The others are image classifiers of the Hugging Face Hub, which this "
-    "server downloads once; they know 1,000 kinds of things and were not measured on when they do not know."
+    "The embedded networks are ready to use. The others are image classifiers from the Hugging Face Hub, which this "
+    "server downloads once. They know 1,000 classes; we have not tested whether they notice unknown things."
 )
 MEGABYTE = 10**6
-EVERY = 0.5  # seconds between two looks at a download
+INTERVAL = 0.5  # polling interval of a download in seconds
 
 
 def choose(default: str = "photos", prefix: str = "") -> Classifier:
-    """Draw the choice of a network and of the size of its input, and return the network.
+    """Draw the lists of networks and input sizes, and return the chosen network.
 
-    Until a network of the Hub has been downloaded, the default one stands in for it, and a sentence says so.
+    Until a network from the Hub has been downloaded, the default network is returned and a caption explains why.
 
     Args:
-        default: the name of the network to start with.
-        prefix: put before the keys of the widgets (`net`, `size`, `hub`), where a page has several networks.
+        default: the name of the network that is selected at first.
+        prefix: prefix of the widget keys (`net`, `size`, `hub`), for pages with several networks.
 
     Raises:
-        ValueError: no network is installed, or the chosen one cannot be read.
+        ValueError: no network is installed, or the chosen network cannot be read.
     """
     entries = {entry.name: entry for entry in models()}
     if not entries:
-        raise ValueError("no weights are installed in assets/")
+        raise ValueError("assets/ contains no weights; reinstall normviz")
     start = default if default in entries else next(iter(entries))
-    _by_id(f"{prefix}net")
-    known = list(dict.fromkeys([*entries, *(one.id for one in CURATED), *_asked(f"{prefix}net"), ANOTHER]))
+    _complete_link(f"{prefix}net")
+    hub_ids = [*(network.id for network in CURATED), *_requested_id(f"{prefix}net")]
+    names = list(dict.fromkeys([*entries, *hub_ids, ANOTHER]))
 
     def title(name: str) -> str:
-        return entries[name].title if name in entries else _titled(name)
+        return entries[name].title if name in entries else _hub_title(name)
 
-    name = url_widgets.select("Network", known, start, f"{prefix}net", text=title, help=HELP)
+    name = url_widgets.select("Network", names, start, f"{prefix}net", text=title, help=HELP)
     if name in entries:
         return load_classifier(name, _size(entries[name], prefix))
     if name == ANOTHER:
         name = url_widgets.text_field(
-            "Its id on the Hub", "", f"{prefix}hub", limit=120,
-            help="The owner and the name, as they stand on its page: microsoft/resnet-50. Any image classifier whose "
-            "page lists model.safetensors.",
+            "Network id", "", f"{prefix}hub", limit=120,
+            help="Owner and name as on its page on the Hub, such as microsoft/resnet-50. Any image classifier with a "
+            "model.safetensors file works.",
         )  # fmt: skip
         if not name.strip():
-            st.caption(f"Until you name one, {entries[start].title} answers.")
+            st.caption(f"Until you enter an id, '{entries[start].title}' is used.")
             return load_classifier(start)
-    return _of_the_hub(name, prefix) or _meanwhile(entries[start])
+    return _from_hub(name, prefix) or _stand_in(entries[start])
 
 
-def _titled(name: str) -> str:
-    """A network of the Hub in the list: where it is a recommended one, with about what it weighs."""
-    return next((f"{name}, {one.megabytes} MB" for one in CURATED if one.id == name), name)
+def _hub_title(name: str) -> str:
+    """The label of a network from the Hub in the list; for a recommended network, it includes the approximate size."""
+    return next((f"{name}, {network.megabytes} MB" for network in CURATED if network.id == name), name)
 
 
-def _by_id(key: str) -> None:
-    """A link may name a recommended network by its id alone, as it stands on its page."""
-    for name in _asked(key):
-        if key not in st.session_state and st.query_params.get(key) != _titled(name):
-            st.query_params[key] = _titled(name)
+def _complete_link(key: str) -> None:
+    """Replace the id of a network in a link by its label in the list."""
+    for name in _requested_id(key):
+        if key not in st.session_state and st.query_params.get(key) != _hub_title(name):
+            st.query_params[key] = _hub_title(name)
             st.rerun()
 
 
-def _asked(key: str) -> list[str]:
-    """The id of the Hub that a link or this session asks for, where it is none of the list."""
-    wanted = st.session_state.get(key, st.query_params.get(key)) or ""
+def _requested_id(key: str) -> list[str]:
+    """The id on the Hub that this session or the link contains, or an empty list."""
+    text = st.session_state.get(key, st.query_params.get(key)) or ""
     try:
-        return [download.hub_id(wanted)]
+        return [download.hub_id(text)]
     except ValueError:
         return []
 
 
 def _size(entry: Entry, prefix: str) -> int | None:
-    """The size of the input in pixels, asked where there is a choice."""
+    """Draw the list of input sizes if the network has several; return the size in pixels, or None for the only one."""
     if len(entry.sizes) < 2:
         return None
     return url_widgets.select("Photo size", entry.sizes, entry.size, f"{prefix}size", text="{} px".format, help=FINER)
 
 
-def _meanwhile(entry: Entry) -> Classifier:
-    st.caption(f"Until it is here, {entry.title} answers.")
+def _stand_in(entry: Entry) -> Classifier:
+    """The default network, with a caption that it is used until the chosen one is available."""
+    st.caption(f"Until then, '{entry.title}' is used.")
     return load_classifier(entry.name)
 
 
-def _of_the_hub(name: str, prefix: str) -> Classifier | None:
-    """A network of the Hub, if it is here and can be read; otherwise what is needed to get it, and None."""
+def _from_hub(name: str, prefix: str) -> Classifier | None:
+    """Load a network from the Hub; if it is not in the cache, draw the download or what failed, and return None."""
     try:
         name = download.hub_id(name)
-        teaches = next((one.teaches for one in CURATED if one.id == name), None)
+        teaches = next((network.teaches for network in CURATED if network.id == name), None)
         if teaches:
             st.caption(teaches)
         if download.cached(name):
-            with st.spinner(f"Reading {name}"):
+            with st.spinner(f"Loading {name}"):
                 return load_classifier(f"hub:{name}")
         job = download.running(name)
         if job and not job.finished:
@@ -108,57 +110,58 @@ def _of_the_hub(name: str, prefix: str) -> Classifier | None:
         else:
             _offer(name, prefix, job)
     except ValueError as error:
-        _say(str(error), name)
+        _draw_error(str(error), name)
     return None
 
 
-def _say(text: str, name: str) -> None:
-    """A failure as a sentence; the name of a network stays as it is written."""
+def _draw_error(text: str, name: str) -> None:
+    """Draw an error as a sentence; a network's name at the start keeps its case."""
     page_layout.sentence(f"{text if text.startswith(name) else text[0].upper() + text[1:]}.")
 
 
-def _offer(name: str, prefix: str, before: download.Job | None) -> None:
-    """Ask the hub how large a network is, and offer to download it."""
-    if before and before.error:
-        _say(before.error, name)
+def _offer(name: str, prefix: str, previous: download.Job | None) -> None:
+    """Look up the size of a network on the Hub and draw a download button."""
+    if previous and previous.error:
+        _draw_error(previous.error, name)
     tries: Hashable = st.session_state.get(f"{prefix}hub-tries", 0)
 
-    def ask() -> download.Download | str:
+    def look_up() -> download.Download | str:
         try:
-            with st.spinner("Asking the hub how large it is"):
+            with st.spinner("Looking up the download size"):
                 return download.look_up(name)
         except ValueError as error:
             return str(error)
 
-    found = cache.keep(f"{prefix}offer", tries, ask, [cache.Private(name)])  # one request per session, also if it fails
+    # one request per session, even if it fails
+    result = cache.keep(f"{prefix}offer", tries, look_up, [cache.Private(name)])
 
-    def again() -> None:
+    def retry() -> None:
         st.session_state[f"{prefix}hub-tries"] = st.session_state.get(f"{prefix}hub-tries", 0) + 1
 
-    if isinstance(found, str):
-        _say(found, name)
-        st.button("Ask again", on_click=again, key=f"{prefix}hub-again")
+    if isinstance(result, str):
+        _draw_error(result, name)
+        st.button("Try again", on_click=retry, key=f"{prefix}hub-again")
         return
 
     def begin() -> None:
-        download.start(found)
+        download.start(result)
 
-    st.button(f"Download {_megabytes(found.bytes)} MB", on_click=begin, key=f"{prefix}hub-get", width="stretch")
+    st.button(f"Download {_megabytes(result.bytes)} MB", on_click=begin, key=f"{prefix}hub-get", width="stretch")
 
 
-@st.fragment(run_every=EVERY)
+@st.fragment(run_every=INTERVAL)
 def _progress(name: str, prefix: str) -> None:
-    """How far the download is; when it is over, the page is drawn again with the network."""
+    """Draw the progress of the download; at its end, the page reruns and loads the network."""
     job = download.running(name)
     if job is None or job.finished:
         st.rerun()
-    left = job.seconds_left
+    left = job.seconds_left  # None until it can be estimated
     eta = "" if left is None else f", about {left:.0f} s left" if left < 90 else f", about {left / 60:.0f} min left"
-    done, all_of_it = _megabytes(job.done), _megabytes(job.plan.bytes)
-    st.progress(job.share, f"Downloading {name}: {done} of {all_of_it} MB{eta}")
-    st.button("Stop the download", on_click=job.stop, key=f"{prefix}hub-stop")
+    done, total = _megabytes(job.done), _megabytes(job.plan.bytes)
+    st.progress(job.share, f"Downloading {name}: {done} of {total} MB{eta}")
+    st.button("Stop download", on_click=job.stop, key=f"{prefix}hub-stop")
 
 
 def _megabytes(count: int) -> str:
-    """Bytes in megabytes, with a decimal where there are few."""
+    """Format bytes as megabytes, with one decimal below 10 MB."""
     return f"{count / MEGABYTE:.1f}" if count < 10 * MEGABYTE else f"{count / MEGABYTE:.0f}"

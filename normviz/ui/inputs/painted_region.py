@@ -1,4 +1,4 @@
-"""A region that a visitor paints on a photo: its validation, and the photo with the region filled."""
+"""A region painted on a photo: validation, and filling of the region."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from normviz.ui.maps.photo import Photo
 
 
 def valid(region: str, photo: Photo) -> str:
-    """A region from a link, as run lengths, if it fits the photo.
+    """Check that a region from a link, encoded as run lengths, fits the photo, and return it.
 
     Raises:
-        ValueError: the text is not a region of this photo.
+        ValueError: the text is not a valid region of this photo.
     """
     cells(region, grid(photo.pixels.shape[0], photo.pixels.shape[1]))
     return region
@@ -28,7 +28,7 @@ def filled(photo: Photo, region: str, how: Fill) -> Photo:
     """The photo with the painted region filled; the result is private to the visitor.
 
     Raises:
-        ValueError: the region does not fit the photo, or covers all of it.
+        ValueError: the region does not fit the photo or covers all of it.
     """
     size = photo.pixels.shape[0], photo.pixels.shape[1]
     painted = cells(region, grid(*size))  # (rows, columns)

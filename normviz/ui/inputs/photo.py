@@ -1,4 +1,4 @@
-"""The photo that a page works on: uploaded, taken with the camera, or one of the samples."""
+"""The photo picker: an uploaded photo, a photo from the camera, or a sample."""
 
 from __future__ import annotations
 
@@ -11,35 +11,37 @@ from normviz.samples import SAMPLES, load_sample
 from normviz.ui.kit import cache, page_layout, url_widgets
 from normviz.ui.maps.photo import Photo
 
-ENDINGS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]  # a hint for the file dialog only
+EXTENSIONS = ["jpg", "jpeg", "png", "webp", "gif", "bmp", "tif", "tiff"]  # a hint for the file dialog only
 
 
 def decoded(data: bytes) -> NDArray[np.uint8]:
-    """Decode a file; the result is upright and at most 1,024 pixels long."""
+    """Decode an image file to uint8 (H, W, 3), upright, with at most 1,024 pixels on the longer side."""
     pixels = decode(data).permute(1, 2, 0).contiguous().numpy()  # (H, W, 3)
     pixels.flags.writeable = False
     return pixels
 
 
 def sample_pixels(name: str) -> NDArray[np.uint8]:
-    """A sample photograph, uint8 (H, W, 3), decoded once for all."""
+    """The pixels of a sample photo, uint8 (H, W, 3); decoded once."""
     return cache.keep("sample", name, lambda: decoded(load_sample(name)))
 
 
 def pick(label: str = "Your photo", prefix: str = "", default: str = next(iter(SAMPLES))) -> Photo:
-    """Draw the uploader, the camera and the samples, and return the photo to work on.
+    """Draw the uploader, the camera and the list of samples, and return the chosen photo.
 
-    A file that cannot be read gets one sentence; the photo before it stays.
+    If a file cannot be read, an error is shown and the selected sample is returned.
 
     Args:
-        label: what the photo is called on the page.
-        prefix: put before the keys of the widgets, where a page has several photos.
-        default: the sample to start with.
+        label: label of the uploader.
+        prefix: prefix of the widget keys, for pages with several photos.
+        default: the sample that is selected at first.
     """
-    uploaded = st.file_uploader(label, ENDINGS, key=f"{prefix}photo-file", help="It stays in this server's memory.")
+    uploaded = st.file_uploader(label, EXTENSIONS, key=f"{prefix}photo-file", help="Kept in memory only, never saved.")
     if url_widgets.toggle("Use the camera", False, f"{prefix}camera"):
         uploaded = st.camera_input("Take a photo", key=f"{prefix}photo-camera") or uploaded
-    sample = url_widgets.select("Or a sample", list(SAMPLES), default, f"{prefix}sample", text=SAMPLES.__getitem__)
+    sample = url_widgets.select(
+        "Or a sample photo", list(SAMPLES), default, f"{prefix}sample", text=SAMPLES.__getitem__
+    )
     if uploaded is not None:
         try:
             upload = cache.Private(uploaded.file_id)

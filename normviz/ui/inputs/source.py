@@ -1,4 +1,4 @@
-"""The activations that a page works on: generated, caused by photos in the embedded network, or from a file."""
+"""The activation picker: generated values, activations of the embedded network for photos, an array, or a table."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SIZES: dict[str, tuple[int, ...]] = {
     "W": (1, 2, 4, 8, 16, 28, 56),
 }
 DEFAULTS = {"N": 8, "C": 16, "D": 16, "T": 12, "depth": 4, "H": 16, "W": 16}
-MOST_PHOTOS = 16
+MAX_PHOTOS = 16  # uploaded photos in one batch
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ class Source:
     Attributes:
         x: the activations; shared, never modify them.
         layout: "nc", "ntd", "nchw" or "ncdhw".
-        identity: distinguishes them from all other activations.
-        private: whether they come from a visitor's own file; see `normviz.ui.kit.cache`.
-        running: the running mean and variance (C,) that the network stores for them, or None.
-        names: of the samples.
+        identity: unique among all activations.
+        private: whether they come from a visitor's file; see `normviz.ui.kit.cache`.
+        running: the running mean and variance (C,) of the batch norm layer that normalizes them, or None.
+        names: names of the samples.
         mask: (N, T) bool, True for the real frames of padded sequences, or None.
     """
 
@@ -60,7 +60,7 @@ class Source:
 
 
 def choose() -> Source:
-    """Draw the widgets that choose the activations, and return them."""
+    """Draw the widgets of the picker and return the chosen activations."""
     kind = url_widgets.select("Activations", tuple(SOURCES), "generated", "source", text=SOURCES.__getitem__)
     draw: dict[str, Callable[[], Source]] = {
         "generated": _generated, "photo": _of_photos, "file": _of_file, "table": _of_table,
@@ -72,7 +72,7 @@ def _generated() -> Source:
     layout = url_widgets.select("Shape", LAYOUTS, "nchw", "shape", text=SHAPES.__getitem__)
     letters = [("depth" if letter == "D" and layout == "ncdhw" else letter) for letter in layout.upper()]
     shape = []
-    for first in range(0, len(letters), 2):  # row by row, so that a phone stacks them in their order
+    for first in range(0, len(letters), 2):  # row by row, so that narrow screens stack them in order
         for letter, column in zip(letters[first : first + 2], st.columns(2, gap="small"), strict=False):
             with column:
                 shape.append(url_widgets.select(letter.title(), SIZES[letter], DEFAULTS[letter], letter))
@@ -84,7 +84,7 @@ def _generated() -> Source:
     share = 0
     if layout == "ntd":
         share = url_widgets.slider(
-            "Padding, % of frames", 0, 70, 0, "padding", step=5, help="Sequences of unequal lengths."
+            "Padding, % of frames", 0, 70, 0, "padding", step=5, help="The sequences get different lengths."
         )
     return generated(tuple(shape), distribution, seed, share, names)
 
@@ -92,7 +92,7 @@ def _generated() -> Source:
 def generated(
     shape: tuple[int, ...], distribution: Distribution, seed: int, share: int, names: tuple[str, ...]
 ) -> Source:
-    """Generated activations; of sequences, about `share` per cent of the frames are padding, and zero."""
+    """Generate activations; in sequences, about `share` percent of the frames are padding, which is zero."""
     x, layout = cache.activations(shape, distribution, seed), layout_of(shape)
     if not share:
         return Source(x, layout, (shape, distribution, seed), False, None, names)
@@ -110,11 +110,13 @@ def _of_photos() -> Source:
     photo = pick()
     classifier = load_classifier()
     own, files = _more_photos()
-    others = url_widgets.slider("Samples beside it in the batch", 0, 5, 3, "others", help="A batch needs company.")
+    others = url_widgets.slider(
+        "Other samples in the batch", 0, 5, 3, "others", help="Batch statistics need several samples."
+    )
     companions = [name for name in SAMPLES if name != photo.sample][:others]
     names = {name: f"{name} {' × '.join(map(str, shape))}" for name, shape in maps(classifier).items()}
     start = [name for name in names if _norm_after(classifier, name) is not None][-2]
-    layer = url_widgets.select("Output of the layer", list(names), start, "norm-layer", text=names.__getitem__)
+    layer = url_widgets.select("Layer output", list(names), start, "norm-layer", text=names.__getitem__)
     key = (tuple(companions), layer)
     inputs: list[cache.Input] = [photo, *([files] if own else [])]
 
@@ -124,35 +126,38 @@ def _of_photos() -> Source:
         return jobs.compute(lambda: Probe(classifier.model, images, layer=layer).activations)  # (N, C, h, w)
 
     x = cache.keep("activations", key, run, inputs)
-    called = (photo.name, *own, *(SAMPLES[name] for name in companions))
+    labels = (photo.name, *own, *(SAMPLES[name] for name in companions))
     identity, private = cache.full_key("photos", key, inputs), cache.is_private(inputs)
-    return Source(x, "nchw", identity, private, _norm_after(classifier, layer), called)
+    return Source(x, "nchw", identity, private, _norm_after(classifier, layer), labels)
 
 
 def _more_photos() -> tuple[dict[str, NDArray[np.uint8]], cache.Private]:
-    """The visitor's further photos by name, and their files; a file that cannot be read gets a sentence."""
-    files = st.file_uploader("More photos of yours", accept_multiple_files=True, key="batch-files") or []
+    """Draw an uploader for more photos; return them by file name, and the cache key of the files.
+
+    For each file that cannot be read, an error is shown.
+    """
+    files = st.file_uploader("More of your photos", accept_multiple_files=True, key="batch-files") or []
 
     def read() -> dict[str, NDArray[np.uint8] | str]:
-        found: dict[str, NDArray[np.uint8] | str] = {}
-        for file in files[:MOST_PHOTOS]:
+        results: dict[str, NDArray[np.uint8] | str] = {}
+        for file in files[:MAX_PHOTOS]:
             try:
-                found[file.name] = decoded(file.getvalue())
+                results[file.name] = decoded(file.getvalue())
             except ValueError as error:
-                found[file.name] = f"{error}. It is left out."
-        return found
+                results[file.name] = f"{error}. It is left out."
+        return results
 
     identity = cache.Private(tuple(file.file_id for file in files))
     photos = cache.keep("batch", (), read, [identity])
     for text in (photo for photo in photos.values() if isinstance(photo, str)):
         page_layout.sentence(text)
-    if len(files) > MOST_PHOTOS:
-        page_layout.sentence(f"The first {MOST_PHOTOS} of your {len(files)} photos are used.", "hint")
+    if len(files) > MAX_PHOTOS:
+        page_layout.sentence(f"The first {MAX_PHOTOS} of your {len(files)} photos are used.", "hint")
     return {name: pixels for name, pixels in photos.items() if not isinstance(pixels, str)}, identity
 
 
 def _norm_after(classifier: Classifier, layer: str) -> tuple[Tensor, Tensor] | None:
-    """The running mean and variance of the normalization that reads this layer next, where there is one."""
+    """The running mean and variance of the batch norm layer that follows a convolution, or None."""
     if not layer.endswith("conv"):
         return None
     norm = dict(classifier.model.named_modules()).get(layer.removesuffix("conv") + "norm")
@@ -161,7 +166,7 @@ def _norm_after(classifier: Classifier, layer: str) -> tuple[Tensor, Tensor] | N
 
 
 def maps(classifier: Classifier) -> dict[str, tuple[int, ...]]:
-    """The layers of the classifier that have feature maps, and the shapes of these."""
+    """The layers of the classifier that return feature maps, with their shapes."""
 
     def find() -> dict[str, tuple[int, ...]]:
         blank = torch.zeros(3, 8, 8, dtype=torch.uint8)  # (3, 8, 8)
@@ -172,16 +177,14 @@ def maps(classifier: Classifier) -> dict[str, tuple[int, ...]]:
 
 def _of_file() -> Source:
     uploaded = st.file_uploader(
-        "An array", ["npy", "npz"], key="array-file", help="NumPy's .npy or .npz: (N, C), (N, T, D), (N, C, H, W), ..."
+        "Array", ["npy", "npz"], key="array-file", help="NumPy .npy or .npz: (N, C), (N, T, D), (N, C, H, W), ..."
     )
     if uploaded is None:
         st.caption("Until you choose a file, generated activations are shown.")
         return generated((8, 16, 16, 16), "shifted", 0, 0, tuple("01234567"))
     upload = cache.Private(uploaded.file_id)
     arrays = cache.keep("array", (), lambda: read_arrays(uploaded.getvalue(), uploaded.name), [upload])
-    name = (
-        st.selectbox("Which of its arrays", list(arrays), key="array-name") if len(arrays) > 1 else next(iter(arrays))
-    )
+    name = st.selectbox("Array in the file", list(arrays), key="array-name") if len(arrays) > 1 else next(iter(arrays))
     x = arrays[name]
     layout = layout_of(x.shape)
     st.caption(f"{uploaded.name} {name}: {' × '.join(map(str, x.shape))}, read as ({SHAPES[layout]}).")
@@ -191,7 +194,7 @@ def _of_file() -> Source:
 def _of_table() -> Source:
     chosen = table_picker.pick()
     table = chosen.table
-    st.caption(" ".join(table.remarks()) + f" N rows of C columns: {', '.join(table.columns)}.")
+    st.caption(" ".join(table.remarks()) + f" N rows, C columns: {', '.join(table.columns)}.")
     x = table.values.float()  # (N, C)
     names = tuple(f"{i}" for i in range(len(x)))
     return Source(x, "nc", ("table", chosen.identity), chosen.private, None, names)

@@ -1,4 +1,4 @@
-"""The table that a page works on: uploaded, or one that comes with Plotly."""
+"""The table picker: an uploaded CSV file, or a table included in Plotly."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TABLES = {"gapminder": "countries in 2007", "iris": "iris flowers"}
 
 
 def built_in(name: str) -> Table:
-    """A table that comes with Plotly, without its columns of codes; read as an uploaded file is."""
+    """Load a table included in Plotly, without its code columns, through the same reader as uploaded files."""
     if name == "iris":
         rows = data.iris().drop(columns="species_id")
         rows = rows.rename(columns=lambda name: name if name == "species" else f"{name} (cm)".replace("_", " "))
@@ -31,8 +31,8 @@ class TableInput:
 
     Attributes:
         table: its columns and values.
-        identity: distinguishes it from all other tables.
-        private: whether it comes from a visitor's own file; see `normviz.ui.kit.cache`.
+        identity: unique among all tables.
+        private: whether it comes from a visitor's file; see `normviz.ui.kit.cache`.
     """
 
     table: Table
@@ -43,9 +43,9 @@ class TableInput:
 def pick() -> TableInput:
     """Draw the uploader and the list of built-in tables, and return the chosen table."""
     uploaded = st.file_uploader(
-        "Your table (CSV)", ["csv", "tsv", "txt"], key="table-file", help="It stays in this server's memory."
+        "Your table (CSV)", ["csv", "tsv", "txt"], key="table-file", help="Kept in memory only, never saved."
     )
-    name = url_widgets.select("Or a sample", list(TABLES), "gapminder", "table", text=TABLES.__getitem__)
+    name = url_widgets.select("Or a sample table", list(TABLES), "gapminder", "table", text=TABLES.__getitem__)
     if uploaded is not None:
 
         def read() -> Table:

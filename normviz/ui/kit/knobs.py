@@ -1,4 +1,4 @@
-"""The knobs of a method as widgets: everything about them comes from the function's signature."""
+"""Widgets for the knobs of a method, created from the parameters of its function."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ def knobs(
     offer: Mapping[str, Sequence[Value]] | None = None,
     hide: Collection[str] = (),
 ) -> dict[str, Value]:
-    """Draw a widget for every knob of a method and return the values by name.
+    """Draw a widget for each knob of a method and return the values by name.
 
     Args:
         method: the registered method.
-        prefix: put before a knob's name to make the widget's key, which is its parameter in the link.
-        hide: knobs that say nothing here: they are not drawn and keep their defaults.
-        offer: per knob the only values to offer, where the data restricts them (divisors of C, say).
+        prefix: prefix of the widget keys, which are also the parameters in the link.
+        offer: allowed values per knob, if the data restricts them (to divisors of C, for example).
+        hide: knobs without effect on this page; they are not drawn and keep their defaults.
 
     Returns:
         The settings, ready for `method.function(x, **settings)`.
@@ -35,13 +35,13 @@ def knobs(
 
 
 def label(knob: Knob) -> str:
-    """The knob's name in words and its symbol, as Markdown."""
+    """The label of a knob as Markdown: its name and its symbol."""
     words = knob.name.replace("_", " ").capitalize()
     return f"{words} ${knob.symbol}$" if knob.range else words
 
 
 def scale(bounds: Range, default: float, whole: bool) -> list[float]:
-    """The stops of a logarithmic slider: powers of two for whole numbers, else decades, or 1-2-5 over few decades."""
+    """The stops of a log slider: powers of 2 for integers, else powers of 10, or 1-2-5 steps on a short range."""
     if whole:
         stops = {2**k for k in range(math.ceil(math.log2(bounds.low)), math.floor(math.log2(bounds.high)) + 1)}
         return sorted({*map(float, stops), default, bounds.low, bounds.high})
@@ -52,7 +52,7 @@ def scale(bounds: Range, default: float, whole: bool) -> list[float]:
 
 
 def short(value: Value) -> str:
-    """A value as it stands on a slider and in a link: 8, 0.5, 1e-5."""
+    """Format a value for sliders and links, as "8", "0.5" or "1e-5"."""
     if isinstance(value, bool | str):
         return str(value)
     if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
@@ -62,7 +62,7 @@ def short(value: Value) -> str:
 
 
 def _widget(knob: Knob, key: str, offered: Sequence[Value] | None) -> Value:
-    """One knob's widget."""
+    """Draw the widget of one knob and return its value."""
     if offered is not None:
         nearest = knob.default if knob.default in offered else offered[-1]
         return url_widgets.steps(label(knob), offered, nearest, key, text=short, help=knob.help)
@@ -71,7 +71,7 @@ def _widget(knob: Knob, key: str, offered: Sequence[Value] | None) -> Value:
     if knob.choices:
         draw = url_widgets.segments if len(knob.choices) <= 4 else url_widgets.select
         return draw(label(knob), knob.choices, str(knob.default), key, help=knob.help)
-    assert knob.range is not None  # register() gives every number knob a range
+    assert knob.range is not None  # registration requires a range for numeric knobs
     low, high, default = float(knob.range.low), float(knob.range.high), float(knob.default)
     if knob.range.log:
         stops = scale(knob.range, default, whole=knob.type is int)
@@ -84,6 +84,6 @@ def _widget(knob: Knob, key: str, offered: Sequence[Value] | None) -> Value:
 
 
 def _step(low: float, high: float) -> float:
-    """About a hundred steps from `low` to `high`, each 1, 2 or 5 times a power of ten."""
+    """The step of a slider with about a hundred steps: 1, 2 or 5 times a power of ten."""
     power = 10.0 ** math.floor(math.log10((high - low) / 100))
     return next(digit * power for digit in (1, 2, 5, 10) if (high - low) / (digit * power) <= 101)

@@ -1,1 +1,1 @@
-"""Maps: a request for an attribution map of a photo, and its computation for the pages."""
+"""Maps: requests for attribution maps of photos, and their cached computation."""

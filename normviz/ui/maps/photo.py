@@ -1,4 +1,4 @@
-"""A photo of a page: its pixels, where it came from, and whether it is private to a visitor."""
+"""A photo: its pixels, its name, and whether it is private to a visitor."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Photo:
-    """An upright picture and where it came from.
+    """An upright photo and its origin.
 
     Attributes:
-        name: what to call it.
+        name: display name.
         pixels: uint8 (H, W, 3), read-only.
-        identity: distinguishes it from all other photos.
-        sample: the name of the sample, or None for a visitor's own photo and for everything made from one.
+        identity: unique among all photos.
+        sample: the name of the sample, or None for a visitor's photo and for edited photos.
     """
 
     name: str
@@ -28,15 +28,15 @@ class Photo:
 
     @property
     def private(self) -> bool:
-        """Whether it is a visitor's own photo; see `normviz.ui.kit.cache`."""
+        """Whether it is not a sample, so that results stay in the visitor's session; see `normviz.ui.kit.cache`."""
         return self.sample is None
 
     @property
     def image(self) -> Tensor:
-        """The picture as uint8 (3, H, W)."""
+        """The photo as uint8 (3, H, W)."""
         return as_image(self.pixels)  # (3, H, W)
 
 
 def as_image(pixels: NDArray[np.uint8]) -> Tensor:
-    """Pixels (H, W, 3) as an image tensor (3, H, W)."""
+    """Convert pixels (H, W, 3) to an image tensor (3, H, W)."""
     return torch.tensor(pixels).permute(2, 0, 1)  # (3, H, W)

@@ -1,4 +1,4 @@
-"""A map of a slow method: the intermediate map is shown while it is computed, and a stop keeps it."""
+"""Maps that are shown while a slow method computes them; when stopped, the last intermediate map is kept."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from normviz.ui.maps.map_request import AttributionMap, MapRequest, compute_map
 
 
 def progressive_map(request: MapRequest, opacity: float, colors: style.ColorMap) -> AttributionMap:
-    """The requested map; a slow method shows its intermediate map.
+    """Compute the requested map, and show intermediate maps of a slow method.
 
-    A stopped computation gives the last intermediate map, with a note.
+    If the computation is stopped, the last intermediate map is returned with a note.
 
     Args:
         request: the map to compute.
-        opacity: of the intermediate map over the photo.
-        colors: of a map without negative values.
+        opacity: opacity of the intermediate map, 0 to 1.
+        colors: color map for maps without negative values.
 
     Raises:
-        ValueError: the method refuses the request, or was stopped before the first intermediate map.
+        ValueError: the method does not support the request, or was stopped before the first intermediate map.
     """
 
     def html(raw: NDArray[np.float32], share: float) -> str:
@@ -33,15 +33,15 @@ def progressive_map(request: MapRequest, opacity: float, colors: style.ColorMap)
         cell = divmod(int(sum_channels(raw).argmax()), raw.shape[-1])
         return AttributionMap(raw, None, f"Stopped at {share:.0%}: this is an approximation of the finished map.", cell)
 
-    missing = f"{request.method.title} was stopped before there was a map"
+    missing = f"{request.method.title} was stopped before its first map"
     return compute_map(request, preview=Preview(html, stopped, missing))
 
 
 def _picture(
     request: MapRequest, raw: NDArray[np.float32], share: float, opacity: float, colors: style.ColorMap
 ) -> str:
-    """An intermediate map over the photo, as HTML."""
+    """Returns an intermediate map over the photo as HTML."""
     drawn = sum_channels(raw)  # (h, w)
     overlay = maps.blend(request.pixels, drawn, opacity, colors, bool((drawn < 0).any()))
-    text = f"{request.method.title} of {request.name} after {share:.0%}: an approximation, which gets better"
+    text = f"{request.method.title} of {request.name} at {share:.0%}, an approximation of the finished map"
     return figure(overlay, text, style="max-width:30rem")

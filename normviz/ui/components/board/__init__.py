@@ -1,7 +1,7 @@
-"""The board: several linked charts in one element that keeps its place while its numbers change.
+"""The board: linked charts in one page element, which is updated in place.
 
 Panels form a grid, side by side on a wide screen and stacked on a phone. Pointing at a cell highlights its group in all
-panels, in the browser; a click pins it. Cubes turn when they are dragged. The browser loads Plotly and the board's own
+panels, in the browser; a click pins it. Dragging rotates a cube. The browser loads Plotly and the board's own
 modules from the addresses of `asset_routes`. With NORMVIZ_PLAIN_CHARTS=1, `st.plotly_chart` draws the same figures.
 """
 
@@ -61,14 +61,14 @@ class Panel:
 
 @functools.cache
 def _assets() -> dict[str, Path]:
-    """The files that the browser loads, by name: the board's modules and style, and Plotly's script."""
+    """The files that the browser loads, by name: the board's modules and style sheet, and Plotly's script."""
     own = {file.name: file for file in sorted((FOLDER / "board").glob("board*")) if file.suffix in (".js", ".css")}
     return own | {"plotly.min.js": Path(plotly.__file__).parent / "package_data" / "plotly.min.js"}
 
 
 @functools.cache
 def _folder() -> str:
-    """The path of the files in the browser's address; it changes with their content, so that they can be cached."""
+    """The URL path of the files; it contains a hash of their content, so that browsers can cache them."""
     digest = hashlib.sha256(get_plotlyjs_version().encode())
     for name, file in _assets().items():
         if name != "plotly.min.js":
@@ -77,13 +77,13 @@ def _folder() -> str:
 
 
 def _address(name: str) -> str:
-    """The address of one of the files, below the server's base path."""
+    """The URL of a file, below the server's base path."""
     base = str(config.get_option("server.baseUrlPath")).strip("/")
     return f"{'/' + base if base else ''}{_folder()}/{name}"
 
 
 def asset_routes() -> list[Route]:
-    """Routes that serve the board's files and Plotly's script from where they are installed."""
+    """Routes that serve the board's files and Plotly's script from their installed locations."""
 
     def route(name: str, file: Path) -> Route:
         def serve(request: Request) -> FileResponse:
@@ -100,7 +100,7 @@ _component = register("board", "loader.js", isolate_styles=False)
 def payload(
     panels: Sequence[Panel], readout: Readout | None = None, columns: int = COLUMNS, clicks: bool = False
 ) -> dict[str, Any]:
-    """The data for the browser as plain JSON values; with `clicks`, the browser reports cells that are clicked."""
+    """The data for the browser as JSON values; with `clicks`, the browser reports clicked cells."""
     return {
         "columns": columns,
         "clicks": clicks,
@@ -118,7 +118,7 @@ def payload(
 
 
 def packed(data: dict[str, Any]) -> bytes:
-    """Deflated JSON: a third to a half of its size, in half a millisecond."""
+    """Compress data as JSON with zlib, to a third to a half of its size in about half a millisecond."""
     return zlib.compress(json.dumps(data, separators=(",", ":")).encode(), level=3)
 
 
@@ -134,21 +134,21 @@ def board(
     Args:
         panels: the charts, in reading order.
         key: identifies the board; a board with the same key keeps its elements on the page.
-        readout: the formula with its numbers and a table of statistics, or the value of a map.
+        readout: the formula with numbers and a table of statistics, or the value of a map.
         on_click: called before the script reruns, with the name of a clicked row (figures with choices),
             "slice:ROW,COLUMN" for a cell pinned in a slice, "cube:N,C,P" for a cell pinned in a cube, or "slice:" when
             the pin is released. Without it, cells are pinned in the browser only.
         columns: number of grid columns on a wide screen.
 
     Returns:
-        What was clicked since the last run, or None.
+        The argument of `on_click` if there was a click since the last run, else None.
     """
     if _plain_charts():
         return _plain(panels, key, readout, on_click, columns)
     return _send(packed(payload(panels, readout, columns, on_click is not None)), key, on_click)
 
 
-def kept_board(
+def cached_board(
     draw: Callable[[], tuple[Sequence[Panel], Readout | None]],
     key: str,
     values: Hashable,
@@ -158,11 +158,11 @@ def kept_board(
     """Draw a board whose panels depend only on `values` and `inputs`; its data is cached.
 
     Args:
-        draw: creates the panels and the readout; called if these values are not cached.
+        draw: creates the panels and the readout; called if they are not cached.
         key: identifies the board; a board with the same key keeps its elements on the page.
         values: everything that the panels depend on, except the inputs.
         on_click: as in `board`.
-        inputs: the data that the panels depend on; private inputs keep the message in the visitor's session.
+        inputs: the data that the panels depend on; with private inputs, the cache is the visitor's session.
     """
     if _plain_charts():
         panels, readout = draw()
@@ -177,12 +177,12 @@ def kept_board(
 
 
 def _plain_charts() -> bool:
-    """Whether the environment asks for plain charts."""
+    """Whether the environment variable selects plain charts."""
     return os.environ.get(PLAIN) == "1"
 
 
 def _send(data: bytes, key: str, on_click: Callable[[str], None] | None) -> str | None:
-    """Send data to the element; returns what was clicked since the last run, or None."""
+    """Send data to the element; returns the clicked item since the last run, or None."""
 
     def clicked() -> None:
         value = st.session_state[key].get("clicked")
@@ -245,5 +245,5 @@ def _plain(
 
 
 def size_of(panels: Sequence[Panel], readout: Readout | None = None) -> int:
-    """The number of bytes that one change of these panels sends."""
+    """The number of bytes that an update of these panels sends to the browser."""
     return len(packed(payload(panels, readout)))

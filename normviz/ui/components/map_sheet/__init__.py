@@ -1,7 +1,7 @@
 """Rows of small maps over a photo: pointing at a map marks the same position in all, and a click selects a cell.
 
 The photo is sent once and each map as an image with one pixel per cell; the browser blends them. Every map is a button,
-so that keyboards and screen readers can reach it.
+accessible by keyboard and screen reader.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from normviz.ui.components import register
 
-MOST_VALUES = 256  # cells; the browser gets the values of maps up to this size
+MAX_VALUES = 256  # number of cells up to which the browser receives the values of a map
 
 
 @dataclass(frozen=True)
@@ -29,8 +29,8 @@ class Shown:
         picture: URL of the map, drawn over the photo; "" shows the photo alone.
         cells: rows and columns of the map.
         caption: text below the map.
-        refused: why there is no map; shown in its place.
-        values: the map (h, w), to show the value at the pointer.
+        refused: error message that is shown if there is no map.
+        values: the map (h, w), for the value at the pointer.
         photo: URL of the photo below this map, if it differs from that of the sheet.
     """
 
@@ -45,7 +45,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Row:
-    """Maps side by side under a heading, with a note on all of them."""
+    """A row of maps with a heading and a note."""
 
     heading: str
     note: str
@@ -53,8 +53,8 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Place:
-    """A cell of a map: the row of maps, the map in this row, and the cell's row and column."""
+class MapCell:
+    """A cell of a map: the row of maps, the map in this row, and the cell's row and column; all from 0."""
 
     line: int
     map: int
@@ -66,9 +66,9 @@ _component = register("map_sheet", "map_sheet.html", "map_sheet.css", "map_sheet
 
 
 def payload(
-    rows: Sequence[Row], photo: str, aspect: float, opacity: float, chosen: Place | None = None, live: bool = False
+    rows: Sequence[Row], photo: str, aspect: float, opacity: float, chosen: MapCell | None = None, live: bool = False
 ) -> dict[str, Any]:
-    """The data for the browser as plain JSON values. Arguments as in `map_sheet`."""
+    """The data for the browser as JSON values; arguments as in `map_sheet`, `live` makes the maps clickable."""
     return {
         "photo": photo, "aspect": round(aspect, 4), "opacity": opacity, "live": live,
         "chosen": [chosen.line, chosen.map, chosen.row, chosen.column] if chosen else None,
@@ -80,7 +80,7 @@ def payload(
 
 def _tile(shown: Shown) -> dict[str, Any]:
     values = shown.values
-    sent = None if values is None or values.size > MOST_VALUES else [f"{v:.3g}" for v in np.ravel(values).tolist()]
+    sent = None if values is None or values.size > MAX_VALUES else [f"{v:.3g}" for v in np.ravel(values).tolist()]
     return {
         "title": shown.title, "picture": shown.picture, "cells": list(shown.cells), "caption": shown.caption,
         "refused": shown.refused, "photo": shown.photo, "values": sent,
@@ -93,8 +93,8 @@ def map_sheet(
     aspect: float,
     opacity: float,
     key: str,
-    chosen: Place | None = None,
-    on_click: Callable[[Place], None] | None = None,
+    chosen: MapCell | None = None,
+    on_click: Callable[[MapCell], None] | None = None,
 ) -> None:
     """Draw the sheet.
 
@@ -112,13 +112,13 @@ def map_sheet(
     def clicked() -> None:
         position = st.session_state[key].get("clicked")
         if position is not None and on_click:
-            on_click(place_of(str(position), rows))
+            on_click(cell_at(str(position), rows))
 
     data = payload(rows, photo, aspect, opacity, chosen, on_click is not None)
     _component(key=key, data=data, on_clicked_change=clicked)
 
 
-def place_of(position: str, rows: Sequence[Row]) -> Place:
+def cell_at(position: str, rows: Sequence[Row]) -> MapCell:
     """The cell at a position "line,map,y,x", with y and x from 0 to 1; a negative y stands for the largest value."""
     line, number, y, x = position.split(",")
     shown = rows[int(line)].maps[int(number)]
@@ -127,4 +127,4 @@ def place_of(position: str, rows: Sequence[Row]) -> Place:
         row, column = divmod(int(np.argmax(values)), width) if values is not None else (height // 2, width // 2)
     else:
         row, column = math.floor(float(y) * height), math.floor(float(x) * width)
-    return Place(int(line), int(number), row, column)
+    return MapCell(int(line), int(number), row, column)

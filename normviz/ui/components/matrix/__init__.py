@@ -1,6 +1,6 @@
-"""A table with clickable cells that scrolls in its own box, with sticky headings.
+"""A scrollable table with sticky headings and clickable cells.
 
-Every cell is a button, so that keyboards and screen readers can reach it.
+Every cell is a button, accessible by keyboard and screen reader.
 """
 
 from __future__ import annotations
@@ -15,10 +15,16 @@ from normviz.ui.components import register
 
 @dataclass(frozen=True)
 class Mark:
-    """Content of a cell: a short text, its description, and its style: "good" (green), "quiet" (gray) or "" (plain)."""
+    """Content of a cell.
+
+    Attributes:
+        text: a short text.
+        description: the text for screen readers and the tooltip.
+        kind: the style: "good" (green), "quiet" (gray) or "" (plain).
+    """
 
     text: str
-    words: str
+    description: str
     kind: str = ""
 
 
@@ -45,15 +51,15 @@ def matrix(
     """
 
     def clicked() -> None:
-        place = st.session_state[key].get("clicked")
-        if place is not None:
-            row, column = str(place).split(",")
+        position = st.session_state[key].get("clicked")
+        if position is not None:
+            row, column = str(position).split(",")
             on_click(int(row), int(column))
 
     data = {
         "rows": list(rows),
         "columns": [list(column) for column in columns],
-        "cells": [[[mark.text, mark.words, mark.kind] for mark in line] for line in cells],
+        "cells": [[[mark.text, mark.description, mark.kind] for mark in line] for line in cells],
         "chosen": list(chosen),
     }
     _component(key=key, data=data, on_clicked_change=clicked)

@@ -1,6 +1,6 @@
 """A photo on which a region can be painted with a brush or a box, by mouse, touch or keyboard.
 
-The element keeps its place on the page while other content changes, and reports the region after each stroke.
+The element is updated in place and reports the region after each stroke.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ def paint(pixels: NDArray[np.uint8], region: str, chosen: bool, key: str, on_pai
     Args:
         pixels: the photo, (H, W, 3).
         region: the region to show, as run lengths (see `cells`).
-        chosen: whether the region was set by the page rather than by strokes on this photo.
-        key: identifies the element, which stays on the page as long as the key; use a new key for another photo.
+        chosen: whether the page set the region, rather than strokes on this photo.
+        key: identifies the element, which stays on the page while the key is the same; use a new key for another photo.
         on_paint: called with the new region after each stroke, before the script reruns.
     """
     rows, columns = grid(*pixels.shape[:2])

@@ -1,1 +1,1 @@
-"""The page of class activation maps: its pictures and its sections."""
+"""The page Class activation maps: its panels and the sections below them."""

@@ -1,4 +1,4 @@
-"""The stage of the page of class activation maps: pictures, classes, the sections below them, and downloads."""
+"""The main area of the page Class activation maps: panels, classes, sections and downloads."""
 
 from __future__ import annotations
 
@@ -17,24 +17,24 @@ from normviz.ui.maps.map_request import AttributionMap, MapRequest
 from normviz.ui.pages.cam import layers, pooling
 
 SECTIONS = ("formula", "pooling", "layers", "Python")
-CELL = "cam cell"  # in the session: the cell that is pinned
-SHOWN = 5  # classes
+CELL = "cam cell"  # key of the pinned cell in the session
+SHOWN = 5  # number of classes to show
 
 
 def draw(request: MapRequest, result: AttributionMap, opacity: float, colors: style.ColorMap) -> None:
-    """Photo, map and overlay side by side, and the most probable classes."""
+    """Draw the photo, the map, the overlay and the most probable classes."""
     share = map_request.probabilities(request.classifier, request.photo)  # (classes,)
     top = share.topk(min(SHOWN, len(share)))
     names = target_picker.labels(request.classifier)
     best = [names[index] for index in top.indices.tolist()]
     bars = maps.class_bars(best, top.values.tolist(), None if request.like else names[request.target])
-    classes = Panel("classes", "The most probable classes: click one to see its map", bars, span=3, height=190)
+    classes = Panel("classes", "Most probable classes: click one to see its map", bars, span=3, height=190)
 
-    def clicked(what: str) -> None:
-        if not what.startswith("slice:"):
-            st.session_state["class"] = what
+    def clicked(item: str) -> None:
+        if not item.startswith("slice:"):
+            st.session_state["class"] = item
             return
-        st.session_state[CELL] = tuple(map(int, what[6:].split(","))) if what[6:] else None
+        st.session_state[CELL] = tuple(map(int, item[6:].split(","))) if item[6:] else None
 
     board(
         [*_panels(request, result, opacity, colors), classes], "cam-board", formula.attribution(request.unit), clicked
@@ -45,20 +45,20 @@ def _panels(request: MapRequest, result: AttributionMap, opacity: float, colors:
     photo, pixels, drawn, signed = request.photo, request.pixels, result.drawn, result.signed
     rows, columns = drawn.shape
     aspect = pixels.shape[1] / pixels.shape[0]
-    cut = "" if pixels.shape == photo.pixels.shape else "The part that the network sees."
+    crop = "" if pixels.shape == photo.pixels.shape else "The part of the photo that the network receives."
     return [
         Panel("photo", photo.name[0].upper() + photo.name[1:], maps.photo(pixels, drawn.shape), alt=photo.name,
-              caption=cut),
+              caption=crop),
         Panel("map", f"{request.method.title}: {request.name}", maps.heat(drawn, signed, request.unit, colors, aspect),
-              alt=f"{request.method.title} of {request.name}, {rows} x {columns} cells"),
-        Panel("overlay", "The map over the photo", maps.overlay(pixels, drawn, opacity, colors, signed),
-              alt=f"The photo, lit where {request.name} was seen"),
+              alt=f"{request.method.title} of {request.name}, {rows} × {columns} cells"),
+        Panel("overlay", "Map over the photo", maps.overlay(pixels, drawn, opacity, colors, signed),
+              alt=f"The photo under the map of {request.name}"),
     ]  # fmt: skip
 
 
 def sections(request: MapRequest, result: AttributionMap) -> None:
-    """One of the sections below the maps: only what is looked at is computed."""
-    chosen = url_widgets.segments("Below the maps", SECTIONS, "formula", "section")
+    """Draw the chosen section below the maps; only this section is computed."""
+    chosen = url_widgets.segments("Section", SECTIONS, "formula", "section")
     if chosen == "pooling":
         pooling.section(request)
     elif chosen == "layers":
@@ -70,21 +70,21 @@ def sections(request: MapRequest, result: AttributionMap) -> None:
 
 
 def _formula(request: MapRequest, result: AttributionMap) -> None:
-    """The formula, and its numbers in the pinned or the strongest cell."""
+    """Draw the formula, with numbers for the pinned cell or else the strongest cell."""
     st.latex(request.method.formula)
     if result.terms is None:
         return
     cell, (rows, columns) = st.session_state.get(CELL), result.drawn.shape
     if cell is not None and cell[0] < rows and cell[1] < columns:
         st.latex(map_request.cell_terms(request, cell).formula())
-        st.caption("The numbers of the cell that is pinned on the map.")
+        st.caption("The numbers of the pinned cell.")
         return
     st.latex(result.terms.formula())
-    st.caption("The numbers of the strongest cell. Click a cell of the map for those of that one.")
+    st.caption("The numbers of the strongest cell. Click another cell of the map to see its numbers.")
 
 
 def downloads(request: MapRequest, result: AttributionMap, opacity: float, colors: style.ColorMap) -> None:
-    """Overlay, raw map, and the lines that make it."""
+    """Draw download buttons for the overlay, the raw map and the Python script."""
     raw = io.BytesIO()
     np.save(raw, result.raw)
     picture = encode_png(maps.blend(request.pixels, result.drawn, opacity, colors, result.signed))
@@ -92,4 +92,4 @@ def downloads(request: MapRequest, result: AttributionMap, opacity: float, color
     left, middle, right = st.columns(3)
     left.download_button("Overlay (PNG)", picture, f"{stem}.png", "image/png", on_click="ignore", width="stretch")
     middle.download_button("Raw map (.npy)", raw.getvalue(), f"{stem}.npy", on_click="ignore", width="stretch")
-    right.download_button("Python lines", request.script(), f"{stem}.py", on_click="ignore", width="stretch")
+    right.download_button("Python script", request.script(), f"{stem}.py", on_click="ignore", width="stretch")

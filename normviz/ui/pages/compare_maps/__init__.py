@@ -1,1 +1,1 @@
-"""The page that compares maps: its inputs, its sheet of maps, and its details."""
+"""The page Compare maps: its inputs, its sheet of maps, its details and the known weaknesses."""

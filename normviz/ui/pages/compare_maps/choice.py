@@ -1,4 +1,4 @@
-"""The knobs of a comparison of maps: which methods, and which classes or layers beside each other."""
+"""The widgets of a comparison of maps: methods as rows, and classes, layers or networks as columns."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from normviz.ui.maps.photo import Photo
 from normviz.ui.pages.compare_maps.comparison import Across, ComparisonRequest
 
 START = ("grad_cam", "layer_cam", "eigen_cam", "saliency", "guided_backprop")
-MOST = 6  # columns
-TOP, STAGES = 3, 4  # classes and layers that are shown if nothing is chosen
+MAX_COLUMNS = 6
+CLASSES, LAYERS = 3, 4  # default number of columns
 ACROSS: tuple[Across, ...] = ("classes", "layers", "norms")
 
 
 def choose(photo: Photo, classifier: Classifier) -> ComparisonRequest:
-    """Draw the knobs; what they ask for.
+    """Draw the widgets and return the request.
 
     Raises:
-        ValueError: no method is chosen, or other normalizations are asked for that the network was not trained with.
+        ValueError: no method is chosen, or the columns are norms and the network has no variants with other norms.
     """
     across = url_widgets.segments("Columns", ACROSS, "classes", "columns")
     names = [one.name for one in methods("attribution")]
     chosen = st.multiselect("Methods", names, START, key="methods", format_func=method.title, bind="query-params")
     if not chosen:
-        raise ValueError("choose at least one method: nothing is left to compare")
-    networks = _alike(classifier) if across == "norms" else (classifier,)
+        raise ValueError("choose at least one method to compare; received none")
+    networks = _variants(classifier) if across == "norms" else (classifier,)
     ranked = _ranked(photo, classifier)
     shapes = map_request.feature_layers(classifier, photo)
     if across == "classes":
-        targets = _several("Classes, the most probable first", ranked, ranked[:TOP], "classes")
+        targets = _several("Classes, the most probable first", ranked, ranked[:CLASSES], "classes")
     else:
         targets = [url_widgets.select("Class", ranked, ranked[0], "class", help=tooltips.CLASS)]
     if across == "layers":
-        layers = _several("Layers", list(shapes), _stages(shapes), "layers", _sized(shapes))
+        layers = _several("Layers", list(shapes), _default_layers(shapes), "layers", _sized(shapes))
         layers = list(map_request.in_depth_order(classifier, photo, layers))
     else:
         layers = [_layer(shapes)]
@@ -50,16 +50,19 @@ def choose(photo: Photo, classifier: Classifier) -> ComparisonRequest:
     )
 
 
-def _alike(classifier: Classifier) -> tuple[Classifier, ...]:
-    """The networks that were trained like this one, one for each normalization; where it is none of them, say so."""
-    found = norm_variants(classifier.name)
-    if classifier.name not in {entry.name for entry in found}:
-        st.caption(f"{classifier.title}, was trained longer; beside each other stand its {len(found)} twins.")
-    return tuple(load_classifier(entry.name, classifier.size) for entry in found)
+def _variants(classifier: Classifier) -> tuple[Classifier, ...]:
+    """The variants of a network with other normalizations; a caption explains if it is not one of them."""
+    variants = norm_variants(classifier.name)
+    if classifier.name not in {entry.name for entry in variants}:
+        st.caption(
+            f"'{classifier.title}' was trained longer, so the maps come from its {len(variants)} twins, which differ "
+            "only in normalization."
+        )
+    return tuple(load_classifier(entry.name, classifier.size) for entry in variants)
 
 
 def choose_setting(photo: Photo, classifier: Classifier) -> DrawbackInput:
-    """Draw the class and the layer of a drawback."""
+    """Draw the widgets for the class and layer on which a weakness is measured, and return the input."""
     ranked = _ranked(photo, classifier)
     target = url_widgets.select("Class", ranked, ranked[0], "class", help=tooltips.CLASS)
     layer = _layer(map_request.feature_layers(classifier, photo))
@@ -73,29 +76,30 @@ def _ranked(photo: Photo, classifier: Classifier) -> list[str]:
 
 
 def _layer(shapes: dict[str, tuple[int, ...]]) -> str:
+    """Draw the list of layers and return the chosen one."""
     first = next(iter(shapes))
     return url_widgets.select("Layer", list(shapes), first, "layer", text=_sized(shapes), help=tooltips.SIZED_LAYER)
 
 
 def _sized(shapes: dict[str, tuple[int, ...]]) -> Callable[[str], str]:
-    """A layer's name with its shape."""
+    """A function that labels a layer with its name and shape."""
     return lambda name: f"{name} {' × '.join(map(str, shapes[name]))}"
 
 
-def _stages(shapes: dict[str, tuple[int, ...]]) -> list[str]:
-    """The layer to begin with, and above it the last layer of each other size of map, the shallowest first."""
+def _default_layers(shapes: dict[str, tuple[int, ...]]) -> list[str]:
+    """The default layer and the last layer of each other map size, the shallowest first."""
     last: dict[tuple[int, ...], str] = {}
     for name, shape in shapes.items():
         last.setdefault(shape[1:], name)
-    return list(last.values())[:STAGES][::-1]
+    return list(last.values())[:LAYERS][::-1]
 
 
 def _several(
     label: str, options: list[str], default: list[str], key: str, text: Callable[[str], str] = str
 ) -> list[str]:
-    """Some of the options, at most MOST; none chosen means the default, and the empty field says so."""
-    said = ", ".join(default)
+    """Draw a list of which several options can be chosen; an empty list stands for the default, its placeholder."""
     chosen: list[str] = st.multiselect(
-        label, options, key=key, format_func=text, placeholder=said, max_selections=MOST, bind="query-params"
-    )
+        label, options, key=key, format_func=text, placeholder=", ".join(default), max_selections=MAX_COLUMNS,
+        bind="query-params",
+    )  # fmt: skip
     return chosen or default

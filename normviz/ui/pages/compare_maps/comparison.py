@@ -1,4 +1,4 @@
-"""Maps of one photo side by side: what is asked, the maps, made once and kept, and what is drawn of them."""
+"""Comparisons of maps of one photo: the request, the cached computation, and the sheet to show, print or download."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ from normviz.models.catalog import Classifier, models
 from normviz.prints import map_sheet as figures
 from normviz.prints.map_sheet import Printed, Scale
 from normviz.registry import Attribution
-from normviz.ui.components.map_sheet import Place, Row, Shown
+from normviz.ui.components.map_sheet import MapCell, Row, Shown
 from normviz.ui.kit import cache, jobs
 from normviz.ui.maps.photo import Photo
 
 Across = Literal["classes", "layers", "norms"]
-HELD = 12 * cache.MEGABYTE  # largest weight of a probe that is kept between two changes
-NAMED = 5  # channels whose numbers are shown
+MAX_PROBE_BYTES = 12 * cache.MEGABYTE  # size of the largest probe to cache
+CHANNELS = 5  # number of channels in the details of a cell
 
 
 @dataclass(frozen=True)
 class Column:
-    """What one column of maps is made of: the network, the index of the class, the name of the layer."""
+    """One column of maps: the network, the index of the class, and the dotted name of the layer."""
 
     classifier: Classifier
     target: int
@@ -42,15 +42,15 @@ class Column:
 
 @dataclass(frozen=True)
 class ComparisonRequest:
-    """What is compared.
+    """A request for a comparison: methods as rows, and classes, layers or networks as columns.
 
     Attributes:
-        photo: the picture.
-        networks: one for each column, alike but for their normalization; or the one that is asked throughout.
-        methods: one for each row.
+        photo: the photo.
+        networks: one per column, which differ only in their normalization; or one for all columns.
+        methods: one per row.
         across: what the columns are.
-        classes: the indices of the classes: one for each column, or the one that is explained throughout.
-        layers: the names of the layers: one for each column, or the one that is read throughout.
+        classes: the indices of the classes: one per column, or one for all columns.
+        layers: the dotted names of the layers: one per column, or one for all columns.
     """
 
     photo: Photo
@@ -62,37 +62,37 @@ class ComparisonRequest:
 
     @property
     def classifier(self) -> Classifier:
-        """The first network: how all of them see the photo, and the names of the classes."""
+        """The first network; all networks have the same preprocessing and classes."""
         return self.networks[0]
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """The columns from left to right."""
+        """The columns, from left to right."""
         return tuple(starmap(Column, product(self.networks, self.classes, self.layers)))
 
     @property
     def titles(self) -> tuple[str, ...]:
-        """The names of the columns."""
+        """The titles of the columns."""
         if self.across == "classes":
             return tuple(self.classifier.classes[target] for target in self.classes)
         return self.layers if self.across == "layers" else tuple(norm_of(one.name) for one in self.networks)
 
     @property
     def fixed(self) -> str:
-        """What all columns have in common."""
+        """A description of what all columns have in common, such as "at layer stage4"."""
         if self.across == "classes":
             return f"at layer {self.layers[0]}"
         explained = f"of {self.classifier.classes[self.classes[0]]}"
         return explained if self.across == "layers" else f"{explained} at layer {self.layers[0]}"
 
     def key(self, method: Attribution, column: Column) -> tuple[Hashable, ...]:
-        """All that a map follows from."""
-        request, layer = column.classifier, column.layer if method.reads_layer else ""
-        return ("map", self.photo.identity, request.name, request.size, method.name, column.target, layer)
+        """Everything that a map depends on; its key in the cache."""
+        network, layer = column.classifier, column.layer if method.reads_layer else ""
+        return ("map", self.photo.identity, network.name, network.size, method.name, column.target, layer)
 
 
 def norm_of(name: str) -> str:
-    """The normalization of a network of the catalog in words, or its name where it is of no family."""
+    """The normalization of a network in the catalog, or its name if it belongs to no family."""
     return next((entry.norm for entry in models() if entry.name == name and entry.norm), name)
 
 
@@ -101,135 +101,142 @@ def store(photo: Photo) -> cache.Shared:
     return cache.collection("photo maps", [photo])
 
 
-class Held:
-    """A probe that is kept, so that another class costs only what follows the layer; its size is what it holds."""
+class CachedProbe:
+    """A probe in the cache, with its size in bytes; for another class, only the layers after the probe's run again."""
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
-        found = layers(probe.model, probe.images)
-        after = found[[name for name, _ in found].index(probe.layer) :]
-        numbers = sum(math.prod(shape) for _, shape in after) + sum(p.numel() for p in probe.model.parameters())
-        self.weight = 4 * numbers  # bytes in float32: activations from the layer on, and the network
+        shapes = layers(probe.model, probe.images)
+        later = shapes[[name for name, _ in shapes].index(probe.layer) :]
+        numbers = sum(math.prod(shape) for _, shape in later) + sum(p.numel() for p in probe.model.parameters())
+        self.bytes = 4 * numbers  # float32: the activations from the layer on, and the parameters
 
     def __sizeof__(self) -> int:
-        return self.weight
+        return self.bytes
 
 
-def probe_of(photo: Photo, classifier: Classifier, layer: str, kept: cache.Shared) -> Probe:
-    """A probe of a photo at a layer, from the last change where it was light enough to be kept; call it in a worker."""
+def probe_of(photo: Photo, classifier: Classifier, layer: str, collection: cache.Shared) -> Probe:
+    """A probe of a photo at a layer; small probes are cached. Call it in a worker thread."""
     key = ("probe", photo.identity, classifier.name, classifier.size, layer)
-    if key in kept:
-        held: Held = kept.get(key, lambda: Held(Probe(classifier.model, classifier.prepare(photo.image), None, layer)))
-        return held.probe
-    held = Held(Probe(classifier.model, classifier.prepare(photo.image), None, layer))
-    return kept.get(key, lambda: held).probe if held.weight <= HELD else held.probe
+
+    def create() -> CachedProbe:
+        return CachedProbe(Probe(classifier.model, classifier.prepare(photo.image), None, layer))
+
+    if key in collection:
+        cached: CachedProbe = collection.get(key, create)
+        return cached.probe
+    result = create()
+    return collection.get(key, lambda: result).probe if result.bytes <= MAX_PROBE_BYTES else result.probe
 
 
 def maps(request: ComparisonRequest, watch: Callable[[str], jobs.Watch]) -> tuple[tuple[Map, ...], ...]:
-    """The maps of all methods (rows) and columns; those that are known already are not made again.
+    """Compute the maps of all methods (rows) and columns, or load them from the cache.
 
-    All maps from gradients come from one probe. Methods that take long follow one by one.
+    All fast methods share the probes of the columns; slow methods follow one by one.
 
     Args:
-        request: what is compared.
-        watch: for a label, the function that shows a job.
+        request: the comparison.
+        watch: returns the function that shows the progress of a job with the given label.
+
+    Returns:
+        One row of maps per method.
     """
-    kept = store(request.photo)  # here, as a worker has no session
-    wanted = {request.key(method, column): (method, column) for method in request.methods for column in request.columns}
-    missing = {key: cell for key, cell in wanted.items() if key not in kept}
+    collection = store(request.photo)  # not in a worker, which has no session
+    cells = {request.key(method, column): (method, column) for method in request.methods for column in request.columns}
+    missing = {key: cell for key, cell in cells.items() if key not in collection}
     fast = {key: cell for key, cell in missing.items() if not cell[0].slow}
-    found: dict[tuple[Hashable, ...], Map] = {}
+    computed: dict[tuple[Hashable, ...], Map] = {}
     if fast:
-        found |= jobs.compute(lambda: _made(request, fast, kept))
+        computed |= jobs.compute(lambda: _compute(request, fast, collection))
     for key, (method, column) in missing.items():
         if method.slow:
-            work = partial(_one, request, method, column, kept)
-            found[key] = jobs.keep_in(kept, key, work, watch(_named(request, method, column)))
-    for key, one in found.items():
-        kept.get(key, lambda one=one: one)  # type: ignore[misc]
+            work = partial(_compute_one, request, method, column, collection)
+            computed[key] = jobs.keep_in(collection, key, work, watch(_label(request, method, column)))
+    for key, one in computed.items():
+        collection.get(key, lambda one=one: one)  # type: ignore[misc]
 
     def look_up(method: Attribution, column: Column) -> Map:
         key = request.key(method, column)
-        if key in found:
-            return found[key]
-        return kept.get(key, lambda: jobs.compute(lambda: _one(request, method, column, kept)))
+        if key in computed:
+            return computed[key]
+        return collection.get(key, lambda: jobs.compute(lambda: _compute_one(request, method, column, collection)))
 
     return tuple(tuple(look_up(method, column) for column in request.columns) for method in request.methods)
 
 
-def _made(
-    request: ComparisonRequest, cells: dict[tuple[Hashable, ...], tuple[Attribution, Column]], kept: cache.Shared
+def _compute(
+    request: ComparisonRequest, cells: dict[tuple[Hashable, ...], tuple[Attribution, Column]], collection: cache.Shared
 ) -> dict[tuple[Hashable, ...], Map]:
-    """Maps from one pass of each network: one batched backward pass for several classes, one for several layers."""
-    probes = _probes(request, [column for _, column in cells.values()], kept)
+    """Compute maps with one forward pass per network and one backward pass for all classes or all layers."""
+    probes = _probes(request, [column for _, column in cells.values()], collection)
     return {key: make_map(method, probes[column]) for key, (method, column) in cells.items()}
 
 
-def _probes(request: ComparisonRequest, wanted: Sequence[Column], kept: cache.Shared) -> dict[Column, Probe]:
-    """The probe of each column; columns that differ in their class or in their layer share a pass."""
-    columns = list(dict.fromkeys(wanted))
+def _probes(request: ComparisonRequest, columns: Sequence[Column], collection: cache.Shared) -> dict[Column, Probe]:
+    """The probe of each column; columns that differ only in class or only in layer share a forward pass."""
+    columns = list(dict.fromkeys(columns))
     network, target, layer = columns[0].classifier, columns[0].target, columns[0].layer
-    found: Sequence[Probe]
+    probes: Sequence[Probe]
     if request.across == "classes" or len(columns) == 1:
-        found = probe_of(request.photo, network, layer, kept).for_classes([column.target for column in columns])
+        probes = probe_of(request.photo, network, layer, collection).for_classes([column.target for column in columns])
     else:
         images = network.prepare(request.photo.image)  # (1, 3, h, w)
         if request.across == "layers":
-            found = across_layers(network.model, images, target, [column.layer for column in columns])
+            probes = across_layers(network.model, images, target, [column.layer for column in columns])
         else:
-            found = across_networks([column.classifier.model for column in columns], images, target, layer)
-    return dict(zip(columns, found, strict=True))
+            probes = across_networks([column.classifier.model for column in columns], images, target, layer)
+    return dict(zip(columns, probes, strict=True))
 
 
-def _one(
+def _compute_one(
     request: ComparisonRequest,
     method: Attribution,
     column: Column,
-    kept: cache.Shared,
+    collection: cache.Shared,
     job: jobs.Job[Map] | None = None,
 ) -> Map:
-    return make_map(method, _probes(request, [column], kept)[column], job.progress if job else None)
+    return make_map(method, _probes(request, [column], collection)[column], job.progress if job else None)
 
 
-def _named(request: ComparisonRequest, method: Attribution, column: Column) -> str:
-    """A map in words, for the bar of one that takes long."""
+def _label(request: ComparisonRequest, method: Attribution, column: Column) -> str:
+    """The label of the progress bar of a map."""
     where = norm_of(column.classifier.name) if request.across == "norms" else column.layer
     return f"{method.title} of {request.classifier.classes[column.target]} at {where}"
 
 
 @dataclass(frozen=True)
-class Apart:
-    """A cell taken apart, and the channels that were named, as maps (channels, h, w)."""
+class CellDetails:
+    """The terms of a cell: its strongest channels, and their feature maps (channels, h, w)."""
 
     terms: Terms
     maps: NDArray[np.float32]
 
 
-def take_apart(request: ComparisonRequest, place: Place) -> Apart:
+def cell_details(request: ComparisonRequest, cell: MapCell) -> CellDetails:
     """The strongest channels in a cell of a map.
 
     Raises:
-        ValueError: the method is no weighted sum of channels.
+        ValueError: the method has no channel weights.
     """
-    method, column, kept = request.methods[place.line], request.columns[place.map], store(request.photo)
+    method, column, collection = request.methods[cell.line], request.columns[cell.map], store(request.photo)
 
-    def run() -> Apart:
-        probe = _probes(request, [column], kept)[column]
-        found = terms(method, probe, place.row, place.column, NAMED)
-        named = channel_maps(probe, [term.channel for term in found.terms])  # (channels, h, w)
-        return Apart(found, named.float().cpu().numpy())
+    def run() -> CellDetails:
+        probe = _probes(request, [column], collection)[column]
+        strongest = terms(method, probe, cell.row, cell.column, CHANNELS)
+        features = channel_maps(probe, [term.channel for term in strongest.terms])  # (channels, h, w)
+        return CellDetails(strongest, features.float().cpu().numpy())
 
-    key = ("terms", *request.key(method, column), place.row, place.column)
-    return kept.get(key, lambda: jobs.compute(run))
+    key = ("terms", *request.key(method, column), cell.row, cell.column)
+    return collection.get(key, lambda: jobs.compute(run))
 
 
 def sheet(
-    request: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, color_map: style.ColorMap
+    request: ComparisonRequest, results: Sequence[Sequence[Map]], scale: Scale, color_map: style.ColorMap
 ) -> list[Row]:
-    """The maps as rows of pictures; each row says its unit and its scale."""
-    ends = figures.limits([[one.drawn for one in line] for line in found], scale)
+    """The maps as rows of small images; the note of each row contains the unit and the color scale."""
+    ends = figures.limits([[one.drawn for one in line] for line in results], scale)
     rows = []
-    for method, line, scales in zip(request.methods, found, ends, strict=True):
+    for method, line, scales in zip(request.methods, results, ends, strict=True):
         unit = method.unit
         note = f"{unit}, each map on its own scale"
         if scale == "method":
@@ -248,73 +255,74 @@ def _shown(title: str, one: Map, ends: tuple[float, float], color_map: style.Col
 
 
 def caption(values: NDArray[np.floating]) -> str:
-    """The range of a map."""
+    """The caption of a map: its range."""
     low, high = float(values.min()), float(values.max())
     if low == high == 0:
-        return "empty: 0 everywhere"
+        return "blank: 0 everywhere"
     return f"{number(low, markup=False)} to {number(high, markup=False)}"
 
 
 def sentence(text: str) -> str:
-    """An error's text as a sentence."""
+    """Format an error message as a sentence."""
     return text[0].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
-def strongest(found: Sequence[Sequence[Map]], line: int = 0, number: int = 0) -> Place:
-    """The strongest cell of a map; the middle where there is none."""
-    values = found[line][number].drawn
+def strongest(results: Sequence[Sequence[Map]], line: int = 0, number: int = 0) -> MapCell:
+    """The strongest cell of a map, or its first cell if the map is missing."""
+    values = results[line][number].drawn
     if values is None:
-        return Place(line, number, 0, 0)
+        return MapCell(line, number, 0, 0)
     row, column = divmod(int(values.argmax()), values.shape[1])
-    return Place(line, number, row, column)
+    return MapCell(line, number, row, column)
 
 
-def chosen(text: str, found: Sequence[Sequence[Map]], methods: Sequence[Attribution]) -> Place:
-    """The cell that a text names: "row of maps, map, row, column", each from 1; else the first map's strongest cell.
+def parse_cell(text: str, results: Sequence[Sequence[Map]], methods: Sequence[Attribution]) -> MapCell:
+    """Parse a cell written as "row of maps, map in the row, row, column", all from 0.
 
-    The first map is that of the first method that weighs channels, where there is one.
+    If the text is not valid, the result is the strongest cell of a map: of the map that the text names, or else of the
+    first map of the first method with channel weights, if there is one.
     """
-    start = next((i for i, m in enumerate(methods) if m.weights and found[i][0].drawn is not None), 0)
+    start = next((i for i, m in enumerate(methods) if m.weights and results[i][0].drawn is not None), 0)
     parts = [part.strip() for part in text.split(",")]
     if len(parts) != 4 or not all(part.isdecimal() for part in parts):
-        return strongest(found, start)
-    line, number, row, column = (int(part) - 1 for part in parts)
-    if not (0 <= line < len(found) and 0 <= number < len(found[line])):
-        return strongest(found, start)
-    values = found[line][number].drawn
-    if values is None or not (0 <= row < values.shape[0] and 0 <= column < values.shape[1]):
-        return strongest(found, line, number)
-    return Place(line, number, row, column)
+        return strongest(results, start)
+    line, number, row, column = (int(part) for part in parts)
+    if not (line < len(results) and number < len(results[line])):
+        return strongest(results, start)
+    values = results[line][number].drawn
+    if values is None or not (row < values.shape[0] and column < values.shape[1]):
+        return strongest(results, line, number)
+    return MapCell(line, number, row, column)
 
 
-def written(place: Place) -> str:
-    """A cell as text, as `chosen` reads it."""
-    return ", ".join(str(n + 1) for n in (place.line, place.map, place.row, place.column))
+def format_cell(cell: MapCell) -> str:
+    """Format a cell as text; the inverse of `parse_cell`."""
+    return ", ".join(str(n) for n in (cell.line, cell.map, cell.row, cell.column))
 
 
 def printed(
-    request: ComparisonRequest, found: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8], opacity: float,
-    color_map: style.ColorMap,
+    request: ComparisonRequest, results: Sequence[Sequence[Map]], scale: Scale, pixels: NDArray[np.uint8],
+    opacity: float, color_map: style.ColorMap,
 ) -> bytes:  # fmt: skip
-    """The sheet as a PNG."""
-    ends = figures.limits([[one.drawn for one in line] for line in found], scale)
+    """Render the sheet as PNG."""
+    ends = figures.limits([[one.drawn for one in line] for line in results], scale)
     rows = [
         (f"{method.title} ({method.unit})",
          [Printed(title, one.drawn, limits, "" if one.drawn is None else caption(one.drawn), sentence(one.refused))
           if one.refused else Printed(title, one.drawn, limits, "" if one.drawn is None else caption(one.drawn))
           for title, one, limits in zip(request.titles, line, scales, strict=True)])
-        for method, line, scales in zip(request.methods, found, ends, strict=True)
+        for method, line, scales in zip(request.methods, results, ends, strict=True)
     ]  # fmt: skip
     titles = ", ".join(one.title for one in request.networks)
-    said = f"{titles}; maps {request.fixed}; scale of the colors: {figures.SCALES[scale]}."
-    return figures.print_sheet("Maps of " + request.photo.name, said, rows, pixels, opacity, color_map)
+    subtitle = f"{titles}; maps {request.fixed}; color scale: {figures.SCALES[scale]}."
+    return figures.print_sheet("Maps of " + request.photo.name, subtitle, rows, pixels, opacity, color_map)
 
 
-def archive(request: ComparisonRequest, found: Sequence[Sequence[Map]]) -> bytes:
-    """The raw maps as an .npz file, each under its method and its column."""
+def archive(request: ComparisonRequest, results: Sequence[Sequence[Map]]) -> bytes:
+    """The raw maps as an .npz file, named by method and column."""
     arrays = {
         f"{one.method}-{title}".replace(" ", "_").replace("/", "_"): one.raw
-        for line in found for title, one in zip(request.titles, line, strict=True) if one.raw is not None
+        for line in results for title, one in zip(request.titles, line, strict=True) if one.raw is not None
     }  # fmt: skip
     file = io.BytesIO()
     np.savez_compressed(file, **arrays)  # type: ignore[arg-type]

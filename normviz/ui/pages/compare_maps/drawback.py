@@ -1,4 +1,4 @@
-"""A drawback of attribution maps on the screen: what to look at, the maps, the curves, and what was measured."""
+"""A known weakness of attribution maps on the page: explanation, maps, curves and measured values."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from normviz.ui.kit import jobs, page_layout
 from normviz.ui.maps.photo import Photo
 from normviz.ui.pages.compare_maps.comparison import caption, sentence
 
-SHORT = 12  # letters of a unit that stands under a map
+MAX_UNIT = 12  # longest unit, in characters, that is shown below a map
 DASHES: dict[str, curves.Dash] = {"measured": "solid", "compared": "dash", "expected": "dot"}
 
 
 def measure(drawback: Drawback, setting: DrawbackInput, photo: Photo, on_stop: Callable[[], None]) -> DrawbackResult:
-    """Measure a drawback on a photo, with a progress bar.
+    """Measure a weakness on a photo, with a progress bar.
 
     Args:
-        drawback: what to measure.
-        setting: what to measure it on.
-        photo: where the setting's image comes from.
-        on_stop: called when the visitor presses Stop.
+        drawback: the weakness.
+        setting: network, image, class and layer.
+        photo: the photo that contains the image.
+        on_stop: called when the visitor clicks Stop.
     """
     name, size = setting.classifier.name, setting.classifier.size
     key = (name, size, setting.target, setting.layer)
@@ -41,46 +41,47 @@ def measure(drawback: Drawback, setting: DrawbackInput, photo: Photo, on_stop: C
     return jobs.run(f"drawback-{drawback.name}", key, work, drawback.title, inputs=[photo], on_stop=on_stop)
 
 
-def draw(found: DrawbackResult, pixels: NDArray[np.uint8], opacity: float, color_map: style.ColorMap) -> None:
-    """Draw what was measured.
+def draw(result: DrawbackResult, pixels: NDArray[np.uint8], opacity: float, color_map: style.ColorMap) -> None:
+    """Draw the result.
 
     Args:
-        found: the drawback.
-        pixels: the photo, uint8 (H, W, 3), unless the drawback brings its own.
-        opacity: of maps over the photo.
-        color_map: of maps that are not signed.
+        result: the measured result.
+        pixels: the photo, uint8 (H, W, 3); ignored if the result contains a photo.
+        opacity: opacity of the maps, 0 to 1.
+        color_map: color map of maps without negative values.
     """
-    page_layout.sentence(found.explanation, "hint")
-    photo = pixels if found.photo is None else found.photo
-    rows = [Row("", "", tuple(_shown(tile, color_map) for tile in line)) for line in found.tiles]
+    page_layout.sentence(result.explanation, "hint")
+    photo = pixels if result.photo is None else result.photo
+    rows = [Row("", "", tuple(_shown(tile, color_map) for tile in line)) for line in result.tiles]
     under = maps.data_uri(figures.small(photo))
-    map_sheet(rows, under, photo.shape[1] / photo.shape[0], opacity, f"drawback-sheet-{len(found.tiles)}")
-    if any(tile.values is not None for line in found.tiles for tile in line):
-        st.caption("Each map on its own scale, over the photo. Blue, where it occurs, is below 0.")
-    if found.pictures:
-        last, odd = len(found.pictures) - 1, len(found.pictures) % 2  # two in a row, an odd last one alone
-        panels = [_panel(i, picture, 2 if odd and i == last else 1) for i, picture in enumerate(found.pictures)]
+    map_sheet(rows, under, photo.shape[1] / photo.shape[0], opacity, f"drawback-sheet-{len(result.tiles)}")
+    if any(tile.values is not None for line in result.tiles for tile in line):
+        st.caption("Each map has its own color scale. Blue is negative.")
+    if result.pictures:
+        last, odd = len(result.pictures) - 1, len(result.pictures) % 2  # two per row; an odd last one fills its row
+        panels = [_panel(i, picture, 2 if odd and i == last else 1) for i, picture in enumerate(result.pictures)]
         board(panels, "drawback-board", columns=2)
-    st.html(map_tables.facts(found.facts))
-    if found.note:
-        st.caption(found.note)
+    st.html(map_tables.facts(result.facts))
+    if result.note:
+        st.caption(result.note)
 
 
 def _shown(tile: Tile, color_map: style.ColorMap) -> Shown:
+    """A small image of the result: a map over a photo, a photo, or an error message."""
     photo = "" if tile.photo is None else maps.data_uri(figures.small(tile.photo))
     if tile.refused:
         return Shown(tile.title, refused=sentence(tile.refused))
     if tile.values is None:
         return Shown(tile.title, caption=tile.caption, photo=photo)
     ends = style.limits(tile.values, signed=float(tile.values.min()) < 0)
-    unit = f" {tile.unit}" if len(tile.unit) <= SHORT else ""
-    said = tile.caption or caption(tile.values) + unit
+    unit = f" {tile.unit}" if len(tile.unit) <= MAX_UNIT else ""
+    text = tile.caption or caption(tile.values) + unit
     rows, columns = tile.values.shape
-    return Shown(tile.title, figures.picture(tile.values, ends, color_map), (rows, columns), said, photo=photo)
+    return Shown(tile.title, figures.picture(tile.values, ends, color_map), (rows, columns), text, photo=photo)
 
 
 def _panel(number: int, picture: Picture, span: int) -> Panel:
-    """Curves or bars as a panel."""
+    """A panel with curves or bars."""
     if isinstance(picture, Curves):
         lines = [curves.Line(one.name, one.x, one.y, dash=DASHES[one.kind]) for one in picture.curves]
         figure = curves.lines(lines, picture.x_title, picture.y_title, picture.log_x, picture.log_y)
@@ -91,6 +92,6 @@ def _panel(number: int, picture: Picture, span: int) -> Panel:
             picture.places, groups, picture.x_title, picture.y_title, expected, picture.log_y, line_name=picture.line
         )  # fmt: skip
     else:
-        raise TypeError(f"a drawback shows curves and bars; received {type(picture).__name__}")
+        raise TypeError(f"a picture must be Curves or BarChart; received {type(picture).__name__}")
     alt = f"{picture.title}: {picture.y_title} by {picture.x_title}"
     return Panel(f"picture-{number}", picture.title, figure, span, alt=alt, caption=picture.caption)
