@@ -120,6 +120,6 @@ def test_the_link_opens_the_explorer_on_the_same_norm(name: str) -> None:
     if name.startswith("Group"):
         assert explorer.select_slider("num_groups").value == 8
     if name.startswith("Batch"):
-        assert explorer.toggle("training").value is False
+        assert explorer.segmented_control(key="training").value is False
     if name.startswith("Lp"):
         assert explorer.slider("p").value == 3

@@ -128,7 +128,7 @@ def test_photos_of_ones_own_make_the_batch() -> None:
 def test_one_value_per_channel_in_training_is_said_and_the_page_goes_on() -> None:
     test = open_page("normalize", shape="N, C", N="1")
     assert "more than one value per channel" in " ".join(errors(test))
-    test.toggle("training").set_value(False).run()
+    test.segmented_control(key="training").set_value(False).run()
     assert not errors(test)
 
 

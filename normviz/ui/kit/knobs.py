@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping, Sequence
 
+import streamlit as st
+
 from normviz.registry import Knob, Method, Range, Value
 from normviz.ui.kit import url_widgets
+
+MODES = {True: "train()", False: "eval()"}  # the knob `training`, as in PyTorch
 
 
 def knobs(
@@ -66,6 +70,8 @@ def _widget(knob: Knob, key: str, offered: Sequence[Value] | None) -> Value:
     if offered is not None:
         nearest = knob.default if knob.default in offered else offered[-1]
         return url_widgets.steps(label(knob), offered, nearest, key, text=short, help=knob.help)
+    if knob.name == "training":
+        return _mode(bool(knob.default), key, knob.help)
     if knob.type is bool:
         return url_widgets.toggle(label(knob), bool(knob.default), key, help=knob.help)
     if knob.choices:
@@ -81,6 +87,15 @@ def _widget(knob: Knob, key: str, offered: Sequence[Value] | None) -> Value:
     return url_widgets.slider(
         label(knob), low, high, default, key, step=_step(low, high), help=knob.help, format="%.4g"
     )
+
+
+def _mode(default: bool, key: str, help: str) -> bool:
+    """Draw the choice between train() and eval(); a link may also give the value of the argument, as true or false."""
+    linked = st.query_params.get(key, "").lower()
+    if key not in st.session_state and linked in ("true", "false"):
+        st.query_params[key] = MODES[linked == "true"]
+        st.rerun()
+    return url_widgets.segments("Mode", tuple(MODES), default, key, text=MODES.__getitem__, help=help)
 
 
 def _step(low: float, high: float) -> float:
