@@ -317,8 +317,8 @@ def test_the_page_measures_and_shows_the_worst_scenes(assets: Path) -> None:
     test = open_page("localization")
     assert not test.exception and not errors(test), words(test)
     assert "No saved results" in words(test)
-    assert "Grad-CAM on batch norm is worst" in test.subheader[0].value
-    assert words(test).count("<figcaption>") == page.WORST
+    assert "Lowest scores of Grad-CAM on batch norm" in test.subheader[0].value
+    assert words(test).count("<figcaption") == page.WORST
     test = open_page("localization", numbers="run now", scenes="8", net="no normalization", method="LayerCAM")
     assert not test.exception and not errors(test), words(test)
     said = " ".join(text.value for text in test.markdown)

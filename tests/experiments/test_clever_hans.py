@@ -30,7 +30,7 @@ def test_each_step_is_drawn(step: str) -> None:
 
 def test_the_answer_of_the_student_is_judged() -> None:
     wrong = open_page("clever_hans", culprit="the object")
-    assert "Look at the brightest cells once more" in words(wrong)
+    assert "Look at the brightest cells again" in words(wrong)
     right = open_page("clever_hans", culprit="something in a corner")
     assert "of the evidence lies on a gray mark" in words(right)
 
@@ -62,7 +62,7 @@ def test_the_page_counts_the_pictures_that_were_asked_about(monkeypatch: pytest.
     assert asked == [told.pictures, told.pictures, told.other_pictures, told.other_pictures] == [10, 10, 14, 14]
     assert told.maps == len(maps) == 5
     said = page.sample_sizes(told)
-    assert "on 10 pictures of a" in said and "and 14 of the other classes" in said and "LayerCAM on 5." in said
+    assert "on 10 images of a" in said and "and 14 images of other classes" in said and "LayerCAM on 5 images" in said
 
 
 def test_the_share_on_the_mark_is_that_of_the_map() -> None:
@@ -101,4 +101,4 @@ def test_painting_the_mark_out_takes_the_class_away() -> None:
     cells = F.adaptive_max_pool2d(wide, paint.grid(64, 64))[0, 0] > 0
     test = open_page("clever_hans", step="3 paint over", paint=paint.runs(cells))
     assert not errors(test), words(test)
-    assert "It held on to the mark alone" in words(test)
+    assert "The network used only the mark" in words(test)

@@ -115,7 +115,7 @@ def test_a_subset_is_chosen_by_the_link_and_sorted() -> None:
         return [re.findall(r">([^<>]* Normalization)</a>", card)[0] for card in cards_of(test)]
 
     assert order() == ["Layer Normalization", "Batch Normalization", "L2 Normalization"]  # 4, 8, 64
-    test.selectbox(key="sort").set_value("learned numbers").run()
+    test.selectbox(key="sort").set_value("learned parameters").run()
     assert order() == ["L2 Normalization", "Batch Normalization", "Layer Normalization"]  # 0, 16, 256
     test.selectbox(key="sort").set_value("name").run()
     assert order() == ["Batch Normalization", "L2 Normalization", "Layer Normalization"]

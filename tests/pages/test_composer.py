@@ -81,7 +81,7 @@ def test_ticks_in_a_link_go_before_the_known_norm() -> None:
 
 def test_nobodys_norm_is_said_with_what_is_near() -> None:
     test = open_page("composer", **{"over-N": "false", "running": "true"})
-    assert "Nobody has named this one yet" in verdict(test)
+    assert "This norm has no name yet" in verdict(test)
     assert "use the statistics of the batch, and it is Instance Normalization" in verdict(test).replace("&#x27;", "'")
     assert any("track_running_stats=True" in caption.value for caption in test.caption)
     assert test.selectbox("known").value == "my own choice"

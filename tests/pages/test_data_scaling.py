@@ -48,12 +48,12 @@ def test_every_scaling_is_drawn_for_a_table_and_for_a_photo(title: str) -> None:
 
 def test_it_says_what_is_fitted_on_what() -> None:
     test = open_page("data_scaling")
-    assert "From the 99 training rows alone come the mean and the standard deviation of each column." in said(test)
-    assert re.search(r"The 43 new rows are scaled with the same numbers; in \d+ of them", said(test))
+    assert "Computed from the 99 training rows alone: the mean and the standard deviation of each column." in said(test)
+    assert re.search(r"The 43 new rows are scaled with the same statistics; \d+ of them", said(test))
     test = open_page("data_scaling", method="Unit Length Scaling")
     assert "Nothing is learned from the data: each row is divided by its own length." in said(test)
     test = open_page("data_scaling", method="ZCA Whitening", table="iris flowers", share="100")
-    assert "From the 150 training rows alone come the means and covariances of the columns." in said(test)
+    assert "Computed from the 150 training rows alone: the means and covariances of the columns." in said(test)
     assert "new rows are scaled with the same" not in said(test)
 
 
@@ -110,8 +110,8 @@ def test_changing_the_table_keeps_the_page() -> None:
 def test_patches_of_a_photo_are_rows() -> None:
     test = open_page("data_scaling", data="a photo", method="ZCA Whitening", row="a patch", patch="8")
     assert not test.exception and not errors(test), words(test)
-    assert "a patch of 8 × 8 pixels, its columns are the 192 color values in it" in said(test)
-    assert "From this photo's own 1,305 patches come the means and covariances of the columns." in said(test)
+    assert "a patch of 8 × 8 pixels; the columns are the 192 color values in it" in said(test)
+    assert "Computed from all 1,305 patches: the means and covariances of the columns." in said(test)
 
 
 # --- the figures --------------------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ def test_gamma_and_beta_that_undo_batch_norm_give_the_input_back() -> None:
 
 def test_a_cell_that_is_not_there_is_said() -> None:
     test = open_page("normalize", cell="99, 0")
-    assert "A cell is a row from 0 to 15 and a column from 0 to 15" in " ".join(errors(test))
+    assert "A cell must be a row from 0 to 15 and a column from 0 to 15" in " ".join(errors(test))
 
 
 def npy(array: object, **options: bool) -> bytes:
