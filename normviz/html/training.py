@@ -112,8 +112,10 @@ def _lines(curves: Sequence[Curve], ticks: Sequence[float], last: float, high: f
     ]
     for curve in curves:
         every = max(math.ceil(len(curve.points) / MOST_POINTS), 1)
-        points = [*curve.points[::every], *curve.points[-1:]]
-        path = " ".join(f"{1000 * step / last:.1f},{1000 - 1000 * min(value, high) / high:.1f}" for step, value in points)
+        drawn = [*curve.points[::every], *curve.points[-1:]]
+        path = " ".join(
+            f"{1000 * step / last:.1f},{1000 - 1000 * min(value, high) / high:.1f}" for step, value in drawn
+        )
         parts.append(f'<polyline points="{path}" stroke="{curve.color}" stroke-width="2.5" fill="none"/>')
     drawing = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 1000" preserveAspectRatio="none">'
