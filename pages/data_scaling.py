@@ -44,7 +44,7 @@ def of_table(method: Normalization, settings: dict[str, Value], right: st.delta_
     seen = data_scaling.scale_table(method, settings, chosen, share / 100, seed)
     with right, page_layout.guard():
         board(data_scaling.table_panels(seen, across, up), "scaling-table", columns=2)
-        st.markdown(data_scaling.table_words(method, seen))
+        st.markdown(data_scaling.describe_table(method, seen))
         st.html(tables.statistics(seen.columns, seen.before[seen.train], seen.after[seen.train]))
         st.caption("Statistics of the training rows. Share of distance: the column's share of the total variance.")
 
@@ -59,7 +59,7 @@ def of_photo(method: Normalization, settings: dict[str, Value], right: st.delta_
     seen = data_scaling.scale_photo(method, settings, chosen, patch)
     with right, page_layout.guard():
         board(data_scaling.photo_panels(seen), "scaling-photo", columns=2)
-        st.markdown(data_scaling.photo_words(method, seen))
+        st.markdown(data_scaling.describe_photo(method, seen))
         st.html(tables.statistics(tuple(figures.COLORS), seen.before.reshape(-1, 3), seen.after.reshape(-1, 3)))
 
 

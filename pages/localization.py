@@ -59,7 +59,7 @@ def failures(method_name: str, network: str, kind: Kind, measure: str, titles: d
     found = localization.worst(method, load_classifier(network), kind, measure)
     what = "questions" if kind == "grid" else "scenes"
     st.caption(
-        f"In {found.missed} of {found.asked} {what} it scores below 50%. The lowest scores are shown: the object to "
+        f"In {found.missed} of {found.searched} {what} it scores below 50%. The lowest scores are shown: the object to "
         f"find is outlined in white, and the cross is the highest pixel of the map. {TITLES[measure]} in percent."
     )
     st.html(localization.tiles(found, measure))

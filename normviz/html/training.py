@@ -112,8 +112,10 @@ def _lines(curves: Sequence[Curve], ticks: Sequence[float], last: float, high: f
     ]
     for curve in curves:
         every = max(math.ceil(len(curve.points) / MOST_POINTS), 1)
-        kept = [*curve.points[::every], *curve.points[-1:]]
-        path = " ".join(f"{1000 * step / last:.1f},{1000 - 1000 * min(value, high) / high:.1f}" for step, value in kept)
+        drawn = [*curve.points[::every], *curve.points[-1:]]
+        path = " ".join(
+            f"{1000 * step / last:.1f},{1000 - 1000 * min(value, high) / high:.1f}" for step, value in drawn
+        )
         parts.append(f'<polyline points="{path}" stroke="{curve.color}" stroke-width="2.5" fill="none"/>')
     drawing = (
         '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 1000 1000" preserveAspectRatio="none">'
@@ -153,10 +155,10 @@ def cards(shown: Sequence[Card]) -> Html:
 
 def _card(card: Card) -> str:
     empty = np.full_like(card.scene, 128)
-    area = f"{percent(card.area, counted=True)} of the picture" if card.area else "no object of a class"
+    area = f"{percent(card.area, counted=True)} of the image" if card.area else "no object of a class"
     tiles = [
         _tile(card.scene, card.name, "The scene"),
-        _tile(card.mask, area, "Its object"),
+        _tile(card.mask, area, "The object"),
         _answer(card.before, "Before"),
         _answer(card.after, "After") if card.after else _tile(empty, "not trained yet", "After", 0.25, 3),
     ]
@@ -165,7 +167,7 @@ def _card(card: Card) -> str:
 
 def _answer(answer: Answer, title: str) -> Html:
     share = answer.share_on_object
-    inside = "" if share is None else f"{percent(share, counted=True)} of the map on it"
+    inside = "" if share is None else f"{percent(share, counted=True)} of the map is on the object"
     return _tile(answer.overlay, f"{'✓' if answer.right else '✗'} {answer.text}", title, lines=3, second=inside)
 
 

@@ -214,8 +214,8 @@ def test_the_ranking_summary() -> None:
     said = summary(made(), "one", "pointing", TITLES)
     assert said[0] == "Best, the mean over 2 networks: Grad-CAM 74%, Saliency 45%."
     assert said[1] == (
-        "A spot at the center of the picture reaches 50%. Clearly better on every network: no method. "
-        "Clearly better on none: Saliency."
+        "Guessing the center scores 50%. Clearly better on every network: no method. "
+        "Clearly better on no network: Saliency."
     )
     assert "highest with batch norm (70%) and lowest with no normalization (49%)" in said[2]
     assert summary(made(), "grid", "grid", TITLES) == ["There are no results for these scenes."]
@@ -225,7 +225,7 @@ def test_the_table_in_markdown() -> None:
     text = markdown(made(), TITLES)
     assert "### Pointing game, one object" in text and "mosaics of four" not in text
     assert "| Grad-CAM | 40 | **90** (85–95) | 58 (53–63) |" in text
-    assert "| Center of the picture | 40 | 50 (45–55) | 50 (45–55) |" in text
+    assert "| Center of the image | 40 | 50 (45–55) | 50 (45–55) |" in text
     assert all(line.count("|") == 5 for line in text.splitlines() if line.startswith("|"))
 
 

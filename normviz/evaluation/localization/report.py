@@ -17,7 +17,7 @@ TITLES = {
     "pointing": "Pointing game", "energy": "Energy inside", "iou": "Best IoU", "grid": "Grid pointing game",
 }  # fmt: skip
 SCENES: dict[Kind, str] = {"one": "one object", "several": "three objects", "grid": "mosaics of four scenes"}
-BASELINE_TITLES = {"center": "Center of the picture", "random": "Random map", "sobel": "Edges (Sobel)"}
+BASELINE_TITLES = {"center": "Center of the image", "random": "Random map", "sobel": "Edges (Sobel)"}
 
 
 @dataclass
@@ -49,13 +49,13 @@ class Report:
 
     def refused(self, method: str, network: str, kind: Kind) -> str:
         """Return the error message of a method on a network; "" if there is none."""
-        found = (r.refused for r in self.results if (r.method, r.network, r.kind) == (method, network, kind))
-        return next(found, "")
+        errors = (r.refused for r in self.results if (r.method, r.network, r.kind) == (method, network, kind))
+        return next(errors, "")
 
     def columns(self, kind: Kind) -> list[str]:
         """List the networks with results for these scenes."""
-        there = {result.network for result in self.results if result.kind == kind}
-        return [name for name in self.networks if name in there]
+        measured = {result.network for result in self.results if result.kind == kind}
+        return [name for name in self.networks if name in measured]
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -67,9 +67,9 @@ class Report:
         means = {}
         for method in self.methods:
             rows = [self.row(method, network, kind, measure) for network in networks or self.networks]
-            found = [row.mean for row in rows if row is not None]
-            if found:
-                means[method] = sum(found) / len(found)
+            scores = [row.mean for row in rows if row is not None]
+            if scores:
+                means[method] = sum(scores) / len(scores)
         return sorted(means, key=lambda method: -means[method])
 
 
@@ -90,9 +90,9 @@ def read(path: Path) -> Report:
         ValueError: if the file is not a report.
     """
     try:
-        found = json.loads(path.read_text("utf-8"))
-        results = [_unpacked(*line) for line in found.pop("results")]
-        return Report(**found, results=results)
+        content = json.loads(path.read_text("utf-8"))
+        results = [_unpacked(*line) for line in content.pop("results")]
+        return Report(**content, results=results)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a report of the localization benchmark: {error}") from None
 
@@ -109,7 +109,7 @@ def _unpacked(
 
 
 def beats(row: Row, other: Row) -> bool:
-    """Whether the whole interval of a row lies above the interval of another."""
+    """Whether the interval of a row lies entirely above the interval of another."""
     return row.low > other.high
 
 
@@ -123,7 +123,7 @@ def markdown(report: Report, titles: dict[str, str]) -> str:
     parts = [
         f"`{report.command}` (NormViz {report.version}): {report.scenes} scenes of each kind, a quarter as many "
         "mosaics. In percent, with the 95% bootstrap interval over the scenes; **bold** if the whole interval lies "
-        "above the interval of the center of the picture.\n"
+        "above the interval of the center of the image.\n"
     ]
     kinds = [kind for kind in MEASURES if any(result.kind == kind for result in report.results)]
     for kind in kinds:
@@ -156,7 +156,7 @@ def _cell(row: Row, center: Row | None) -> str:
 
 
 def summary(report: Report, kind: Kind, measure: str, titles: dict[str, str]) -> list[str]:
-    """Summarize the ranking: the best methods, those better than the center of the picture, and the best network."""
+    """Summarize the ranking: the best methods, those better than guessing the center, and the best network."""
     networks = report.columns(kind)
     ranked = report.ranked(kind, measure)
     if not ranked:
@@ -164,8 +164,8 @@ def summary(report: Report, kind: Kind, measure: str, titles: dict[str, str]) ->
     rows = {(m, n): report.row(m, n, kind, measure) for m in ranked for n in networks}
 
     def mean(chosen: list[Row | None]) -> float:
-        found = [row.mean for row in chosen if row is not None]
-        return sum(found) / len(found) if found else 0.0
+        scores = [row.mean for row in chosen if row is not None]
+        return sum(scores) / len(scores) if scores else 0.0
 
     def named(names: Sequence[str]) -> str:
         return ", ".join(titles.get(name, name) for name in names)
@@ -183,9 +183,9 @@ def summary(report: Report, kind: Kind, measure: str, titles: dict[str, str]) ->
         won = {m: sum(row is not None and beats(row, center) for row in (rows[m, n] for n in networks)) for m in ranked}
         better = [m for m in ranked if won[m] == len(networks)]
         never = [m for m in ranked if not won[m]]
-        text = f"A spot at the center of the picture reaches {100 * center.mean:.0f}%. Clearly better"
+        text = f"Guessing the center scores {100 * center.mean:.0f}%. Clearly better"
         if len(networks) > 1:
-            sentences.append(f"{text} on every network: {few(better)}. Clearly better on none: {few(never)}.")
+            sentences.append(f"{text} on every network: {few(better)}. Clearly better on no network: {few(never)}.")
         else:
             sentences.append(f"{text}: {few(better)}.")
     common = [m for m in ranked if all(rows[m, n] is not None for n in networks)]

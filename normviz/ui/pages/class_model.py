@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from normviz.attribution import ClassModel, class_model
-from normviz.formatting import percent
+from normviz.formatting import fixed, percent
 from normviz.html.picture import figure
 from normviz.images import to_uint8
 from normviz.models.catalog import Classifier
@@ -94,7 +94,7 @@ def pictures(request: ClassModelRequest, result: ClassModelResult) -> str:
     """The images side by side with their scores, as HTML."""
     figures = []
     for index, name in enumerate(request.names):
-        text = f"{name}: logit {result.scores[-1, index]:.1f}"
+        text = f"{name}: logit {fixed(float(result.scores[-1, index]), 1)}"
         if result.probabilities is not None:
             text += f", probability {percent(float(result.probabilities[index]), 1)}"
         figures.append(figure(result.pixels[index], text, style="flex:1 1 220px;max-width:28rem", quality=95))

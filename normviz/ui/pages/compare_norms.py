@@ -66,21 +66,21 @@ class NormCard:
     refused: str = ""
 
 
-def norm_card(method: Normalization, chosen: Source, ground: SharedScale) -> NormCard:
+def norm_card(method: Normalization, chosen: Source, scale: SharedScale) -> NormCard:
     """The measurements and the card of one method, cached."""
 
     def run() -> NormCard:
-        return jobs.compute(lambda: _make(method, chosen, ground))
+        return jobs.compute(lambda: _make(method, chosen, scale))
 
     return cache.keep(f"compare {method.name}", (), run, [chosen])
 
 
-def _make(method: Normalization, chosen: Source, ground: SharedScale) -> NormCard:
+def _make(method: Normalization, chosen: Source, scale: SharedScale) -> NormCard:
     try:
-        result = compare(method, chosen.x, ground, chosen.running, chosen.mask)
+        result = compare(method, chosen.x, scale, chosen.running, chosen.mask)
         pictures = (
             contact_sheet.cube(result.groups),
-            contact_sheet.bars(ground.counts, result.counts),
+            contact_sheet.bars(scale.counts, result.counts),
             contact_sheet.values(result.sheet, LIMIT),
         )
     except ValueError as error:
@@ -119,34 +119,34 @@ def placeholder(place: DeltaGenerator, method: Normalization) -> None:
         st.html(f'<article class="nv-multiple nv-waiting"><h3>{escape(method.title)}</h3></article>')
 
 
-def fill(place: DeltaGenerator, shown: NormCard, ground: SharedScale, source: dict[str, str]) -> None:
+def fill(place: DeltaGenerator, card: NormCard, scale: SharedScale, source: dict[str, str]) -> None:
     """Draw a card with a link that opens the method on the same input.
 
     Args:
-        place: where to put it.
-        shown: the card.
-        ground: the common scales.
+        place: the container to draw in.
+        card: the card.
+        scale: the scales shared by all cards.
         source: the URL parameters of the input.
     """
     with place.container(border=True):
-        st.html(_article(shown, ground, address(shown, source)))
+        st.html(_article(card, scale, address(card, source)))
 
 
-def address(shown: NormCard, source: dict[str, str]) -> str:
+def address(card: NormCard, source: dict[str, str]) -> str:
     """The link to Normalize with the method on the same input, with the settings of its card."""
-    settings = shown.result.settings if shown.result else {}
-    defaults = shown.method.settings()
-    turned = {name: short(value) for name, value in settings.items() if value != defaults[name]}
-    return f"normalize?{urlencode({**source, 'method': shown.method.title, **turned})}"
+    settings = card.result.settings if card.result else {}
+    defaults = card.method.settings()
+    changed = {name: short(value) for name, value in settings.items() if value != defaults[name]}
+    return f"normalize?{urlencode({**source, 'method': card.method.title, **changed})}"
 
 
-def _article(shown: NormCard, ground: SharedScale, link: str) -> str:
+def _article(norm: NormCard, scale: SharedScale, link: str) -> str:
     """A card as HTML."""
-    card, title = shown.card, escape(shown.method.title)
+    card, title = norm.card, escape(norm.method.title)
     head = f'<article class="nv-multiple"><h3><a href="{escape(link)}">{title}</a></h3>'
     if card is None:
-        said = escape(shown.refused[0].upper() + shown.refused[1:])
-        return f'{head}<p class="nv-sentence">{said}.</p></article>'
+        reason = escape(norm.refused[0].upper() + norm.refused[1:])
+        return f'{head}<p class="nv-sentence">{reason}.</p></article>'
     facts = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in card.facts)
     cube, bars, values = map(contact_sheet.uri, (card.cube, card.bars, card.values))
     shares = escape(card.shares)
@@ -154,50 +154,50 @@ def _article(shown: NormCard, ground: SharedScale, link: str) -> str:
         f'{head}<p class="nv-shares">{shares}</p>'
         f'<div class="nv-top"><img src="{cube}" alt="{shares}"><dl>{facts}</dl></div>'
         f'<img class="nv-bars" src="{bars}" alt="Histograms of all values before and after">'
-        f'<div class="nv-axis"><span>{number(ground.low)}</span><span>{number(ground.high)}</span></div>'
+        f'<div class="nv-axis"><span>{number(scale.low)}</span><span>{number(scale.high)}</span></div>'
         f'<img class="nv-values" src="{values}" alt="Part of the output in colors"></article>'
     )
 
 
-def ordered(found: Sequence[NormCard], by: str) -> list[NormCard]:
+def ordered(cards: Sequence[NormCard], by: str) -> list[NormCard]:
     """The cards sorted by one of SORTS; cards without that measurement come last."""
     value = SORTS[by]
     if value is None:
-        return list(found)
-    numbers = {shown.method.name: value(shown.result) for shown in found if shown.result}
+        return list(cards)
+    values = {card.method.name: value(card.result) for card in cards if card.result}
 
-    def place(shown: NormCard) -> float:
-        known = numbers.get(shown.method.name)
-        return float("inf") if known is None else known
+    def key(card: NormCard) -> float:
+        measured = values.get(card.method.name)
+        return float("inf") if measured is None else measured
 
-    return sorted(found, key=place)
+    return sorted(cards, key=key)
 
 
-def table(found: Sequence[NormCard]) -> str:
+def table(cards: Sequence[NormCard]) -> str:
     """The measurements as CSV; times in seconds, memory and output in bytes."""
     text = io.StringIO()
     writer = csv.DictWriter(text, EXPORTED, lineterminator="\n")
     writer.writeheader()
-    for result in (shown.result for shown in found if shown.result):
+    for result in (card.result for card in cards if card.result):
         settings = " ".join(f"{name}={short(value)}" for name, value in result.settings.items())
         writer.writerow({name: getattr(result, name) for name in EXPORTED} | {"settings": settings})
     return text.getvalue()
 
 
-def downloads(found: Sequence[NormCard], ground: SharedScale, heading: str) -> None:
+def downloads(norms: Sequence[NormCard], scale: SharedScale, heading: str) -> None:
     """Draw the downloads: a sheet of all cards, drawn on request, and their measurements."""
-    cards = [shown.card for shown in found if shown.card]
+    cards = [norm.card for norm in norms if norm.card]
     if not cards:
         return
     line = (
-        f"Histograms: before (gray-blue) and after (orange), from {number(ground.low, markup=False)} "
-        f"to {number(ground.high, markup=False)}. "
-        f"Colors: part of the output, from -{LIMIT:g} (blue) to {LIMIT:g} (orange)."
+        f"Histograms: before (gray-blue) and after (orange), from {number(scale.low, markup=False)} "
+        f"to {number(scale.high, markup=False)}. "
+        f"Colors: part of the output, from {number(-LIMIT, markup=False)} (blue) to {LIMIT:g} (orange)."
     )
     st.download_button(
         "All cards (PNG)", lambda: contact_sheet.contact_sheet(heading, line, cards), "normalizations.png",
         "image/png", on_click="ignore", width="stretch",
     )  # fmt: skip
     st.download_button(
-        "All measurements (CSV)", table(found), "normalizations.csv", "text/csv", on_click="ignore", width="stretch"
+        "All measurements (CSV)", table(norms), "normalizations.csv", "text/csv", on_click="ignore", width="stretch"
     )

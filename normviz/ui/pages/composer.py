@@ -1,4 +1,4 @@
-"""The composer: the name of the chosen norm, remarks on it, and its pictures."""
+"""The composer: name of the chosen norm, remarks on it, and its panels."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def named(choice: Choice) -> list[Match]:
 
 def verdict(choice: Choice) -> str:
     """The name of the norm, in one sentence."""
-    found = [match for match in named(choice) if not match.needs]
+    equal = [match for match in named(choice) if not match.needs]
     if not choice.axes:
-        left = (
+        result = (
             "every value equals its own mean and becomes 0"
             if choice.centered
             else "only the sign of each value remains"
         )
-        return f"No normalization: nothing is shared, so {left}."
-    if found:
-        first, *others = found
+        return f"No normalization: nothing is shared, so {result}."
+    if equal:
+        first, *others = equal
         same = [match.title for match in others if match.factor == 1]
-        also = f" It equals {', '.join(same)}." if same else ""
+        also = f" The same as {', '.join(same)}." if same else ""
         return f"This is {first.title}{'' if first.factor == 1 else ', up to a constant factor'}.{also}"
     shape = shape_of(choice.layout)
     near = cache.keep("one step away", choice, lambda: one_step_away(choice, shape))
-    steps = "; ".join(f"{words}, and it is {match.name}" for words, match in near[:3])
-    return f"This norm has no name yet.{f' One step away: {steps}.' if steps else ''}"
+    steps = "; ".join(f"{match.name} ({change})" for change, match in near[:3])
+    return f"This norm has no name yet.{f' One change away: {steps}.' if steps else ''}"
 
 
 def notes(choice: Choice) -> list[str]:
@@ -51,7 +51,7 @@ def notes(choice: Choice) -> list[str]:
     longer = [match.title for match in named(choice) if match.factor != 1 and not match.needs]
     given = [match.title for match in named(choice) if match.needs]
     remarks = [f"Divided by a length instead of the root of a mean: {', '.join(longer)}."] if longer else []
-    remarks += [f"With the same statistics, but scale and shift from other data: {', '.join(given)}."] if given else []
+    remarks += [f"Same statistics, but scale and shift come from other data: {', '.join(given)}."] if given else []
     if choice.running and "n" not in choice.axes:
         remarks.append(
             "The stored value of each channel is the average over the samples, as in nn.InstanceNorm2d with "
@@ -68,9 +68,9 @@ def notes(choice: Choice) -> list[str]:
 def panels(choice: Choice, distribution: Distribution, seed: int) -> list[Panel]:
     """The cube of shared axes, a slice before and after, and the histogram."""
     x = cache.activations(shape_of(choice.layout), distribution, seed)
-    seen = jobs.compute(lambda: view(as_method(choice), x, choice.layout, {"groups": choice.groups}))
+    result = jobs.compute(lambda: view(as_method(choice), x, choice.layout, {"groups": choice.groups}))
     where = {"nc": "all values", "ntd": "sample 0", "nchw": "sample 0, channel 0", "ncdhw": "one slice of sample 0"}
-    first, *others = view_panels(seen, where[choice.layout])
-    kind = f"{'stored ' if choice.running else ''}statistic{'' if seen.total == 1 else 's'}"
-    title = f"{seen.total:,} {kind}, {describe_axes(choice.stored.pattern if choice.running else choice.pattern)}"
+    first, *others = view_panels(result, where[choice.layout])
+    kind = f"{'stored ' if choice.running else ''}statistic{'' if result.total == 1 else 's'}"
+    title = f"{result.total:,} {kind}, {describe_axes(choice.stored.pattern if choice.running else choice.pattern)}"
     return [replace(first, title=title, alt=f"A block of cells, colored by group: {title}"), *others]

@@ -22,7 +22,7 @@ from normviz.ui.kit import cache, jobs
 from normviz.ui.maps.photo import Photo
 
 LONGEST = 360  # pixels: a photo is reduced to this before it is scaled
-WORDS = {
+STATISTICS = {
     "mean": "mean", "median": "median", "min": "smallest value", "std": "standard deviation", "range": "range",
     "largest": "largest absolute value", "iqr": "interquartile range",
 }  # fmt: skip
@@ -69,9 +69,9 @@ def scale_photo(method: Normalization, settings: dict[str, Value], photo: Photo,
 
     def run() -> tuple[Tensor, Tensor]:
         image = photo.image.float() / 255  # (3, H, W)
-        least = LONGEST / max(image.shape[1:])
-        if least < 1:
-            image = F.interpolate(image[None], scale_factor=least, mode="bilinear", antialias=True)[0]  # (3, h, w)
+        factor = LONGEST / max(image.shape[1:])
+        if factor < 1:
+            image = F.interpolate(image[None], scale_factor=factor, mode="bilinear", antialias=True)[0]  # (3, h, w)
         rows = photo_rows(image, patch)  # (pixels or patches, 3 patch²)
         return image, _scaled(method, rows, torch.ones(len(rows), dtype=torch.bool), settings)
 
@@ -88,69 +88,69 @@ def _scaled(method: Normalization, x: Tensor, train: Tensor, settings: dict[str,
     return y
 
 
-def table_panels(seen: Scaled, across: int, up: int) -> list[Panel]:
+def table_panels(scaled: Scaled, across: int, up: int) -> list[Panel]:
     """All columns on one axis, a scatter plot of two, and a histogram of one, before and after."""
-    names, shown = seen.columns, min(len(seen.columns), data_scaling.MOST_STRIPS)
+    names, shown = scaled.columns, min(len(scaled.columns), data_scaling.MOST_STRIPS)
     more = f"The first {shown} of {len(names)} columns." if len(names) > shown else ""
     pair = [names[across], names[up]]
-    sides = (("before", seen.before, style.BEFORE), ("after", seen.after, style.AFTER))
+    sides = (("before", scaled.before, style.BEFORE), ("after", scaled.after, style.AFTER))
     panels = []
     for side, values, color in sides:
-        figure = data_scaling.strips(values, names, seen.train, color)
+        figure = data_scaling.strips(values, names, scaled.train, color)
         title, alt = f"All columns on one axis, {side}", f"{shown} columns on one axis {side} the scaling."
         panels.append(Panel(f"strips-{side}", title, figure, 1, alt, more, 110 + 62 * shown))
     for side, values, color in sides:
-        figure = data_scaling.scatter(values[:, [across, up]], pair, seen.train, color, one_scale=side == "after")
+        figure = data_scaling.scatter(values[:, [across, up]], pair, scaled.train, color, one_scale=side == "after")
         note = "Each axis in its own unit" if side == "before" else "Both axes share one scale"
-        note += f"; correlation {_correlation(values[seen.train][:, [across, up]])}."
+        note += f"; correlation {_correlation(values[scaled.train][:, [across, up]])}."
         alt = f"{pair[1]} against {pair[0]} {side} the scaling."
         panels.append(Panel(f"scatter-{side}", f"Two columns, {side}", figure, 1, alt, note, 440))
     for side, values, color in sides:
-        figure = data_scaling.histogram(values[:, across], pair[0], seen.train, color)
+        figure = data_scaling.histogram(values[:, across], pair[0], scaled.train, color)
         alt = f"Histogram of {pair[0]} {side} the scaling."
         panels.append(Panel(f"bars-{side}", f"One column, {side}", figure, 1, alt, "", 320))
     return panels
 
 
-def photo_panels(seen: ScaledPhoto) -> list[Panel]:
+def photo_panels(scaled: ScaledPhoto) -> list[Panel]:
     """The photo and the histograms of its colors, before and after."""
-    low, high = (float(end) for end in np.quantile(seen.after, [0.005, 0.995]))
+    low, high = (float(end) for end in np.quantile(scaled.after, [0.005, 0.995]))
     panels = []
     for side, values, black, white in (
-        ("before", seen.before, 0.0, 1.0), ("after", seen.after, low, high if high > low else low + 1.0)
+        ("before", scaled.before, 0.0, 1.0), ("after", scaled.after, low, high if high > low else low + 1.0)
     ):  # fmt: skip
-        picture = maps.photo(_as_photo(values, seen.width, seen.patch, black, white))
+        picture = maps.photo(_as_photo(values, scaled.width, scaled.patch, black, white))
         picture.update_layout(margin={"b": 8})
         dark, light = (number(level, 2, markup=False) for level in (black, white))
         note = f"Black is {dark} and white is {light} in all three colors."
-        title = f"{seen.name[0].upper()}{seen.name[1:]}, {side}"
+        title = f"{scaled.name[0].upper()}{scaled.name[1:]}, {side}"
         panels.append(Panel(side, title, picture, 1, f"The photo {side} the scaling.", note, 420))
-    for side, values in (("before", seen.before), ("after", seen.after)):
+    for side, values in (("before", scaled.before), ("after", scaled.after)):
         figure = data_scaling.color_histogram(values.reshape(-1, 3))
         panels.append(Panel(f"bars-{side}", f"Values, {side}", figure, 1, f"Three histograms {side}.", "", 320))
     return panels
 
 
-def table_words(method: Normalization, seen: Scaled) -> str:
+def describe_table(method: Normalization, scaled: Scaled) -> str:
     """The statistics taken from the training rows, and the number of new rows outside their range."""
-    known, new = int(seen.train.sum()), int((~seen.train).sum())
+    known, new = int(scaled.train.sum()), int((~scaled.train).sum())
     text = _fitted(method, f"the {known:,} training rows alone", "row")
     if not new or not method.takes("train"):
         return text
-    inside = seen.before[seen.train]
-    beyond = (seen.before < inside.min(0)) | (seen.before > inside.max(0))
+    inside = scaled.before[scaled.train]
+    beyond = (scaled.before < inside.min(0)) | (scaled.before > inside.max(0))
     return (
         f"{text} The {new:,} new rows are scaled with the same statistics; {int(beyond.any(1).sum()):,} of them have a "
         "value outside the range of the training rows."
     )
 
 
-def photo_words(method: Normalization, seen: ScaledPhoto) -> str:
+def describe_photo(method: Normalization, scaled: ScaledPhoto) -> str:
     """The meaning of rows and columns, and the statistics taken from them."""
-    patch = seen.patch
+    patch = scaled.patch
     row = "a pixel" if patch == 1 else f"a patch of {patch} × {patch} pixels"
     columns = "red, green and blue" if patch == 1 else f"the {3 * patch**2} color values in it"
-    rows = f"all {len(seen.before):,} {'pixels' if patch == 1 else 'patches'}"
+    rows = f"all {len(scaled.before):,} {'pixels' if patch == 1 else 'patches'}"
     return f"Each row of the table is {row}; the columns are {columns}. {_fitted(method, rows, 'pixel')}"
 
 
@@ -158,7 +158,7 @@ def _fitted(method: Normalization, rows: str, of: str) -> str:
     """The statistics and the rows that they come from, in one sentence."""
     if not method.takes("train"):
         return f"Nothing is learned from the data: each {of} is divided by its own length."
-    taken = [WORDS[word] for word in (method.center, method.scale) if word]
+    taken = [STATISTICS[name] for name in (method.center, method.scale) if name]
     what = f"the {' and the '.join(taken)} of each column" if taken else "the means and covariances of the columns"
     return f"Computed from {rows}: {what}."
 

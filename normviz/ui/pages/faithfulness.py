@@ -16,6 +16,7 @@ from normviz.evaluation.faithfulness.replacements import blurred, replacement_pi
 from normviz.evaluation.pixels import at_pixels
 from normviz.figures.evaluation import faithfulness as figures
 from normviz.figures.evaluation.faithfulness import MAP, NAMES
+from normviz.formatting import fixed
 from normviz.models.catalog import Classifier
 from normviz.registry import methods
 from normviz.ui.components.board import Panel
@@ -29,10 +30,10 @@ class Shown:
     """A photo with some pixels hidden, or revealed in a blurred photo.
 
     Attributes:
-        name: of the map or the baseline that gives the order of the pixels.
-        share: of the changed pixels.
-        picture: (H, W, 3), the input of the network.
-        probability: of the class.
+        name: name of the map or baseline that orders the pixels.
+        share: share of changed pixels.
+        picture: the input of the network, (H, W, 3).
+        probability: probability of the class.
     """
 
     name: str
@@ -42,7 +43,7 @@ class Shown:
 
 
 def pictures(
-    request: MapRequest, result: AttributionMap, how: Settings, wanted: list[tuple[str, float]], put_back: bool
+    request: MapRequest, result: AttributionMap, how: Settings, shares: list[tuple[str, float]], reveal: bool
 ) -> tuple[Shown, ...]:
     """The photo with shares of its pixels changed, in the order of the map or of a baseline.
 
@@ -50,8 +51,8 @@ def pictures(
         request: the request for the map.
         result: the map.
         how: the replacement of hidden pixels, and the seed.
-        wanted: names (MAP, or one of BASELINES) and shares.
-        put_back: whether pixels are revealed in the blurred photo instead of hidden.
+        shares: names (MAP, or one of BASELINES) and shares.
+        reveal: whether pixels are revealed in the blurred photo instead of hidden.
     """
 
     def run() -> tuple[Shown, ...]:
@@ -59,27 +60,27 @@ def pictures(
         image = probe.images[0]  # (C, H, W)
         size = (image.shape[1], image.shape[2])
         maps = _maps(result, image, how.seed)
-        places = {name: ranks(at_pixels(maps[name], size), how.seed) for name in {name for name, _ in wanted}}
-        there = blurred(image) if put_back else image
-        goal = image if put_back else replacement_pixels(image, how.replacement, _black(request.classifier))
-        several = torch.cat(
-            [changed(there, goal, places[name], round(share * image[0].numel())) for name, share in wanted]
+        order = {name: ranks(at_pixels(maps[name], size), how.seed) for name in {name for name, _ in shares}}
+        start = blurred(image) if reveal else image
+        goal = image if reveal else replacement_pixels(image, how.replacement, _black(request.classifier))
+        images = torch.cat(
+            [changed(start, goal, order[name], round(share * image[0].numel())) for name, share in shares]
         )  # (b, C, H, W)
-        answers = probe.score_at(several, 0, True).tolist()
-        levels = [_levels(picture, request.classifier) for picture in several]
+        probabilities = probe.score_at(images, 0, True).tolist()
+        levels = [_levels(picture, request.classifier) for picture in images]
         return tuple(
-            Shown(name, share, picture, answer)
-            for (name, share), picture, answer in zip(wanted, levels, answers, strict=True)
+            Shown(name, share, picture, probability)
+            for (name, share), picture, probability in zip(shares, levels, probabilities, strict=True)
         )
 
-    key = (*request.key, how, tuple(wanted), put_back)
-    return cache.keep(f"changed {len(wanted)} {put_back}", key, lambda: jobs.compute(run), request.photos)
+    key = (*request.key, how, tuple(shares), reveal)
+    return cache.keep(f"changed {len(shares)} {reveal}", key, lambda: jobs.compute(run), request.photos)
 
 
 def measure(
     request: MapRequest, result: AttributionMap, how: Settings, on_stop: Callable[[], None]
 ) -> dict[str, Assessment]:
-    """All measures of a map and of the baselines, by name; known results come from the cache.
+    """All measures of a map and of the baselines, by name, cached.
 
     Args:
         request: the request for the map.
@@ -88,17 +89,17 @@ def measure(
         on_stop: called when the visitor presses Stop.
     """
     network = request.classifier
-    found: dict[str, Assessment] = {}
+    assessments: dict[str, Assessment] = {}
     with jobs.Bar("curves", on_stop) as bar:
         for part, name in enumerate(NAMES):
             watch = bar.watch("Running the network on changed photos", part, len(NAMES))
             if name == MAP:
-                found[name] = _assess(request, name, result, how, request.key, watch)
+                assessments[name] = _assess(request, name, result, how, request.key, watch)
             else:  # shared by all methods; the random map depends on the number of cells
                 cells = result.drawn.shape if name == "random" else ()
                 key = (network.name, network.size, request.target, *cells)
-                found[name] = _assess(request, name, result, how, key, watch)
-    return found
+                assessments[name] = _assess(request, name, result, how, key, watch)
+    return assessments
 
 
 def others(
@@ -111,18 +112,18 @@ def others(
         how: the settings of the measures.
         on_stop: called when the visitor presses Stop.
     """
-    several = [method for method in methods("attribution") if not method.slow and method.name != request.method.name]
-    found, refused = [], []
+    selected = [method for method in methods("attribution") if not method.slow and method.name != request.method.name]
+    assessments, errors = [], []
     with jobs.Bar("others", on_stop) as bar:
-        for part, method in enumerate(several):
-            watch = bar.watch("Measuring the other methods", part, len(several))
+        for part, method in enumerate(selected):
+            watch = bar.watch("Measuring the other methods", part, len(selected))
             other = replace(request, method=method, settings=method.settings(), layers=())
             try:
                 result = map_request.compute_map(other)
-                found.append((method.title, _assess(other, MAP, result, how, other.key, watch)))
+                assessments.append((method.title, _assess(other, MAP, result, how, other.key, watch)))
             except ValueError as error:
-                refused.append(f"{method.title}: {error}.")
-    return found, refused
+                errors.append(f"{method.title}: {error}.")
+    return assessments, errors
 
 
 def _assess(
@@ -144,26 +145,28 @@ def _assess(
     return jobs.keep(stored, (*key, how), work, watch, request.photos)
 
 
-def panels(found: dict[str, Assessment], title: str, score: str, share: int, said: str) -> list[Panel]:
+def panels(assessments: dict[str, Assessment], title: str, score: str, share: int, explanation: str) -> list[Panel]:
     """The curves of a map and the baselines.
 
     Args:
-        found: the measures by name.
-        title: of the method.
+        assessments: the measures by name.
+        title: title of the method.
         score: the score on the curves, "probability" or "logit".
-        share: in percent, where a line is drawn.
-        said: the verdict, as the alternative text of the charts.
+        share: share of the pixels at the vertical line, in percent.
+        explanation: the verdict, as the alternative text of the charts.
     """
     ends = (0.0, 1.0) if score == "probability" else None
-    gone = figures.score_curves({name: one.deletion for name, one in found.items()}, score, "removed", share, ends)
-    back = figures.score_curves({name: one.insertion for name, one in found.items()}, score, "put back", share, ends)
-    assessment = found[MAP].road
+    gone = figures.score_curves({name: one.deletion for name, one in assessments.items()}, score, "hidden", share, ends)
+    back = figures.score_curves(
+        {name: one.insertion for name, one in assessments.items()}, score, "revealed", share, ends
+    )
+    road = assessments[MAP].road
     return [
-        Panel("deletion", "Deletion: a fast fall is good", gone, alt=said),
-        Panel("insertion", "Insertion: a fast rise is good", back, alt=said),
-        Panel("road", f"ROAD of {title}: a wide gap is good", figures.road_curves(assessment, score, ends),
-              alt=f"ROAD gap {assessment.gap:.3f}"),
-        Panel("gaps", "ROAD gap of the map and the baselines", figures.road_gaps(found),
+        Panel("deletion", "Deletion: a fast drop is good", gone, alt=explanation),
+        Panel("insertion", "Insertion: a fast rise is good", back, alt=explanation),
+        Panel("road", f"ROAD of {title}: a wide gap is good", figures.road_curves(road, score, ends),
+              alt=f"ROAD gap {fixed(road.gap)}"),
+        Panel("gaps", "ROAD gap of the map and the baselines", figures.road_gaps(assessments),
               alt="The ROAD gap of the map and of the baselines"),
     ]  # fmt: skip
 

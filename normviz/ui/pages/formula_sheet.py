@@ -25,24 +25,24 @@ def fits(method: Normalization, query: str) -> bool:
     """Whether each query word starts a word of the names or summary, or all together start a name."""
     names = (method.title, method.name, *method.aliases)
     known = _words(" ".join([*names, method.summary]))
-    asked = _words(query)
-    together = any("".join(_words(name)).startswith("".join(asked)) for name in names)
-    return together or all(any(word.startswith(part) for word in known) for part in asked)
+    parts = _words(query)
+    together = any("".join(_words(name)).startswith("".join(parts)) for name in names)
+    return together or all(any(word.startswith(part) for word in known) for part in parts)
 
 
 def sharing(method: Normalization) -> str:
     """A description of the values that share a statistic, for each switch and layout."""
     if not method.axes:
         return f"It acts on {ACTS_ON[method.acts_on]}."
-    parts: dict[str, list[str]] = {}
+    groups: dict[str, list[str]] = {}
     for key, pattern in method.axes.items():
         layout, _, switch = key.partition(" ")
         start, over = "No fixed groups", ""
         if pattern is not None:
             start = f"With `{switch}`, one statistic" if switch else "One statistic"
             over = f"{describe_axes(pattern).removeprefix('shared ')} "
-        parts.setdefault(start, []).append(f"{over}in ({', '.join(layout.upper())})")
-    return " ".join(f"{start} {'; '.join(said)}." for start, said in parts.items())
+        groups.setdefault(start, []).append(f"{over}in ({', '.join(layout.upper())})")
+    return " ".join(f"{start} {'; '.join(layouts)}." for start, layouts in groups.items())
 
 
 def entry(method: Normalization) -> str:

@@ -24,7 +24,7 @@ from normviz.ui.kit import cache, jobs
 
 MEASURED, NOW = "saved", "run now"
 WORST = 8  # scenes to show
-LOOKED_AT = 40  # scenes to search for the lowest scores
+SEARCHED = 40  # scenes to search for the lowest scores
 
 
 @dataclass(frozen=True)
@@ -35,21 +35,21 @@ class Worst:
         questions: these scenes.
         maps: (N, H, W) at the resolution of the input.
         scores: (N,) of the measure.
-        asked: the number of scenes searched.
+        searched: the number of scenes searched.
         missed: the number of scenes with a score below 0.5.
     """
 
     questions: Questions
     maps: Tensor
     scores: Tensor
-    asked: int
+    searched: int
     missed: int
 
 
 def networks() -> dict[str, str]:
-    """The installed networks for scenes and their normalizations in words ("batch norm")."""
-    found = [entry for entry in models() if entry.family == "scenes"]
-    return {entry.name: entry.title.split(", ")[-1] for entry in found}
+    """The installed networks for scenes, with the normalization of each ("batch norm")."""
+    entries = [entry for entry in models() if entry.family == "scenes"]
+    return {entry.name: entry.title.split(", ")[-1] for entry in entries}
 
 
 def shipped() -> Report | None:
@@ -84,16 +84,16 @@ def worst(method: Attribution, classifier: Classifier, kind: Kind, measure: str)
     Raises:
         ValueError: the method does not support the network.
     """
-    count = LOOKED_AT // (10 if method.name in HARDEST else 5 if method.slow else 1)
-    asked = scenes(kind, max(1, count // MOSAIC) if kind == "grid" else count)
+    count = SEARCHED // (10 if method.name in HARDEST else 5 if method.slow else 1)
+    questions = scenes(kind, max(1, count // MOSAIC) if kind == "grid" else count)
 
     def work(job: jobs.Job[Worst]) -> Worst:
-        heat = maps_of(method, probes_of(classifier, asked), job.progress)  # (N, H, W)
-        every = scores(heat, asked, single=True)
-        found, second = every[measure], every.get("energy", every[measure])  # (N,); the second breaks ties
-        order = (found + 1e-3 * second).argsort()[:WORST]  # (n,)
-        few = Questions("one", asked.images[order], asked.labels[order], asked.masks[order])
-        return Worst(few, heat[order], found[order], len(asked), int((found < 0.5).sum()))
+        heat = maps_of(method, probes_of(classifier, questions), job.progress)  # (N, H, W)
+        every = scores(heat, questions, single=True)
+        main, second = every[measure], every.get("energy", every[measure])  # (N,); the second breaks ties
+        order = (main + 1e-3 * second).argsort()[:WORST]  # (n,)
+        few = Questions("one", questions.images[order], questions.labels[order], questions.masks[order])
+        return Worst(few, heat[order], main[order], len(questions), int((main < 0.5).sum()))
 
     key = (classifier.name, method.name, kind, measure)
     return jobs.run("localization worst", key, work, method.title)
@@ -142,12 +142,12 @@ def _label(report: Report, method: str, kind: Kind, titles: dict[str, str]) -> s
     return titles.get(method, method) + few
 
 
-def tiles(found: Worst, measure: str) -> str:
+def tiles(worst: Worst, measure: str) -> str:
     """The scenes with the lowest scores, as HTML."""
     figures = []
-    for index, (label, score) in enumerate(zip(found.questions.labels.tolist(), found.scores.tolist(), strict=True)):
-        picture = localization.tile(found.questions.images[index], found.maps[index], found.questions.masks[index])
+    for index, (label, score) in enumerate(zip(worst.questions.labels.tolist(), worst.scores.tolist(), strict=True)):
+        picture = localization.tile(worst.questions.images[index], worst.maps[index], worst.questions.masks[index])
         text = f"{CLASSES[label]}: {percent(score, counted=True)}"
-        empty = "" if found.maps[index].max() > 0 else ", no evidence"
+        empty = "" if worst.maps[index].max() > 0 else ", no evidence"
         figures.append(figure(picture, text + empty, f"{text}, {TITLES[measure]}", quality=90))
     return grid(figures, "9.5rem", "1rem")

@@ -47,28 +47,28 @@ class Affine:
 
 
 def readout(
-    method: Normalization, seen: View, settings: dict[str, Value], affine: Affine, pinned: bool
+    method: Normalization, result: View, settings: dict[str, Value], affine: Affine, pinned: bool
 ) -> formula.Readout:
     """The formula with the numbers of the chosen cell, and the table of statistics."""
-    rows = seen.rows
+    rows = result.rows
     table = formula.GroupStatistics(
         rows.ids, rows.labels, rows.mean_before, rows.std_before, rows.mean_after, rows.std_after, rows.center,
-        rows.spread, max(seen.total, 1),
+        rows.spread, max(result.total, 1),
     )  # fmt: skip
     what = "No groups: the inputs of the cell are colored"
-    if seen.pattern:
-        shared = describe_axes(seen.pattern)
-        what = f"{seen.total:,} statistics, {shared}" if seen.live else f"{seen.total:,} stored statistics"
+    if result.pattern:
+        shared = describe_axes(result.pattern)
+        what = f"{result.total:,} statistics, {shared}" if result.live else f"{result.total:,} stored statistics"
     gamma, beta = affine.gamma, affine.beta
-    fits = not isinstance(gamma, float) or not math.isnan(seen.gain)
+    fits = not isinstance(gamma, float) or not math.isnan(result.gain)
     if isinstance(gamma, float) and isinstance(beta, float) and fits:  # a method with its own gain: min-max, scale norm
-        own = abs(seen.gain - gamma) > 1e-3 * abs(gamma) + 1e-6 or abs(seen.offset - beta) > 1e-3 * abs(beta) + 1e-4
-        gamma, beta = (seen.gain, seen.offset) if own else (gamma, beta)
+        own = abs(result.gain - gamma) > 1e-3 * abs(gamma) + 1e-6 or abs(result.offset - beta) > 1e-3 * abs(beta) + 1e-4
+        gamma, beta = (result.gain, result.offset) if own else (gamma, beta)
     return formula.normalization(
         table, float(settings.get("eps", 0.0)), gamma, beta, what,
         center=method.center if fits else "", scale=method.scale if fits else "",
         shifted=method.takes("bias") or bool(np.any(beta)), scaled=method.takes("weight"),
-        cell=seen.cell if pinned else None, power=float(settings.get("p", 2.0)),
+        cell=result.cell if pinned else None, power=float(settings.get("p", 2.0)),
     )  # fmt: skip
 
 
@@ -78,8 +78,8 @@ def place(chosen: Source) -> tuple[tuple[int, ...], bool, str]:
     words = []
     for name, size in zip(SLICE, chosen.x.shape[:-2], strict=False):
         index.append(url_widgets.slider(SLICE[name], 0, size - 1, 0, name) if size > 1 else 0)
-        called = chosen.names[index[0]] if name == "example" and chosen.names[0] != "0" else str(index[-1])
-        words.append(f"{SLICE[name].lower()} {called}" if called.isdigit() else called)
+        label = chosen.names[index[0]] if name == "example" and chosen.names[0] != "0" else str(index[-1])
+        words.append(f"{SLICE[name].lower()} {label}" if label.isdigit() else label)
     rows, columns = chosen.layout[-2:].upper(), chosen.x.shape[-2:]
     text = url_widgets.text_field(
         f"Cell ({rows[0]}, {rows[1]})",

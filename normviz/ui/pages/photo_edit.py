@@ -46,7 +46,7 @@ def explain(name: str, request: MapRequest, label: str) -> ExplainedPhoto:
     """Explain a photo; the session keeps one result for each name ("before", "after").
 
     Raises:
-        ValueError: the method refuses the request.
+        ValueError: the method does not support the request.
         Stopped: the visitor stopped a slow method.
     """
     probabilities = map_request.probabilities(request.classifier, request.photo, f"probabilities {name}")  # (classes,)
@@ -74,7 +74,7 @@ def describe(request: MapRequest, before: ExplainedPhoto, after: ExplainedPhoto)
     winner = int(after.probabilities.argmax())
     if winner != int(before.probabilities.argmax()):
         share = percent(float(after.probabilities.max()))
-        change += f"; the network now predicts {request.classifier.classes[winner]}, {share}"
+        change += f"; the network now predicts {request.classifier.classes[winner]} ({share})"
     return f"{change[0].upper()}{change[1:]}."
 
 

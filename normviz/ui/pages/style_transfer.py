@@ -102,17 +102,17 @@ def _levels(picture: Tensor) -> NDArray[np.uint8]:
     return to_uint8(picture[0]).permute(1, 2, 0).numpy()
 
 
-def panels(pair: Pair, seen: Exchange, channel: int) -> list[Panel]:
+def panels(pair: Pair, swap: Exchange, channel: int) -> list[Panel]:
     """The statistics of all channels before and after the swap, and the feature maps of one channel."""
-    channels = "three colors" if pair.layer == "pixels" else f"{len(seen.after)} channels"
-    return [*_statistics(seen, channels), *_channel_maps(seen, channel, pair.channel(channel))]
+    channels = "three colors" if pair.layer == "pixels" else f"{len(swap.after)} channels"
+    return [*_statistics(swap, channels), *_channel_maps(swap, channel, pair.channel(channel))]
 
 
-def _statistics(seen: Exchange, channels: str) -> list[Panel]:
+def _statistics(swap: Exchange, channels: str) -> list[Panel]:
     """The means and standard deviations of the channels against those of the style."""
     pairs = (
-        ("mean", "Means", seen.of_style.mean, seen.of_content.mean, seen.of_after.mean),
-        ("standard deviation", "Standard deviations", seen.of_style.std, seen.of_content.std, seen.of_after.std),
+        ("mean", "Means", swap.of_style.mean, swap.of_content.mean, swap.of_after.mean),
+        ("standard deviation", "Standard deviations", swap.of_style.std, swap.of_content.std, swap.of_after.std),
     )
     return [
         Panel(
@@ -127,9 +127,9 @@ def _statistics(seen: Exchange, channels: str) -> list[Panel]:
     ]  # fmt: skip
 
 
-def _channel_maps(seen: Exchange, channel: int, name: str) -> list[Panel]:
+def _channel_maps(swap: Exchange, channel: int, name: str) -> list[Panel]:
     """One channel of the content, the style and the result, on one color scale."""
-    sheets = (seen.content[channel], seen.style[channel], seen.after[channel])
+    sheets = (swap.content[channel], swap.style[channel], swap.after[channel])
     low, high = min(float(sheet.min()) for sheet in sheets), max(float(sheet.max()) for sheet in sheets)
     titles = ("Content", "Style", "After the swap")
     return [
@@ -145,28 +145,28 @@ def _channel_maps(seen: Exchange, channel: int, name: str) -> list[Panel]:
     ]  # fmt: skip
 
 
-def search_panels(seen: Exchange, found: Painting) -> list[Panel]:
+def search_panels(swap: Exchange, painting: Painting) -> list[Panel]:
     """The fit of the optimized picture: its statistics against the target, and the errors by step."""
     clouds = (
-        ("mean", "Means", seen.of_style.mean, seen.of_after.mean, found.statistics.mean),
-        ("standard deviation", "Standard deviations", seen.of_style.std, seen.of_after.std, found.statistics.std),
+        ("mean", "Means", swap.of_style.mean, swap.of_after.mean, painting.statistics.mean),
+        ("standard deviation", "Standard deviations", swap.of_style.std, swap.of_after.std, painting.statistics.std),
     )
     statistics = [
         Panel(
-            f"found-{what}", f"{title}: target and result",
+            f"result-{what}", f"{title}: target and optimized picture",
             style_transfer.against_style(
-                goal, [Cloud("target", asked, style.AFTER), Cloud("optimized picture", has, PICTURE, "x-thin-open")],
+                goal, [Cloud("target", target, style.AFTER), Cloud("optimized picture", now, PICTURE, "x-thin-open")],
                 what,
             ),
             alt=f"{title} of the channels: target and optimized picture",
         )
-        for what, title, goal, asked, has in clouds
+        for what, title, goal, target, now in clouds
     ]  # fmt: skip
-    steps = np.arange(1, len(found.map_errors) + 1)
+    steps = np.arange(1, len(painting.map_errors) + 1)
     errors = curves.lines(
         [
-            curves.Line("feature maps", steps, found.map_errors),
-            curves.Line("statistics", steps, found.statistics_errors),
+            curves.Line("feature maps", steps, painting.map_errors),
+            curves.Line("statistics", steps, painting.statistics_errors),
         ],
         "step", "error, in variances", log_y=True,
     )  # fmt: skip
@@ -174,17 +174,17 @@ def search_panels(seen: Exchange, found: Painting) -> list[Panel]:
     return [*statistics, Panel("errors", "Errors by step", errors, span=2, alt=words, height=240)]
 
 
-def numbers(seen: Exchange, found: Painting) -> Html:
+def numbers(swap: Exchange, painting: Painting) -> Html:
     """Returns the remaining differences from the style as an HTML table."""
-    rows = (seen.of_content, seen.of_after, found.statistics)
-    means, deviations = zip(*(_distance(row, seen.of_style) for row in rows), strict=True)
-    before = float(np.square(seen.content - seen.after).mean() / max(float(seen.after.var()), 1e-5))
+    rows = (swap.of_content, swap.of_after, painting.statistics)
+    means, deviations = zip(*(_distance(row, swap.of_style) for row in rows), strict=True)
+    before = float(np.square(swap.content - swap.after).mean() / max(float(swap.after.var()), 1e-5))
     return table(
         ("", "content", "target", "optimized"),
         [
             ("mean error of the means", *map(fixed, means)),
             ("mean error of the standard deviations", *map(fixed, deviations)),
-            ("error of the feature maps (in variances)", percent(before), "0%", percent(found.map_error)),
+            ("error of the feature maps (in variances)", percent(before), "0%", percent(painting.map_error)),
         ],
     )
 

@@ -151,30 +151,30 @@ def pixels(scene: Scene) -> NDArray[np.uint8]:
 def cards(scenes: list[Scene], before: ResidualNet, after: ResidualNet | None) -> list[Card]:
     """The predictions of two networks for test scenes, with their Grad-CAM maps."""
     first, second = answers(before, scenes), answers(after, scenes) if after else [None] * len(scenes)
-    found = []
+    result = []
     for scene, one, other in zip(scenes, first, second, strict=True):
         mask = _objects(scene)  # (H, W)
         name = " and ".join(CLASSES[item.label] for item in scene.items) or "no class"
         picture = np.repeat((mask * 235).to(torch.uint8).numpy()[..., None], 3, axis=2)  # (H, W, 3)
-        found.append(Card(name, pixels(scene), picture, float(mask.float().mean()), one, other))
-    return found
+        result.append(Card(name, pixels(scene), picture, float(mask.float().mean()), one, other))
+    return result
 
 
 def answers(model: ResidualNet, scenes: list[Scene]) -> list[Answer]:
     """The predictions of a network for scenes, with the Grad-CAM map of each prediction."""
     images = torch.stack([scene.image for scene in scenes])  # (N, 3, H, W)
     shares = probabilities(model, images)  # (N, classes)
-    said = shares.argmax(dim=1)  # (N,)
-    raw = grad_cam(Probe(model, to_input(images), said))  # (N, h, w)
-    found = []
-    for scene, share, label, heat in zip(scenes, shares, said.tolist(), raw, strict=True):
-        on = resize_map(heat, (scene.image.shape[1], scene.image.shape[2]))  # (H, W)
-        total, mask = float(on.sum()), _objects(scene)
-        inside = float(on[mask].sum()) / total if total > 0 and mask.any() else None
-        lit = maps.blend(pixels(scene), heat.numpy(), 0.55)
+    predicted = shares.argmax(dim=1)  # (N,)
+    raw = grad_cam(Probe(model, to_input(images), predicted))  # (N, h, w)
+    result = []
+    for scene, share, label, heat in zip(scenes, shares, predicted.tolist(), raw, strict=True):
+        heatmap = resize_map(heat, (scene.image.shape[1], scene.image.shape[2]))  # (H, W)
+        total, mask = float(heatmap.sum()), _objects(scene)
+        inside = float(heatmap[mask].sum()) / total if total > 0 and mask.any() else None
+        overlay = maps.blend(pixels(scene), heat.numpy(), 0.55)
         right = label in [item.label for item in scene.items]
-        found.append(Answer(f"{CLASSES[label]}, {percent(float(share[label]))}", right, lit, inside))
-    return found
+        result.append(Answer(f"{CLASSES[label]}, {percent(float(share[label]))}", right, overlay, inside))
+    return result
 
 
 def _objects(scene: Scene) -> Tensor:
