@@ -69,12 +69,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m scripts.check_environments", description="Run the tests in other environments."
     )
     parser.add_argument("--quick", action="store_true", help="the numeric tests in one environment")
-    parser.add_argument("--workers", default="auto", help="test processes at once; default: one per core")
+    parser.add_argument("--workers", default="auto", help="number of test processes; default: one per core")
+    parser.add_argument("pytest", nargs="*", help="more arguments of pytest, after --, such as --ignore=tests/browser")
     args = parser.parse_args(arguments)
     failed = False
     print("| environment | result | seconds |\n|---|---|---|", flush=True)
     for environment in QUICK if args.quick else ENVIRONMENTS:
-        status, summary, seconds = run(environment, NUMERIC if args.quick else (), args.workers)
+        status, summary, seconds = run(environment, [*(NUMERIC if args.quick else ()), *args.pytest], args.workers)
         failed |= status != 0
         variables = " ".join(f"{name}={value}" for name, value in environment.variables.items())
         name = f"{environment.name}: `{variables}`" if variables else environment.name
