@@ -82,7 +82,7 @@ def test_ticks_in_a_link_go_before_the_known_norm() -> None:
 def test_nobodys_norm_is_said_with_what_is_near() -> None:
     test = open_page("composer", **{"over-N": "false", "running": "true"})
     assert "This norm has no name yet" in verdict(test)
-    assert "use the statistics of the batch, and it is Instance Normalization" in verdict(test).replace("&#x27;", "'")
+    assert "Instance Normalization (use the statistics of the batch)" in verdict(test).replace("&#x27;", "'")
     assert any("track_running_stats=True" in caption.value for caption in test.caption)
     assert test.selectbox("known").value == "my own choice"
     assert not test.get("page_link")

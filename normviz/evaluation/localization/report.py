@@ -122,7 +122,7 @@ def markdown(report: Report, titles: dict[str, str]) -> str:
     """
     parts = [
         f"`{report.command}` (NormViz {report.version}): {report.scenes} scenes of each kind, a quarter as many "
-        "mosaics. In percent, with the 95% bootstrap interval over the scenes; **bold** if the whole interval lies "
+        "mosaics. In percent, with the 95% bootstrap interval over the scenes; **bold** if the interval lies entirely "
         "above the interval of the center of the image.\n"
     ]
     kinds = [kind for kind in MEASURES if any(result.kind == kind for result in report.results)]

@@ -133,8 +133,8 @@ def photo_panels(scaled: ScaledPhoto) -> list[Panel]:
 
 def describe_table(method: Normalization, scaled: Scaled) -> str:
     """The statistics taken from the training rows, and the number of new rows outside their range."""
-    known, new = int(scaled.train.sum()), int((~scaled.train).sum())
-    text = _fitted(method, f"the {known:,} training rows alone", "row")
+    train, new = int(scaled.train.sum()), int((~scaled.train).sum())
+    text = _fitted(method, f"the {train:,} training rows alone", "row")
     if not new or not method.takes("train"):
         return text
     inside = scaled.before[scaled.train]

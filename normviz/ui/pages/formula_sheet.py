@@ -24,10 +24,10 @@ def _words(text: str) -> list[str]:
 def fits(method: Normalization, query: str) -> bool:
     """Whether each query word starts a word of the names or summary, or all together start a name."""
     names = (method.title, method.name, *method.aliases)
-    known = _words(" ".join([*names, method.summary]))
+    candidates = _words(" ".join([*names, method.summary]))
     parts = _words(query)
     together = any("".join(_words(name)).startswith("".join(parts)) for name in names)
-    return together or all(any(word.startswith(part) for word in known) for part in parts)
+    return together or all(any(word.startswith(part) for word in candidates) for part in parts)
 
 
 def sharing(method: Normalization) -> str:

@@ -126,12 +126,12 @@ def table(report: Report, kind: Kind, measure: str, chosen: tuple[str, str], tit
                 st.session_state["net"] = columns[column]
 
     cells = [[mark(report, method, network, kind, measure) for network in columns] for method in rows]
-    place = (
+    selected = (
         rows.index(chosen[0]) if chosen[0] in rows else -1,
         columns.index(chosen[1]) if chosen[1] in columns else -1,
     )
     heads = [(titles.get(name, name), "") for name in columns]
-    matrix([_label(report, name, kind, titles) for name in rows], heads, cells, place, "localization-table", clicked)
+    matrix([_label(report, name, kind, titles) for name in rows], heads, cells, selected, "localization-table", clicked)
 
 
 def _label(report: Report, method: str, kind: Kind, titles: dict[str, str]) -> str:

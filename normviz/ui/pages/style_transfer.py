@@ -134,14 +134,14 @@ def _channel_maps(swap: Exchange, channel: int, name: str) -> list[Panel]:
     titles = ("Content", "Style", "After the swap")
     return [
         Panel(
-            f"map{place}", f"{title}: {name}",
+            f"map{index}", f"{title}: {name}",
             tensors.slice_heatmap(
-                sheet, low, high, channel, role="after" if place == 2 else "before", scale="sequential",
-                space="style" if place == 1 else "content",
+                sheet, low, high, channel, role="after" if index == 2 else "before", scale="sequential",
+                space="style" if index == 1 else "content",
             ),
             span=2, alt=f"{title}: the feature map of {name}",
         )
-        for place, (title, sheet) in enumerate(zip(titles, sheets, strict=True))
+        for index, (title, sheet) in enumerate(zip(titles, sheets, strict=True))
     ]  # fmt: skip
 
 

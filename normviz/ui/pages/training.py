@@ -107,8 +107,8 @@ class Run:
 
     def tested(self) -> float:
         """The latest test accuracy; before the first test, that of guessing."""
-        known = [at.tested for at in self.history if at.tested is not None]
-        return known[-1] if known else 1 / len(CLASSES)
+        accuracies = [at.tested for at in self.history if at.tested is not None]
+        return accuracies[-1] if accuracies else 1 / len(CLASSES)
 
 
 def recipe(norm: Norm, seed: int, rate: float, seconds: float) -> Recipe:
