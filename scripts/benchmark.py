@@ -146,7 +146,7 @@ def _change(shape: tuple[int, ...]) -> list[Row]:
     taken = interleaved({"change": change}, 15)["change"]
     size, took = "×".join(map(str, shape)), 1000 * statistics.median(taken)
     return [
-        Row(f"One change in the explorer, ms ({size})", ms(taken), "", took, "≤ 60"),
+        Row(f"One change on Normalize, ms ({size})", ms(taken), "", took, "≤ 60"),
         Row(f"… bytes sent, KB ({size})", "", "", change() / 1000, "≤ 60"),
     ]
 
