@@ -89,7 +89,7 @@ def remove(number: int, method: str) -> None:
     st.session_state["hans-painted"] = number
     before, classifier, region = clever_hans.photo(number), clever_hans.network(), ""
     after = before
-    with page_layout.guard():  # what is wrong with a region is said, and another one can be painted
+    with page_layout.guard():  # an invalid region is reported, and another one can be painted
         region = painted_region.valid(st.query_params.get("paint", ""), before)
         after = painted_region.filled(before, region, "inpaint") if region else before
     was, now = (float(classifier.probabilities(one.image)[HANS]) for one in (before, after))

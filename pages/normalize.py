@@ -120,7 +120,7 @@ def offered(method: Normalization, chosen: source.Source) -> dict[str, list[int]
 
 def about(method: Normalization) -> None:
     """Draw the facts about a method below its pictures."""
-    if not method.scale:  # the others' formula stands above, with the cell's numbers
+    if not method.scale:  # the other methods show their formula above, with the numbers of the cell
         st.latex(method.formula)
     st.markdown(f"{method.summary} **When:** {method.use} **Common mistake:** {method.common_mistake}")
     with st.expander("PyTorch code and source"):

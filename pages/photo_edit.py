@@ -88,7 +88,7 @@ def show(request: MapRequest, where: str, how: Fill) -> None:
     before = photo_edit.explain("before", request, f"{request.method.title} of the photo")
     left, right = st.columns(2)
     region, photo = "", request.photo
-    with right, page_layout.guard():  # what is wrong with a region is said, and another one can be painted
+    with right, page_layout.guard():  # an invalid region is reported, and another one can be painted
         region = region_of(before, request, where)
     with left:  # nothing above it may change while it is painted, or it would move
         paint.paint(request.photo.pixels, region, where != PAINTED, f"paint-{request.photo.identity}", painted)

@@ -22,7 +22,7 @@ from normviz.ui.kit import jobs, knobs, page_layout, tooltips, url_widgets
 from normviz.ui.maps import map_request
 from normviz.ui.maps.map_request import MapRequest
 
-BESIDE = ("saliency", "guided_backprop")  # the method beside which others are seen
+BESIDE = ("saliency", "guided_backprop")  # methods for comparison
 EDGES = "Sobel edges"
 ORDERS = ("cascading", "one at a time")
 HELP = """

@@ -57,7 +57,7 @@ class Student:
     chance: random.Random
     page_hash: str = ""
     sliders: dict[str, Slider] = field(default_factory=dict)  # by the name of their parameter, or their label
-    fragments: dict[str, str] = field(default_factory=dict)  # the fragment that each stands in
+    fragments: dict[str, str] = field(default_factory=dict)  # the fragment of each widget
     values: dict[str, WidgetState] = field(default_factory=dict)  # by widget id
 
     async def run(self, fragment: str = "") -> Answer:

@@ -19,13 +19,13 @@ import torch
 BROWSER = Path(__file__).parent / "browser"
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser tests in one process, with one browser and one server, and first, as they take longest."""
+    """Run the browser tests in one process, with one browser and one server; the largest group starts first."""
     for item in items:
         if item.path.is_relative_to(BROWSER):
             item.add_marker(pytest.mark.browser)
             item.add_marker(pytest.mark.xdist_group("browser"))
-    items.sort(key=lambda item: not item.path.is_relative_to(BROWSER))
 
 
 @pytest.fixture
